@@ -1,0 +1,1 @@
+"""Tasks: who is predicted, when, what, and in which split."""

@@ -1,0 +1,1 @@
+"""Sources of health records: one file each, all read into the tables of `records.tables`."""

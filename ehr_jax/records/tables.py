@@ -1,0 +1,166 @@
+"""The canonical tables every source is read into, and the check that they are what they claim.
+
+Identifiers are int64. Times are naive datetimes at microsecond resolution, as the source gives
+them (de-identified releases shift them per patient); a source without dates leaves them null and
+orders visits by `visits.order` alone.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+
+import polars as pl
+
+from ehr_jax import errors
+
+TIME = pl.Datetime("us")
+
+# One row a patient. Negative or masked ages are mended by the reader, never kept.
+PATIENTS = {"subject_id": pl.Int64, "sex": pl.String, "birth_time": TIME, "death_time": TIME}
+
+# What became of a visit's patient at its end, in the words of this project.
+DISPOSITIONS = ("home", "facility", "transfer", "hospice", "died", "other", "unknown")
+
+# One row a hospital encounter, sorted by (subject_id, order).
+VISITS = {
+    "visit_id": pl.Int64,
+    "subject_id": pl.Int64,
+    "order": pl.Int32,  # 0 for a patient's first visit
+    "start": TIME,
+    "end": TIME,
+    "age": pl.Float32,  # years at the start; null where unknown
+    "disposition": pl.String,  # one of DISPOSITIONS
+    "planned": pl.Boolean,  # an elective admission
+    "transferred_in": pl.Boolean,  # arrived from another hospital
+    "readmitted_30d": pl.Boolean,  # as the source states it; null where dates tell it
+}
+
+# One row an intensive-care stay.
+STAYS = {
+    "stay_id": pl.Int64,
+    "visit_id": pl.Int64,
+    "subject_id": pl.Int64,
+    "start": TIME,
+    "end": TIME,
+    "unit": pl.String,
+}
+
+# One row a code of a visit. `time` is when the code is known; null means at the end of the visit
+# (billing diagnoses and procedures). `position` is its rank in the source, from 1.
+CODES = {"visit_id": pl.Int64, "code": pl.String, "time": TIME, "position": pl.Int32}
+
+# One row a distinct code: "ICD9CM:4280", "ICD9PROC:3961", "DRUG:heparin". `kind` is one of KINDS.
+CODE_NAMES = {"code": pl.String, "kind": pl.String, "name": pl.String}
+KINDS = ("diagnosis", "procedure", "drug")
+
+# One row a structured fact of a visit that is not a code (admission type, prior use, a laboratory
+# category): either `text` or `number` is set. `time` as in CODES. `name` reads well in a sentence.
+ATTRIBUTES = {
+    "visit_id": pl.Int64,
+    "name": pl.String,
+    "text": pl.String,
+    "number": pl.Float64,
+    "time": TIME,
+}
+
+# One row a numeric observation, in the unit it was recorded in. Lazy: read only when asked for.
+MEASUREMENTS = {
+    "visit_id": pl.Int64,
+    "stay_id": pl.Int64,
+    "time": TIME,
+    "variable": pl.String,
+    "value": pl.Float64,
+    "unit": pl.String,
+}
+
+# One row a note. `date_only` says that `time` is a date at midnight, not a clock time. Lazy.
+NOTES = {
+    "visit_id": pl.Int64,
+    "time": TIME,
+    "date_only": pl.Boolean,
+    "category": pl.String,
+    "text": pl.String,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What a source holds, whatever its format.
+
+    `oddities` counts what the reader mended or left out, by a short description of the rule, for
+    data.json and the report. `terms` names the licence or agreement that binds the data.
+    """
+
+    source: str
+    patients: pl.DataFrame
+    visits: pl.DataFrame
+    stays: pl.DataFrame
+    codes: pl.DataFrame
+    code_names: pl.DataFrame
+    attributes: pl.DataFrame
+    measurements: pl.LazyFrame
+    notes: pl.LazyFrame
+    terms: str
+    oddities: Mapping[str, int] = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
+
+
+def empty(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Returns a table of `schema` without rows."""
+    return pl.DataFrame(schema=dict(schema))
+
+
+def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Returns `frame` with exactly the columns and dtypes of `schema`, in its order."""
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def check(records: Records) -> Records:
+    """Returns `records` unchanged, or raises RecordsError naming the first broken rule."""
+    eager = {
+        "patients": PATIENTS,
+        "visits": VISITS,
+        "stays": STAYS,
+        "codes": CODES,
+        "code_names": CODE_NAMES,
+        "attributes": ATTRIBUTES,
+    }
+    for name, schema in eager.items():
+        _check_schema(records.source, name, getattr(records, name).schema, schema)
+    for name, schema in {"measurements": MEASUREMENTS, "notes": NOTES}.items():
+        _check_schema(records.source, name, getattr(records, name).collect_schema(), schema)
+    _check_unique(records, "patients", "subject_id")
+    _check_unique(records, "visits", "visit_id")
+    _check_unique(records, "code_names", "code")
+    _check_refers(records, "visits", "subject_id", "patients")
+    _check_refers(records, "codes", "visit_id", "visits")
+    _check_refers(records, "codes", "code", "code_names")
+    _check_refers(records, "attributes", "visit_id", "visits")
+    _check_refers(records, "stays", "visit_id", "visits")
+    if records.visits.height == 0:
+        raise errors.RecordsError(f"{records.source}: no visit was read; is this the right folder?")
+    return records
+
+
+def _check_schema(source, table, found, wanted) -> None:
+    if dict(found) != dict(wanted):
+        raise errors.RecordsError(
+            f"{source}: canonical table '{table}' has columns {dict(found)}, expected {dict(wanted)}"
+        )
+
+
+def _check_unique(records: Records, table: str, key: str) -> None:
+    frame = getattr(records, table)
+    repeated = frame.height - frame[key].n_unique()
+    if repeated:
+        raise errors.RecordsError(
+            f"{records.source}: table '{table}' repeats {repeated} value(s) of '{key}'; "
+            "every row needs its own"
+        )
+
+
+def _check_refers(records: Records, table: str, key: str, to: str) -> None:
+    lost = getattr(records, table).join(getattr(records, to).select(key), on=key, how="anti").height
+    if lost:
+        raise errors.RecordsError(
+            f"{records.source}: {lost} row(s) of '{table}' name a '{key}' that '{to}' does not hold"
+        )
