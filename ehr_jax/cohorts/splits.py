@@ -1,0 +1,135 @@
+"""Which samples train, which select and which test a model.
+
+Each function takes `samples` (columns subject_id, visit_id, labelled and `label.<name>`, any row
+order) and returns one row (visit_id, split) a visit, sorted by visit_id. Nothing depends on the
+order of the rows: the same visits, seed and fractions give the same split.
+"""
+
+import numpy as np
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.cohorts import cohort
+
+FRACTIONS = (0.7, 0.1, 0.2)  # of cohort.SPLITS
+
+
+def by_patient(
+    samples: pl.DataFrame, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> pl.DataFrame:
+    """Assigns whole patients at random, so that none is in two splits.
+
+    Patients with a positive label, with negative ones alone and without any are shuffled apart, so
+    that a small cohort has labels in each split: three patients of a kind reach all three.
+    """
+    _check_fractions(fractions)
+    labelled = pl.col("labelled").fill_null(False)
+    subjects = (
+        samples.group_by("subject_id")
+        .agg(labelled.any(), positive=(labelled & _any_positive(samples)).any())
+        .sort("subject_id")
+    )
+    generator = np.random.default_rng(seed)
+    parts = []
+    for positive, has_label in ((True, True), (False, True), (False, False)):
+        kind = subjects.filter(
+            pl.col("positive") == pl.lit(positive), pl.col("labelled") == pl.lit(has_label)
+        )
+        shuffled = generator.permutation(kind["subject_id"].to_numpy())
+        split = np.repeat(cohort.SPLITS, _shares(kind.height, fractions))
+        parts.append(pl.DataFrame({"subject_id": shuffled, "split": split}, _SUBJECT_SPLIT))
+    return _by_visit(samples.join(pl.concat(parts), on="subject_id"))
+
+
+def by_file_order(
+    samples: pl.DataFrame, fractions: tuple[float, float, float] = FRACTIONS
+) -> pl.DataFrame:
+    """Cuts the labelled visits, by ascending visit_id, into three runs; the rest is "train".
+
+    The published code of HypEHR and its relatives does this to its file: nothing is shuffled and a
+    patient's visits may fall on both sides of a cut. Visits without a label give structure only.
+    """
+    _check_fractions(fractions)
+    return _cut(samples, samples.filter("labelled")["visit_id"].sort().to_numpy(), fractions)
+
+
+def by_sample(
+    samples: pl.DataFrame, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> pl.DataFrame:
+    """Assigns the labelled visits at random, each for itself; the rest is "train".
+
+    The published split of REALM and EMERGE: a patient may be in two splits.
+    """
+    _check_fractions(fractions)
+    visits = samples.filter("labelled")["visit_id"].sort().to_numpy()
+    return _cut(samples, np.random.default_rng(seed).permutation(visits), fractions)
+
+
+def check(samples: pl.DataFrame, labels: tuple[str, ...]) -> None:
+    """Raises CohortError where a split cannot train or judge a model.
+
+    One label needs a positive and a negative in every split; of several, each split needs a
+    positive of at least one (a label without any is then left out of that split's averages).
+    """
+    for split in cohort.SPLITS:
+        rows = samples.filter("labelled", split=split)
+        positive = sum(int(rows[f"label.{name}"].sum()) for name in labels)
+        lack = "positive" if positive == 0 else ""
+        if len(labels) == 1 and positive == rows.height:
+            lack = "negative" if rows.height else "labelled"
+        if lack:
+            raise errors.CohortError(
+                f"split '{split}' has no {lack} sample: {rows.height} labelled, {positive} positive, "
+                f"of {samples['labelled'].sum()} labelled in the whole cohort. Use more records, "
+                "larger fractions for that split, another split seed, or a more frequent outcome."
+            )
+
+
+_SUBJECT_SPLIT = {"subject_id": pl.Int64, "split": pl.String}
+
+
+def _any_positive(samples: pl.DataFrame) -> pl.Expr:
+    labels = [name for name in samples.columns if name.startswith("label.")]
+    return pl.any_horizontal(pl.col(name).fill_null(False) for name in labels)
+
+
+def _shares(count: int, fractions) -> list[int]:
+    """Returns how many of `count` each split gets: rounded, but none empty if that is possible."""
+    bounds = np.rint(np.cumsum((0.0, *fractions)) * count).astype(int)
+    shares = np.diff(bounds)
+    wanted = np.asarray(fractions) > 0
+    for lacking in np.flatnonzero(wanted & (shares == 0)):
+        if count >= wanted.sum():
+            shares[np.argmax(shares)] -= 1
+            shares[lacking] += 1
+    return shares.tolist()
+
+
+def _cut(samples: pl.DataFrame, visits: np.ndarray, fractions) -> pl.DataFrame:
+    """Cuts `visits` in the order given, the published way: floor(0.7 n), floor(0.1 n), the rest."""
+    # The small term keeps 0.7 * 10 = 6.999... at 7.
+    train, validation = (int(fraction * len(visits) + 1e-9) for fraction in fractions[:2])
+    shares = (train, validation, len(visits) - train - validation)
+    split = np.repeat(cohort.SPLITS, shares)
+    assigned = pl.DataFrame(
+        {"visit_id": visits, "split": split}, {"visit_id": pl.Int64, "split": pl.String}
+    )
+    joined = samples.join(assigned, on="visit_id", how="left")
+    return _by_visit(joined.with_columns(pl.col("split").fill_null(cohort.SPLITS[0])))
+
+
+def _by_visit(assigned: pl.DataFrame) -> pl.DataFrame:
+    return assigned.select("visit_id", "split").sort("visit_id")
+
+
+def _check_fractions(fractions) -> None:
+    right = (
+        len(fractions) == len(cohort.SPLITS)
+        and min(fractions) >= 0
+        and abs(sum(fractions) - 1) < 1e-6
+    )
+    if not right:
+        raise errors.CohortError(
+            f"split fractions {tuple(fractions)}: expected one each for {', '.join(cohort.SPLITS)}, "
+            "none negative, with sum 1, such as (0.7, 0.1, 0.2)"
+        )

@@ -1,0 +1,1 @@
+"""Methods: one small file each, and the registry that finds them by name."""

@@ -1,0 +1,57 @@
+"""A multilayer perceptron on a visit's codes and, where used, the vector of its notes."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ehr_jax.models import inputs
+from ehr_jax.nn import spmm
+
+
+class VisitMLP(nn.Module):
+    """Two hidden layers on the multi-hot codes; needs no other visit, so `encode` keeps nothing."""
+
+    labels: int
+    width: int
+    use_notes: bool
+    dropout: float
+
+    def setup(self):
+        self.code_layer = CodeLayer(self.width)
+        self.note_layer = nn.Dense(self.width) if self.use_notes else None
+        self.hidden = nn.Dense(self.width)
+        self.out = nn.Dense(self.labels)
+        self.drop = nn.Dropout(self.dropout)
+
+    def encode(self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool):
+        """Returns logits [visit, label] float32 and nothing kept."""
+        return self._score(visits, train), ()
+
+    def read(self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: tuple) -> jax.Array:
+        """Scores other visits the same way."""
+        return self._score(visits, train=False)
+
+    def _score(self, visits, train):
+        x = self.code_layer(visits.incidence)[: visits.num_visits]
+        if self.note_layer is not None:
+            x = x + self.note_layer(visits.notes)
+        x = self.drop(nn.relu(x), deterministic=not train)
+        return self.out(self.drop(nn.relu(self.hidden(x)), deterministic=not train))
+
+
+class CodeLayer(nn.Module):
+    """A linear layer on multi-hot codes, as the sum of a learned row a code."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, incidence: spmm.Incidence) -> jax.Array:
+        num_nodes = incidence.forward.num_sources
+        rows = self.param("rows", nn.initializers.normal(0.1), (num_nodes, self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return spmm.product(incidence, rows) + jnp.asarray(bias)
+
+
+def build(config, labels: int) -> VisitMLP:
+    """Returns the network of `config.model`."""
+    return VisitMLP(labels, config.width, config.use_notes, config.dropout)

@@ -1,0 +1,166 @@
+"""MINGLE (arXiv 2403.08818): a hypergraph of visits over codes, fused with language semantics.
+
+The backbone is HypEHR as its authors coded it; MINGLE adds code names (concept level) and visit
+notes (note level, Eq. 6-7). Without both it is HypEHR. Half-layers may be exchanged for sums over
+members, which gives AllDeepSets in the same frame.
+
+Choices the paper leaves open (inferred): nodes are updated before hyperedges are read again, notes
+enter after PairNorm of every V->E half-layer and before BatchNorm, MLP_1 and MLP_2 are one linear
+layer, trainable node features are stored as a difference from their starting vectors, so that
+weight decay pulls them back there, and hyperedges without a note get a zero vector after MLP_1.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ehr_jax.models import inputs
+from ehr_jax.nn import layers, norms
+
+
+class Frozen(NamedTuple):
+    """All a visit needs to be scored alone: node states and norm statistics of each layer.
+
+    Attributes:
+      states: per layer, [node, in] float32: what the V->E half-layer reads.
+      statistics: per layer, PairNorm statistics of the hyperedges that shaped the network.
+    """
+
+    states: tuple[jax.Array, ...]
+    statistics: tuple[norms.PairStatistics, ...]
+
+
+class Mingle(nn.Module):
+    """The network; `encode` shapes node states by its visits, `read` scores others against them.
+
+    Attributes:
+      labels: number of outputs.
+      depth: L; there are L + 1 V->E and L E->V half-layers.
+      width, heads, feed_forward_depth: of a half-layer.
+      half_layer: "attention" or "deep_set".
+      use_notes, use_concepts: the paper's ablations; a switched-off source is a zero vector, and
+        with both off no fusion layer exists.
+      train_nodes: learn a difference to the nodes' vectors.
+      input_dropout, dropout: rates.
+    """
+
+    labels: int
+    depth: int = 3
+    width: int = 48
+    heads: int = 4
+    feed_forward_depth: int = 2
+    half_layer: str = "attention"
+    use_notes: bool = True
+    use_concepts: bool = True
+    train_nodes: bool = True
+    input_dropout: float = 0.2
+    dropout: float = 0.0
+    classifier_width: int = 64
+
+    def setup(self):
+        if self.half_layer == "attention":
+            make = lambda: layers.SetAttention(self.width, self.heads, self.feed_forward_depth)  # noqa: E731
+        else:
+            make = lambda: layers.DeepSet(self.width, self.feed_forward_depth)  # noqa: E731
+        self.to_hyperedges = [make() for _ in range(self.depth + 1)]
+        self.to_nodes = [make() for _ in range(self.depth)]
+        self.hyperedge_norms = [BatchNorm() for _ in range(self.depth)]
+        self.node_norms = [BatchNorm() for _ in range(self.depth)]
+        if self.use_notes or self.use_concepts:
+            self.note_layer = nn.Dense(self.width)  # MLP_1, Eq. 6
+            self.fusions = [nn.Dense(self.width) for _ in range(self.depth + 1)]  # MLP_2, Eq. 7
+        self.hidden = nn.Dense(self.classifier_width)
+        self.hidden_norm = nn.LayerNorm(epsilon=1e-5)
+        self.out = nn.Dense(self.labels)
+        self.drop_input = nn.Dropout(self.input_dropout)
+        self.drop = nn.Dropout(self.dropout)
+        self.node_update = NodeUpdate() if self.train_nodes else None
+
+    def encode(
+        self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
+    ) -> tuple[jax.Array, Frozen]:
+        """Returns the visits' logits, [visit, label] float32, and what `read` needs."""
+        states = [self.drop_input(self._node_features(nodes), deterministic=not train)]
+        semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
+        statistics, kept = [], []
+        for layer in range(self.depth + 1):
+            edges = self.to_hyperedges[layer](visits.incidence, states[-1])
+            statistics.append(norms.pair_statistics(edges))
+            edges = self._fuse(layer, norms.pair_norm(edges, statistics[-1]), semantics)
+            kept.append(edges[: visits.num_visits])
+            if layer == self.depth:
+                break
+            edges = self.drop(nn.relu(self.hyperedge_norms[layer](edges)), deterministic=not train)
+            new = self.to_nodes[layer](visits.incidence.transpose, edges)
+            new = norms.pair_norm(new, norms.pair_statistics(new))
+            states.append(self.drop(nn.relu(self.node_norms[layer](new)), deterministic=not train))
+        return self._classify(kept), Frozen(tuple(states), tuple(statistics))
+
+    def read(self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen) -> jax.Array:
+        """Scores visits that shaped nothing, each by itself: [visit, label] float32 logits."""
+        semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
+        kept = []
+        for layer, (state, statistics) in enumerate(zip(*frozen, strict=True)):
+            edges = self.to_hyperedges[layer](visits.incidence, state)
+            kept.append(self._fuse(layer, norms.pair_norm(edges, statistics), semantics))
+        return self._classify(kept)
+
+    def _node_features(self, nodes):
+        parts = [nodes.structure] + ([nodes.concept] if self.use_concepts else [])
+        features = jnp.concatenate(parts, axis=1)
+        return self.node_update(features) if self.train_nodes else features
+
+    def _semantics(self, notes, has_note, nodes, loops):
+        """H of Eq. 6: MLP_1 of [notes of visits ; concept vectors of self-loops]."""
+        if not (self.use_notes or self.use_concepts):
+            return None
+        notes = notes if self.use_notes else jnp.zeros_like(notes)
+        concepts = nodes.concept if self.use_concepts else jnp.zeros_like(nodes.concept)
+        present = jnp.concatenate([has_note, jnp.ones(loops.shape, has_note.dtype)])
+        return self.note_layer(jnp.concatenate([notes, concepts[loops]])) * present[:, None]
+
+    def _fuse(self, layer, edges, semantics):
+        if semantics is None:
+            return edges
+        return self.fusions[layer](jnp.concatenate([edges, semantics], axis=1))
+
+    def _classify(self, kept):
+        hidden = nn.relu(self.hidden(jnp.concatenate(kept, axis=1)))
+        return self.out(self.hidden_norm(hidden))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all rows given, in training as in scoring (full batch)."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return norms.batch_norm(x, norms.column_statistics(x), scale, bias)
+
+
+class NodeUpdate(nn.Module):
+    """Adds a learned difference, zero at first, to fixed node vectors [node, width]."""
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        return features + self.param("difference", nn.initializers.zeros, features.shape)
+
+
+def build(config, labels: int) -> Mingle:
+    """Returns the network of `config.model`."""
+    return Mingle(
+        labels=labels,
+        depth=config.depth,
+        width=config.width,
+        heads=config.heads,
+        feed_forward_depth=config.feed_forward_depth,
+        half_layer=config.half_layer,
+        use_notes=config.use_notes,
+        use_concepts=config.use_concepts,
+        train_nodes=config.train_nodes,
+        input_dropout=config.input_dropout,
+        dropout=config.dropout,
+    )

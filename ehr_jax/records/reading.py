@@ -1,0 +1,323 @@
+"""Reading one table of a source: found by name, checked, typed, and lazy where it is large.
+
+`find_table` finds the file, `scan` reads it in batches when the result is asked for (a gzip'd CSV
+is decompressed as it is read, so memory stays flat whatever the size), and `read` is `scan` for
+tables that fit in memory, with every row's number of fields checked first. All three raise
+RecordsError for what a user can mend, also while a lazy frame is being collected.
+"""
+
+import csv
+import gzip
+import io
+import pathlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import polars as pl
+from polars.io import plugins
+
+from ehr_jax import errors
+from ehr_jax.records import tables
+
+# Where two files hold the same table the first kind wins: it is the quickest to read.
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+
+_ROW = "__row__"
+_CHUNK_BYTES = 1 << 24
+_DAMAGED = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error)
+
+
+def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pathlib.Path | None:
+    """Returns the file that holds table `stem` in the folder `root`, whatever its letter case.
+
+    Returns None for a missing table that is not `required`.
+    Raises RecordsError for a missing folder or a missing required table.
+    """
+    folder = pathlib.Path(root).expanduser()
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise errors.RecordsError(f"{folder}: this data folder {what}; check the path")
+    held = {path.name.lower(): path for path in sorted(folder.iterdir())}
+    for suffix in SUFFIXES:
+        if stem.lower() + suffix in held:
+            return held[stem.lower() + suffix]
+    if not required:
+        return None
+    stems = {re.sub(r"\.(parquet|csv\.gz|csv)$", "", name): path for name, path in held.items()}
+    near = errors.did_you_mean(stem.lower(), stems)
+    for name, path in stems.items():
+        near = near.replace(f"'{name}'", f"'{path.name}'")
+    raise errors.RecordsError(
+        f"{folder}: table '{stem}' is missing (looked for {stem}{f', {stem}'.join(SUFFIXES)}, in any "
+        f"letter case).{near} The folder holds {_listed([path.name for path in held.values()])}."
+    )
+
+
+def read(
+    path: str | pathlib.Path, columns: Mapping[str, pl.DataType], optional: Iterable[str] = ()
+) -> pl.DataFrame:
+    """Reads a whole table: as `scan`, and each row of a CSV must have as many fields as the header."""
+    frame = scan(path, columns, optional)
+    if not _is_parquet(path):
+        _check_widths(pathlib.Path(path))
+    return frame.collect(engine="streaming")
+
+
+def scan(
+    path: str | pathlib.Path, columns: Mapping[str, pl.DataType], optional: Iterable[str] = ()
+) -> pl.LazyFrame:
+    """Returns the wanted `columns` (lower-case name to dtype) of a table, read when collected.
+
+    Text loses blanks at its ends; an empty field is null. Columns of dtype Int64, Float64 and
+    `tables.TIME` are parsed; a time may be a date alone (its midnight). An absent `optional` column
+    is null throughout. Rows keep the file's order.
+
+    Raises RecordsError at once for an empty or unreadable file and for a missing column; while
+    being collected, for a damaged file and for the first value that does not parse.
+    """
+    path = pathlib.Path(path)
+    header = _header(path)
+    optional = set(optional)
+    for name in columns:
+        if name not in header and name not in optional:
+            raise errors.RecordsError(
+                f"{path.name}: column '{name}' is missing.{errors.did_you_mean(name, header)} "
+                f"The file has {_listed(list(header))}. Did the export rename it?"
+            )
+    if not _is_parquet(path):
+        _check_ending(path, len(header))
+
+    def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
+        del batch_size
+        wanted = {n: t for n, t in columns.items() if with_columns is None or n in with_columns}
+        left = n_rows
+        try:
+            for raw in _raw(path, header, wanted, n_rows).collect_batches(maintain_order=True):
+                batch = _typed(path, raw, wanted)
+                if left is not None:
+                    batch, left = batch.head(left), left - batch.height
+                yield batch if predicate is None else batch.filter(predicate)
+                if left is not None and left <= 0:
+                    return
+        except _DAMAGED as error:
+            raise _explained(path, error, header) from error
+
+    return plugins.register_io_source(batches, schema=dict(columns))
+
+
+def _is_parquet(path: str | pathlib.Path) -> bool:
+    return str(path).lower().endswith(".parquet")
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:20])
+    return (f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown) or "nothing"
+
+
+def _tidy(name: str) -> str:
+    return name.strip(" \t\r\n'\"\ufeff").lower()
+
+
+def _header(path: pathlib.Path) -> dict[str, str]:
+    """Returns the columns of a table: lower-case name to the name polars knows it by."""
+    try:
+        lazy = pl.scan_parquet(path) if _is_parquet(path) else pl.scan_csv(path, infer_schema=False)
+        found = lazy.collect_schema().names()
+    except _DAMAGED as error:
+        raise _explained(path, error, {}) from error
+    header = {}
+    for name in found:
+        tidy = _tidy(re.sub(r"_duplicated_\d+$", "", name))
+        if tidy in header:
+            raise errors.RecordsError(
+                f"{path.name}: the header names column '{tidy}' twice; keep one of them"
+            )
+        header[tidy] = name
+    return header
+
+
+def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
+    present = [pl.col(header[name]).alias(name) for name in wanted if name in header]
+    if _is_parquet(path):
+        lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW)
+    else:
+        lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW)
+    return lazy.select(_ROW, *present)
+
+
+def _typed(path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataType]):
+    text = [pl.col(n).cast(pl.String).str.strip_chars() for n, t in raw.schema.items() if n != _ROW]
+    parsed, blank = {}, pl.Series([None] * 0)
+    del text, blank
+    for name, dtype in wanted.items():
+        if name not in raw.columns:
+            parsed[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height)
+            continue
+        found = raw[name]
+        if found.dtype != dtype or dtype == pl.String:
+            found = _parsed(path, raw[_ROW], found, dtype)
+        parsed[name] = found.fill_nan(None) if dtype == pl.Float64 else found
+    return pl.DataFrame(parsed) if parsed else raw.select([])
+
+
+def _parsed(path, rows: pl.Series, found: pl.Series, dtype: pl.DataType) -> pl.Series:
+    name = found.name
+    if found.dtype.is_temporal() and dtype == tables.TIME:
+        if getattr(found.dtype, "time_zone", None):
+            found = found.dt.replace_time_zone(None)
+        return found.cast(tables.TIME)
+    if found.dtype.is_numeric() and dtype.is_numeric() and not found.dtype.is_float():
+        return found.cast(dtype)
+    text = found.cast(pl.String).str.strip_chars()
+    text = text.set(text == "", None)
+    if dtype == pl.String:
+        return text
+    parsed = text.to_frame().select(_PARSERS[dtype](pl.col(name))).to_series()
+    if parsed.null_count() > text.null_count():
+        at = (text.is_not_null() & parsed.is_null()).arg_true()[0]
+        what = {pl.Int64: "whole number", pl.Float64: "number"}.get(dtype, "date or time")
+        how = "YYYY-MM-DD or YYYY-MM-DD HH:MM:SS" if dtype == tables.TIME else "digits"
+        raise errors.RecordsError(
+            f"{path.name}: row {rows[at] + 1} (the header not counted), column '{name}': "
+            f"{_shown(name, text[at])} is not a {what} (expected {how})"
+        )
+    return parsed
+
+
+def _whole(text: pl.Expr) -> pl.Expr:
+    # "142345.0" is what pandas writes for a whole number in a column with gaps.
+    return text.str.strip_suffix(".0").cast(pl.Int64, strict=False)
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    length = text.str.len_bytes()
+    rest = pl.when(length == 10).then(pl.lit(" 00:00:00"))
+    rest = rest.when(length == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
+    full = pl.concat_str(text.str.replace("T", " ", literal=True).str.strip_suffix("Z"), rest)
+    return full.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+
+
+_PARSERS = {
+    pl.Int64: _whole,
+    pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
+    tables.TIME: _time,
+}
+
+
+def _shown(column: str, value: str) -> str:
+    # A cell of a shifted row may hold anything, a name or note text too: only what looks like a
+    # date or a number is repeated, and nothing of a column that identifies somebody.
+    private = column.endswith(("_id", "_nbr")) or column in ("dob", "dod", "dod_hosp", "dod_ssn")
+    if not private and re.fullmatch(r"[-+0-9.:/, TZ]{1,32}", value):
+        return f"'{value}'"
+    return f"a text of {len(value)} character(s)"
+
+
+def _open(path: pathlib.Path) -> io.BufferedIOBase:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")
+
+
+def _check_widths(path: pathlib.Path) -> None:
+    """Raises RecordsError for the first row with another number of fields than the header.
+
+    polars fills a short row with nulls without a word; a shifted or torn row must not pass.
+    """
+    try:
+        with _open(path) as file:
+            suspicious = _has_uneven_rows(file)
+    except _DAMAGED as error:
+        raise _explained(path, error, {}) from error
+    if suspicious and (found := _first_ragged(path)):
+        raise errors.RecordsError(found)
+
+
+def _has_uneven_rows(file: io.BufferedIOBase) -> bool:
+    width, commas_before, quotes_before = None, 0, 0
+    while chunk := file.read(_CHUNK_BYTES):
+        data = np.frombuffer(chunk, np.uint8)
+        ends, commas = data == ord("\n"), data == ord(",")
+        quotes = data == ord('"')
+        if quotes_before or quotes.any():
+            outside = (np.cumsum(quotes) + quotes_before) % 2 == 0
+            ends, commas = ends & outside, commas & outside
+            quotes_before = int(np.count_nonzero(quotes) + quotes_before) % 2
+        commas, ends = np.flatnonzero(commas), np.flatnonzero(ends)
+        upto = np.searchsorted(commas, ends)
+        counts = np.diff(upto, prepend=-commas_before)
+        commas_before = len(commas) - (upto[-1] if len(upto) else -commas_before)
+        if len(counts):
+            width = counts[0] if width is None else width
+            if np.any(counts != width):
+                return True
+    return bool(quotes_before) or (commas_before not in (0, width) and width is not None)
+
+
+def _first_ragged(path: pathlib.Path) -> str:
+    limit = csv.field_size_limit(1 << 30)
+    try:
+        with _open(path) as file, io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text:
+            reader = csv.reader(text)
+            width = len(next(reader, []))
+            for row, fields in enumerate(reader, 1):
+                if len(fields) != width:
+                    return (
+                        f"{path.name}: row {row} (the header not counted; it ends on line "
+                        f"{reader.line_num}) has {len(fields)} field(s), the header has {width}. "
+                        "Is a comma unquoted, or the file cut short? Mend or fetch it again"
+                    )
+    finally:
+        csv.field_size_limit(limit)
+    return ""
+
+
+def _check_ending(path: pathlib.Path, width: int) -> None:
+    """Raises RecordsError for a plain CSV whose last row is cut short, as a broken copy leaves it."""
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return  # a cut gzip file is found when it is read
+        file.seek(max(0, path.stat().st_size - (1 << 16)))
+        ending = file.read()
+    last = ending.rsplit(b"\n", 1)[-1]
+    if last.strip() and b'"' not in ending and last.count(b",") != width - 1:
+        raise errors.RecordsError(
+            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has {width}; "
+            "the file was cut short. Fetch it again"
+        )
+
+
+def _explained(path: pathlib.Path, error: Exception, header: Mapping) -> errors.RecordsError:
+    """Returns what is wrong with a file that could not be read, without a word of its content."""
+    name, said = path.name, str(error).lower()
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return errors.RecordsError(f"{name}: cannot be opened ({error.strerror or error})")
+    if _is_parquet(path):
+        return errors.RecordsError(f"{name}: is not a readable parquet file; fetch or write it again")
+    if isinstance(error, pl.exceptions.NoDataError):
+        return errors.RecordsError(f"{name}: the file is empty; a header row was expected")
+    try:
+        if line := _first_undecodable(path):
+            return errors.RecordsError(
+                f"{name}: line {line} is not UTF-8 text; convert the file (iconv -t utf-8)"
+            )
+        if header and (ragged := _first_ragged(path)):
+            return errors.RecordsError(ragged)
+    except (EOFError, OSError, zlib.error):
+        return errors.RecordsError(
+            f"{name}: the gzip file is cut short or damaged; fetch it again and compare its checksum"
+        )
+    hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
+    return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
+
+
+def _first_undecodable(path: pathlib.Path) -> int:
+    with _open(path) as file:
+        for line, text in enumerate(file, 1):
+            try:
+                text.decode("utf-8")
+            except UnicodeDecodeError:
+                return line
+    return 0
