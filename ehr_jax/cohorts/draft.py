@@ -8,6 +8,8 @@ import polars as pl
 
 from ehr_jax.records import tables
 
+DIED = pl.col("disposition").fill_null("unknown") == "died"  # in hospital, as the source states it
+
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
@@ -28,14 +30,13 @@ class Draft:
 
 
 def next_of_patient(column: str) -> pl.Expr:
-    """Returns the value of `column` in the same patient's next row, null in the last one.
-
-    The frame is sorted by (subject_id, order), as `Records.visits` is.
-    """
-    return pl.col(column).shift(-1).over("subject_id")
+    """Returns the value of `column` at the patient's next visit in the frame, null at the last."""
+    return pl.col(column).shift(-1).over("subject_id", order_by="order")
 
 
-def drop(frame: pl.DataFrame, reasons: Mapping[str, pl.Expr]) -> tuple[pl.DataFrame, dict[str, int]]:
+def drop(
+    frame: pl.DataFrame, reasons: Mapping[str, pl.Expr]
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Leaves out the rows for which a reason holds; each counts under its first reason."""
     counts = {}
     for reason, holds in reasons.items():
@@ -43,10 +44,6 @@ def drop(frame: pl.DataFrame, reasons: Mapping[str, pl.Expr]) -> tuple[pl.DataFr
         counts[reason] = frame.height - kept.height
         frame = kept
     return frame, counts
-
-
-def died(frame: pl.DataFrame | None = None) -> pl.Expr:
-    return pl.col("disposition").fill_null("unknown") == "died"
 
 
 def has(records: tables.Records, table: str, *columns: str) -> bool:

@@ -74,14 +74,18 @@ def check(samples: pl.DataFrame, labels: tuple[str, ...]) -> None:
     for split in cohort.SPLITS:
         rows = samples.filter("labelled", split=split)
         positive = sum(int(rows[f"label.{name}"].sum()) for name in labels)
-        lack = "positive" if positive == 0 else ""
-        if len(labels) == 1 and positive == rows.height:
-            lack = "negative" if rows.height else "labelled"
+        lack = ""
+        if rows.is_empty():
+            lack = "labelled"
+        elif positive == 0:
+            lack = "positive"
+        elif len(labels) == 1 and positive == rows.height:
+            lack = "negative"
         if lack:
             raise errors.CohortError(
-                f"split '{split}' has no {lack} sample: {rows.height} labelled, {positive} positive, "
-                f"of {samples['labelled'].sum()} labelled in the whole cohort. Use more records, "
-                "larger fractions for that split, another split seed, or a more frequent outcome."
+                f"split '{split}' has no {lack} sample: {positive} of its {rows.height} labelled "
+                f"samples positive, {samples['labelled'].sum()} labelled in the cohort. Use more "
+                "records, a larger fraction for that split, another split seed or another task."
             )
 
 
@@ -130,6 +134,6 @@ def _check_fractions(fractions) -> None:
     )
     if not right:
         raise errors.CohortError(
-            f"split fractions {tuple(fractions)}: expected one each for {', '.join(cohort.SPLITS)}, "
-            "none negative, with sum 1, such as (0.7, 0.1, 0.2)"
+            f"split fractions {tuple(fractions)}: expected one each for "
+            f"{', '.join(cohort.SPLITS)}, none negative, with sum 1, such as {FRACTIONS}"
         )

@@ -22,7 +22,9 @@ def pack(
     """
     node, hyperedge = np.asarray(node, np.int64), np.asarray(hyperedge, np.int64)
     if node.shape != hyperedge.shape or node.ndim != 1:
-        raise ValueError(f"incidence lists differ: {node.shape} nodes, {hyperedge.shape} hyperedges")
+        raise ValueError(
+            f"incidence lists differ: {node.shape} nodes, {hyperedge.shape} hyperedges"
+        )
     for name, index, count in (
         ("node", node, num_nodes),
         ("hyperedge", hyperedge, num_hyperedges),

@@ -4,7 +4,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import set_attention, spmm
+from ehr_jax.nn import dropout, set_attention, sparse_rows, spmm
+
+EPSILON = 1e-5  # of every LayerNorm, as in the published networks
+
+
+class Linear(nn.Module):
+    """x W + b with `nn.Dense`'s parameters, on dense rows or on `sparse_rows.SparseRows`."""
+
+    width: int
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return x @ kernel + bias
 
 
 class MLP(nn.Module):
@@ -39,8 +54,10 @@ class SetAttention(nn.Module):
     backend: str | None = None
 
     @nn.compact
-    def __call__(self, incidence: spmm.Incidence, z: jax.Array) -> jax.Array:
-        """[source, in] float32 -> [target, width] float32."""
+    def __call__(
+        self, incidence: spmm.Incidence, z: jax.Array | sparse_rows.SparseRows
+    ) -> jax.Array:
+        """[source, in] float32, dense or sparse -> [target, width] float32."""
         head_width = self.width // self.heads
         glorot = nn.initializers.glorot_uniform()
         seed = self.param("seed", _seed_init, (self.heads, head_width))
@@ -51,33 +68,83 @@ class SetAttention(nn.Module):
         query = jnp.einsum("dhc,hc->dh", key.reshape(-1, *by_head), seed)  # [in, head]
         scores = z @ query + (key_bias.reshape(by_head) * seed).sum(-1)  # [source, head]
         scores = nn.leaky_relu(scores, 0.2)
-        values = nn.Dense(self.width, kernel_init=glorot, name="value")(z)
+        values = Linear(self.width, glorot, name="value")(z)
         pooled = set_attention.pool(
             incidence, scores, values.reshape(-1, *by_head), self.backend
         )  # [target, head, head_width]
         pooled = (pooled + seed).reshape(-1, self.width)
-        pooled = nn.LayerNorm(epsilon=1e-5, name="norm_pooled")(pooled)
+        pooled = nn.LayerNorm(EPSILON, name="norm_pooled")(pooled)
         mixed = MLP((self.width,) * self.depth, name="feed_forward")(pooled)
-        return nn.LayerNorm(epsilon=1e-5, name="norm_out")(pooled + nn.relu(mixed))
+        return nn.LayerNorm(EPSILON, name="norm_out")(pooled + nn.relu(mixed))
 
 
 class DeepSet(nn.Module):
-    """AllDeepSets half-layer: MLP_out(mean over members of MLP_in(z)), [source, in] -> [target, width].
+    """AllDeepSets half-layer: ReLU(outer(sum over members of drop(ReLU(inner(z))))).
 
-    The mean, not the sum, is what the published code takes by default.
+    Both MLPs are `NormMLP`s, as in the published code, whose AllDeepSets sums over members.
+
+    Attributes:
+      width: of every layer.
+      depth: number of linear layers in each MLP.
+      dropout: rate between the layers, in training.
+      backend: of `spmm.product`; None takes the device's default.
     """
 
     width: int
     depth: int = 2
+    dropout: float = 0.0
     backend: str | None = None
 
     @nn.compact
-    def __call__(self, incidence: spmm.Incidence, z: jax.Array) -> jax.Array:
-        inner = nn.relu(MLP((self.width,) * self.depth, name="inner")(z))
-        offsets = incidence.forward.offsets
-        size = jnp.maximum(offsets[1:] - offsets[:-1], 1)[:, None]
-        mean = spmm.product(incidence, inner, self.backend) / size
-        return MLP((self.width,) * self.depth, name="outer")(mean)
+    def __call__(
+        self, incidence: spmm.Incidence, z: jax.Array | sparse_rows.SparseRows, train: bool = False
+    ) -> jax.Array:
+        """[source, in] float32, dense or sparse -> [target, width] float32."""
+        widths = (self.width,) * self.depth
+        inner = nn.relu(NormMLP(widths, self.dropout, name="inner")(z, train))
+        inner = dropout.Dropout(self.dropout)(inner, train)
+        summed = spmm.product(incidence, inner, self.backend)
+        return nn.relu(NormMLP(widths, self.dropout, name="outer")(summed, train))
+
+
+class NormMLP(nn.Module):
+    """Linear(LN(x)), then Linear(drop(LN(ReLU(x)))) for every further width."""
+
+    widths: tuple[int, ...]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array | sparse_rows.SparseRows, train: bool = False) -> jax.Array:
+        x = NormLinear(self.widths[0])(x)
+        for width in self.widths[1:]:
+            x = nn.LayerNorm(EPSILON)(nn.relu(x))
+            x = Linear(width)(dropout.Dropout(self.dropout)(x, train))
+        return x
+
+
+class NormLinear(nn.Module):
+    """Linear(LayerNorm(x)); for sparse rows by linearity, so that they stay sparse.
+
+    With row mean m and deviation d, LN(x) W = (x (g W) - m (g W summed over inputs)) / d + b W.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
+        inputs = x.shape[-1]
+        gain = self.param("gain", nn.initializers.ones, (inputs,))
+        offset = self.param("offset", nn.initializers.zeros, (inputs,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (inputs, self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        if isinstance(x, sparse_rows.SparseRows):
+            mean, variance = (column[:, None] for column in x.moments())
+            scaled = gain[:, None] * kernel
+            product = (x @ scaled - mean * scaled.sum(0)) * jax.lax.rsqrt(variance + EPSILON)
+            return product + offset @ kernel + bias
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        normed = (x - mean) * jax.lax.rsqrt(variance + EPSILON) * gain + offset
+        return normed @ kernel + bias
 
 
 def _seed_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -31,12 +31,16 @@ def pool(
     """
     if backend == "jraph":
         return _pool_by_softmax(incidence, scores, values)
-    highest = scores.max(axis=0, initial=-jnp.inf) if scores.shape[0] else jnp.zeros(scores.shape[1])
+    highest = (
+        scores.max(axis=0, initial=-jnp.inf) if scores.shape[0] else jnp.zeros(scores.shape[1])
+    )
     lowest = scores.min(axis=0, initial=jnp.inf) if scores.shape[0] else highest
     safe = jnp.all(jax.lax.stop_gradient(highest - lowest) < SAFE_RANGE)
     return jax.lax.cond(
         safe,
-        lambda: _pool_by_product(incidence, scores, values, jax.lax.stop_gradient(highest), backend),
+        lambda: _pool_by_product(
+            incidence, scores, values, jax.lax.stop_gradient(highest), backend
+        ),
         lambda: _pool_by_softmax(incidence, scores, values),
     )
 

@@ -50,10 +50,16 @@ class Incidence(flax.struct.PyTreeNode):
 
 def from_graph(graph: jraph.GraphsTuple) -> Incidence:
     """Returns the node -> hyperedge incidence of a bipartite graph (see `nn.bipartite`)."""
-    node, hyperedge, num_nodes, num_hyperedges = bipartite.unpack(graph)
+    return from_pairs(*bipartite.unpack(graph))
+
+
+def from_pairs(
+    source: np.ndarray, target: np.ndarray, num_sources: int, num_targets: int
+) -> Incidence:
+    """Returns the incidence of pairs `source[i]` in `target[i]`, [incidence] integers each."""
     return Incidence(
-        _lists(node, hyperedge, num_nodes, num_hyperedges),
-        _lists(hyperedge, node, num_hyperedges, num_nodes),
+        _lists(source, target, num_sources, num_targets),
+        _lists(target, source, num_targets, num_sources),
     )
 
 

@@ -50,15 +50,15 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
     for name, path in stems.items():
         near = near.replace(f"'{name}'", f"'{path.name}'")
     raise errors.RecordsError(
-        f"{folder}: table '{stem}' is missing (looked for {stem}{f', {stem}'.join(SUFFIXES)}, in any "
-        f"letter case).{near} The folder holds {_listed([path.name for path in held.values()])}."
+        f"{folder}: table '{stem}' is missing (.parquet, .csv or .csv.gz, in any letter "
+        f"case).{near} The folder holds {_listed([path.name for path in held.values()])}."
     )
 
 
 def read(
     path: str | pathlib.Path, columns: Mapping[str, pl.DataType], optional: Iterable[str] = ()
 ) -> pl.DataFrame:
-    """Reads a whole table: as `scan`, and each row of a CSV must have as many fields as the header."""
+    """Reads a whole table as `scan` does, with every row's number of fields checked first."""
     frame = scan(path, columns, optional)
     if not _is_parquet(path):
         _check_widths(pathlib.Path(path))
@@ -70,7 +70,7 @@ def scan(
 ) -> pl.LazyFrame:
     """Returns the wanted `columns` (lower-case name to dtype) of a table, read when collected.
 
-    Text loses blanks at its ends; an empty field is null. Columns of dtype Int64, Float64 and
+    Text is kept as it stands; an empty or blank field is null. Columns of dtype Int64, Float64 and
     `tables.TIME` are parsed; a time may be a date alone (its midnight). An absent `optional` column
     is null throughout. Rows keep the file's order.
 
@@ -147,43 +147,50 @@ def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
     return lazy.select(_ROW, *present)
 
 
-def _typed(path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataType]):
-    text = [pl.col(n).cast(pl.String).str.strip_chars() for n, t in raw.schema.items() if n != _ROW]
-    parsed, blank = {}, pl.Series([None] * 0)
-    del text, blank
+def _typed(
+    path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    typed = []
     for name, dtype in wanted.items():
-        if name not in raw.columns:
-            parsed[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height)
-            continue
-        found = raw[name]
-        if found.dtype != dtype or dtype == pl.String:
-            found = _parsed(path, raw[_ROW], found, dtype)
-        parsed[name] = found.fill_nan(None) if dtype == pl.Float64 else found
-    return pl.DataFrame(parsed) if parsed else raw.select([])
+        if name in raw.columns:
+            typed.append(_parsed(path, raw[_ROW], raw[name], dtype))
+        else:
+            typed.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height))
+    return pl.DataFrame(typed, height=raw.height)
 
 
-def _parsed(path, rows: pl.Series, found: pl.Series, dtype: pl.DataType) -> pl.Series:
+def _parsed(path: pathlib.Path, rows: pl.Series, found: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Returns column `found` as `dtype`, or raises RecordsError for the first value that is not.
+
+    A parquet file brings types of its own, which are taken as they are where that loses nothing.
+    """
     name = found.name
-    if found.dtype.is_temporal() and dtype == tables.TIME:
-        if getattr(found.dtype, "time_zone", None):
-            found = found.dt.replace_time_zone(None)
-        return found.cast(tables.TIME)
-    if found.dtype.is_numeric() and dtype.is_numeric() and not found.dtype.is_float():
+    if dtype == tables.TIME and found.dtype.is_temporal():
+        zoned = getattr(found.dtype, "time_zone", None)
+        return (found.dt.replace_time_zone(None) if zoned else found).cast(tables.TIME)
+    if dtype == pl.Int64 and found.dtype.is_integer():
         return found.cast(dtype)
-    text = found.cast(pl.String).str.strip_chars()
-    text = text.set(text == "", None)
+    if dtype == pl.Float64 and found.dtype.is_numeric():
+        return _finite(found.cast(dtype))
+    text = found.cast(pl.String)
+    trimmed = text.str.strip_chars()
+    blank = trimmed == ""
     if dtype == pl.String:
-        return text
+        return text.set(blank, None)
+    text = trimmed.set(blank, None)
     parsed = text.to_frame().select(_PARSERS[dtype](pl.col(name))).to_series()
     if parsed.null_count() > text.null_count():
         at = (text.is_not_null() & parsed.is_null()).arg_true()[0]
-        what = {pl.Int64: "whole number", pl.Float64: "number"}.get(dtype, "date or time")
-        how = "YYYY-MM-DD or YYYY-MM-DD HH:MM:SS" if dtype == tables.TIME else "digits"
         raise errors.RecordsError(
             f"{path.name}: row {rows[at] + 1} (the header not counted), column '{name}': "
-            f"{_shown(name, text[at])} is not a {what} (expected {how})"
+            f"{_shown(name, text[at])} is not {_EXPECTED[dtype]}"
         )
-    return parsed
+    return _finite(parsed) if dtype == pl.Float64 else parsed
+
+
+def _finite(number: pl.Series) -> pl.Series:
+    # "nan" and "inf" are how some exports write that there is no value.
+    return number.set(~number.is_finite(), None)
 
 
 def _whole(text: pl.Expr) -> pl.Expr:
@@ -203,6 +210,11 @@ _PARSERS = {
     pl.Int64: _whole,
     pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
     tables.TIME: _time,
+}
+_EXPECTED = {
+    pl.Int64: "a whole number",
+    pl.Float64: "a number",
+    tables.TIME: "a date or time (YYYY-MM-DD or YYYY-MM-DD HH:MM:SS)",
 }
 
 
@@ -259,7 +271,10 @@ def _has_uneven_rows(file: io.BufferedIOBase) -> bool:
 def _first_ragged(path: pathlib.Path) -> str:
     limit = csv.field_size_limit(1 << 30)
     try:
-        with _open(path) as file, io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text:
+        with (
+            _open(path) as file,
+            io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text,
+        ):
             reader = csv.reader(text)
             width = len(next(reader, []))
             for row, fields in enumerate(reader, 1):
@@ -275,7 +290,7 @@ def _first_ragged(path: pathlib.Path) -> str:
 
 
 def _check_ending(path: pathlib.Path, width: int) -> None:
-    """Raises RecordsError for a plain CSV whose last row is cut short, as a broken copy leaves it."""
+    """Raises RecordsError for a plain CSV whose last row was cut short, as by a broken copy."""
     with open(path, "rb") as file:
         if file.read(2) == b"\x1f\x8b":
             return  # a cut gzip file is found when it is read
@@ -284,8 +299,8 @@ def _check_ending(path: pathlib.Path, width: int) -> None:
     last = ending.rsplit(b"\n", 1)[-1]
     if last.strip() and b'"' not in ending and last.count(b",") != width - 1:
         raise errors.RecordsError(
-            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has {width}; "
-            "the file was cut short. Fetch it again"
+            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has "
+            f"{width}; the file was cut short. Fetch it again"
         )
 
 
@@ -295,7 +310,9 @@ def _explained(path: pathlib.Path, error: Exception, header: Mapping) -> errors.
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return errors.RecordsError(f"{name}: cannot be opened ({error.strerror or error})")
     if _is_parquet(path):
-        return errors.RecordsError(f"{name}: is not a readable parquet file; fetch or write it again")
+        return errors.RecordsError(
+            f"{name}: is not a readable parquet file; fetch or write it again"
+        )
     if isinstance(error, pl.exceptions.NoDataError):
         return errors.RecordsError(f"{name}: the file is empty; a header row was expected")
     try:
@@ -307,7 +324,7 @@ def _explained(path: pathlib.Path, error: Exception, header: Mapping) -> errors.
             return errors.RecordsError(ragged)
     except (EOFError, OSError, zlib.error):
         return errors.RecordsError(
-            f"{name}: the gzip file is cut short or damaged; fetch it again and compare its checksum"
+            f"{name}: the gzip file is cut short or damaged; fetch it again, compare its checksum"
         )
     hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
     return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")

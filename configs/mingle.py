@@ -1,0 +1,55 @@
+"""MINGLE on hospital records, one variant a task and source.
+
+Command: python -m ehr_jax.main --config=configs/mingle.py:VARIANT --workdir=RUN
+         add --mode=benchmark to run every method of config.benchmark on the same split and seeds
+Expect:  the tables of README.md, each with its command.
+"""
+
+from ehr_jax import config as base
+from ehr_jax import errors
+
+
+def get_config(variant: str = "synthetic_phenotype"):
+    """Returns the config of `variant`, a key of VARIANTS."""
+    if variant not in VARIANTS:
+        raise errors.ConfigError(
+            f"configs/mingle.py has no variant '{variant}'; expected one of "
+            f"{', '.join(VARIANTS)}.{errors.did_you_mean(variant, VARIANTS)}"
+        )
+    config = base.defaults()
+    config.train.learning_rate = 3e-3
+    for key, value in VARIANTS[variant].items():
+        config.update_from_flattened_dict({key: value})
+    return config
+
+
+_DIABETES = {"data.source": "diabetes130", "notes.source": "record"}
+_FULL = {"features.columns": "full"}
+
+VARIANTS = {
+    # 30-day readmission from diagnosis and drug codes alone; and with all columns.
+    "diabetes130_readmission": {**_DIABETES, "cohort.task": "readmission30"},
+    "diabetes130_readmission_full": {**_DIABETES, **_FULL, "cohort.task": "readmission30"},
+    # A cardiovascular code in the next encounter of patients free of one.
+    "diabetes130_cvd": {**_DIABETES, "cohort.task": "cvd_next"},
+    "diabetes130_cvd_full": {**_DIABETES, **_FULL, "cohort.task": "cvd_next"},
+    # The 25 phenotypes of the next visit.
+    "mimic3_phenotype": {"data.source": "mimic3", "cohort.task": "phenotype_next"},
+    "mimic3_readmission": {"data.source": "mimic3", "cohort.task": "readmission30"},
+    # In-hospital death, 48 hours into the ICU stay: drugs given, last measurements, notes so far.
+    "mimic3_mortality": {
+        "data.source": "mimic3",
+        "cohort.task": "mortality",
+        "features.columns": "full",
+        "features.measurements": True,
+        "features.min_visits": 3,
+    },
+    "synthetic_phenotype": {"data.source": "synthetic", "cohort.task": "phenotype_next"},
+    "synthetic_readmission": {"data.source": "synthetic", "cohort.task": "readmission30"},
+    "synthetic_mortality": {
+        "data.source": "synthetic",
+        "cohort.task": "mortality",
+        "features.columns": "full",
+        "features.measurements": True,
+    },
+}

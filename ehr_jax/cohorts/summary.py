@@ -1,0 +1,112 @@
+"""What a cohort holds, in figures for data.json, and its split as a file other runs reuse."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.cohorts import cohort, splits, tasks
+
+SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
+
+
+def summary(built: cohort.Cohort) -> dict[str, Any]:
+    """Returns task, protocol, exclusions and, for each split, counts and prevalences.
+
+    Holds counts only, no identifier, and can be written as JSON. `prevalence` is None where a
+    split has no labelled sample.
+    """
+    return {
+        "task": built.task,
+        "protocol": built.protocol,
+        "description": built.description,
+        "faults": list(built.faults),
+        "labels": list(built.labels),
+        "at_discharge": built.at_discharge,
+        "excluded": dict(built.excluded),
+        "patients": built.samples["subject_id"].n_unique(),
+        "samples": built.samples.height,
+        "labelled": int(built.samples["labelled"].sum()),
+        "patients_in_several_splits": _shared_patients(built.samples),
+        "splits": {name: _split_summary(built, name) for name in cohort.SPLITS},
+    }
+
+
+def save_split(built: cohort.Cohort, path: str | os.PathLike) -> None:
+    """Writes (subject_id, visit_id, split) as parquet: whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        built.samples.select(*SPLIT_FILE).sort("visit_id").write_parquet(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
+    """Returns the cohort with the split stored at `path` in place of its own.
+
+    Raises CohortError where the file is none of ours, holds other visits than the cohort or
+    leaves a split without a positive.
+    """
+    stored = _read_split(pathlib.Path(path))
+    keys = ["subject_id", "visit_id"]
+    lost = built.samples.join(stored, on=keys, how="anti").height
+    extra = stored.join(built.samples, on=keys, how="anti").height
+    if lost or extra:
+        raise errors.CohortError(
+            f"{path}: the stored split is of another cohort: it lacks {lost} visit(s) of "
+            f"this one and has {extra} that this one lacks. Use the records, task and protocol of "
+            "the run that stored it, or delete the file to split anew."
+        )
+    samples = tasks.with_split(built.samples, stored.select("visit_id", "split"))
+    splits.check(samples, built.labels)
+    return dataclasses.replace(built, samples=samples)
+
+
+def _read_split(path: pathlib.Path) -> pl.DataFrame:
+    try:
+        stored = pl.read_parquet(path)
+    except FileNotFoundError as fault:
+        raise errors.CohortError(f"{path}: no stored split here") from fault
+    except pl.exceptions.PolarsError as fault:
+        raise errors.CohortError(
+            f"{path}: not readable as parquet ({type(fault).__name__}); delete it to split anew"
+        ) from fault
+    if dict(stored.schema) != SPLIT_FILE:
+        raise errors.CohortError(
+            f"{path}: columns {dict(stored.schema)}, expected {SPLIT_FILE}; delete it to split anew"
+        )
+    unknown = stored.filter(~pl.col("split").is_in(cohort.SPLITS)).height
+    repeated = stored.height - stored["visit_id"].n_unique()
+    if unknown or repeated or stored.null_count().sum_horizontal().item():
+        raise errors.CohortError(
+            f"{path}: {unknown} row(s) with a split other than {', '.join(cohort.SPLITS)}, "
+            f"{repeated} repeated visit(s), or empty cells; delete it to split anew"
+        )
+    return stored
+
+
+def _split_summary(built: cohort.Cohort, split: str) -> dict[str, Any]:
+    rows = built.samples.filter(split=split)
+    labelled = rows.filter("labelled")
+    positives = {name: int(labelled[f"label.{name}"].sum()) for name in built.labels}
+    return {
+        "patients": rows["subject_id"].n_unique(),
+        "samples": rows.height,
+        "labelled": labelled.height,
+        "positives": positives,
+        "prevalence": {
+            name: count / labelled.height if labelled.height else None
+            for name, count in positives.items()
+        },
+    }
+
+
+def _shared_patients(samples: pl.DataFrame) -> int:
+    of_patient = samples.group_by("subject_id").agg(pl.col("split").n_unique())
+    return of_patient.filter(pl.col("split") > 1).height

@@ -1,0 +1,1 @@
+"""Evaluation: metrics of predictions, patient-level intervals, paired comparison of methods."""

@@ -1,0 +1,36 @@
+"""Decision thresholds, fitted on training predictions and then only applied."""
+
+import numpy as np
+
+
+def fit_f1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The threshold of each label that maximises F1 on these predictions.
+
+    It lies half-way between the lowest accepted score and the next one below, so that rounding
+    moves no cell across it; of equally good ones the highest wins.
+
+    Args:
+        probabilities: [..., samples, labels] float; give training samples only.
+        labels: [samples, labels] bool or float with nan for cells to leave out.
+
+    Returns:
+        [..., labels] float64; 0.5 for a label without a positive.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    labels = np.asarray(labels, np.float64)
+    flat = probabilities.reshape(-1, *probabilities.shape[-2:])
+    fitted = [[_fit_label(one[:, k], labels[:, k]) for k in range(one.shape[1])] for one in flat]
+    return np.array(fitted).reshape(*probabilities.shape[:-2], probabilities.shape[-1])
+
+
+def _fit_label(scores: np.ndarray, labels: np.ndarray) -> float:
+    given = ~np.isnan(labels)
+    order = np.argsort(-scores[given], kind="stable")
+    scores, positive = scores[given][order], labels[given][order] > 0
+    if not positive.any():
+        return 0.5
+    ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])  # last cell of each tied group
+    hits = np.cumsum(positive)[ends]
+    best = ends[np.argmax(2 * hits / (ends + 1 + positive.sum()))]
+    below = scores[best + 1] if best + 1 < scores.size else scores[best]
+    return float((scores[best] + below) / 2)

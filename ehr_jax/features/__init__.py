@@ -1,0 +1,1 @@
+"""From a cohort to arrays: vocabulary, hypergraph, structure vectors, texts. Fitted on training only."""

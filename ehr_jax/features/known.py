@@ -1,0 +1,79 @@
+"""What is known of each sample's visit at its prediction time, and nothing later.
+
+A code or attribute whose time is null becomes known at the end of the visit (billing codes, length
+of stay); one with a time is known from then on. Everything a model sees passes through here.
+"""
+
+import polars as pl
+
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.records import tables
+
+
+def codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, code, position): codes of each sample's visit known in time."""
+    return _known(records.codes, cohort).select("sample_id", "code", "position")
+
+
+def attributes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, name, text, number): attributes of each sample's visit known in time."""
+    return _known(records.attributes, cohort).select("sample_id", "name", "text", "number")
+
+
+def last_measurements(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, name, text, number): each variable's last value before the prediction.
+
+    In the form of `attributes`, so that values become nodes by the same train-fitted bins.
+    """
+    samples = cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
+    last = (
+        records.measurements.join(samples, on="visit_id")
+        .filter(pl.col("time") <= pl.col("prediction_time"), pl.col("value").is_finite())
+        .group_by("sample_id", "variable")
+        .agg(pl.col("value").sort_by("time", "value").last())
+        .collect()
+    )
+    return last.select(
+        "sample_id",
+        pl.format("last {}", "variable").alias("name"),
+        pl.lit(None, pl.String).alias("text"),
+        pl.col("value").alias("number"),
+    )
+
+
+def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, text): the notes a sample may use, joined in order of time.
+
+    At discharge, `strict` takes what is dated no later than the day of discharge, `paper` every
+    note of the visit. For outcomes inside the stay both take what was charted by the prediction
+    time: a note with a date alone counts from the end of its day, and a discharge summary never.
+    """
+    samples = cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
+    joined = records.notes.join(samples, on="visit_id").filter(pl.col("text").is_not_null())
+    if not cohort.at_discharge:
+        charted = pl.col("time") + pl.when("date_only").then(pl.duration(days=1)).otherwise(
+            pl.duration(days=0)
+        )
+        is_summary = pl.col("category").fill_null("").str.to_lowercase().str.contains("discharge")
+        joined = joined.filter(charted <= pl.col("prediction_time"), ~is_summary)
+    elif cohort.protocol == "strict":
+        day = pl.col("prediction_time").dt.truncate("1d")
+        in_time = pl.when("date_only").then(pl.col("time") <= day).otherwise(
+            pl.col("time") <= pl.col("prediction_time")
+        )
+        joined = joined.filter(in_time.fill_null(True) & pl.col("time").is_not_null())
+    return (
+        joined.sort("sample_id", "time", "category", "text")
+        .group_by("sample_id", maintain_order=True)
+        .agg(pl.col("text").str.join("\n\n"))
+        .collect()
+    )
+
+
+def _known(table: pl.DataFrame, cohort: cohorts.Cohort) -> pl.DataFrame:
+    samples = cohort.samples.select("sample_id", "visit_id", "prediction_time")
+    joined = table.join(samples, on="visit_id")
+    in_time = pl.col("time") <= pl.col("prediction_time")
+    if cohort.at_discharge:
+        return joined.filter(pl.col("time").is_null() | in_time.fill_null(True))
+    return joined.filter(pl.col("time").is_not_null() & in_time)

@@ -1,0 +1,164 @@
+"""Everything a method is given, as numpy arrays: made here once, from a cohort and a config."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jraph
+import numpy as np
+import polars as pl
+
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import known, structure, texts, vocabulary
+from ehr_jax.nn import bipartite
+from ehr_jax.records import tables
+from ehr_jax.text import encode, encoders
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """Samples as hyperedges over nodes, with vectors, labels and split.
+
+    Attributes:
+      vocabulary: the nodes, fitted on training samples.
+      visits: bipartite graph; hyperedge k is sample k, whatever its split.
+      structure: [node, structure width] float32.
+      concepts: [node, text width] float32, vectors of the nodes' names.
+      notes: [sample, text width] float32, zero where there is no text.
+      has_note: [sample] bool.
+      labels: [sample, label] float32, nan where a sample has none.
+      label_names: names of the label axis.
+      split: [sample] of "train", "validation", "test".
+      subjects: [sample] int64.
+      shapes: [sample] bool: samples whose hyperedges shape the network (`strict`: training only).
+      counts: what data.json tells of the features.
+    """
+
+    vocabulary: vocabulary.Vocabulary
+    visits: jraph.GraphsTuple
+    structure: np.ndarray
+    concepts: np.ndarray
+    notes: np.ndarray
+    has_note: np.ndarray
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    split: np.ndarray
+    subjects: np.ndarray
+    shapes: np.ndarray
+    counts: Mapping
+
+
+def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str | None) -> Arrays:
+    """Builds the arrays of `cohort` from config.features, config.notes and config.text.
+
+    Args:
+      cache: folder of the vector cache; None takes the user's.
+
+    Raises:
+      CohortError, ConfigError, TextError: see the rooms that raise them.
+    """
+    samples = cohort.samples
+    training = samples.filter(pl.col("split") == "train")["sample_id"]
+    shapes = np.ones(samples.height, bool)
+    if cohort.protocol == "strict":
+        shapes = (samples["split"] == "train").to_numpy()
+    nodes, names = _nodes(records, cohort, config.features, training)
+    fitting = samples["sample_id"].filter(pl.Series(shapes))
+    fitted = vocabulary.fit(
+        nodes.select("sample_id", "code").unique(), names, fitting, config.features.min_visits
+    )
+    node_index, hyperedge = _incidence(nodes, fitted)
+    graph = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
+    written, notes_source = texts.texts(records, cohort, config.notes.source, nodes, names)
+    concepts, notes, has_note, encoder = _vectors(fitted, written, samples.height, config, cache)
+    label_columns = [f"label.{name}" for name in cohort.labels]
+    labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
+    kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
+    counts = {
+        "nodes": len(fitted.codes),
+        "kinds": {str(kind): int(count) for kind, count in kinds.items()},
+        "incidences": int(node_index.size),
+        "incidences_of_unknown_codes_left_out": nodes.select("sample_id", "code").n_unique()
+        - int(node_index.size),
+        "samples_without_known_code": int(samples.height - np.unique(hyperedge).size),
+        "codes_a_sample": round(node_index.size / max(samples.height, 1), 2),
+        "notes": {"source": notes_source, "samples_with_text": int(has_note.sum())},
+        "encoder": encoder,
+    }
+    return Arrays(
+        vocabulary=fitted,
+        visits=graph,
+        structure=structure.netmf(
+            select_visits(graph, np.flatnonzero(shapes)),
+            config.features.structure_width,
+            config.features.structure_window,
+        ),
+        concepts=concepts,
+        notes=notes,
+        has_note=has_note,
+        labels=labels,
+        label_names=cohort.labels,
+        split=samples["split"].to_numpy().astype(str),
+        subjects=samples["subject_id"].to_numpy(),
+        shapes=shapes,
+        counts=counts,
+    )
+
+
+def select_visits(graph: jraph.GraphsTuple, rows: np.ndarray) -> jraph.GraphsTuple:
+    """Returns the bipartite graph of the hyperedges `rows` [row] only, in that order."""
+    node, hyperedge, num_nodes, num_hyperedges = bipartite.unpack(graph)
+    position = np.full(num_hyperedges, -1)
+    position[rows] = np.arange(len(rows))
+    keep = position[hyperedge] >= 0
+    return bipartite.pack(node[keep], position[hyperedge[keep]], num_nodes, len(rows))
+
+
+def _nodes(records, cohort, config, training) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(sample_id, code, position) and (code, kind, name) of all that may become nodes."""
+    coded = known.codes(records, cohort)
+    if config.categories:
+        coded = coded.with_columns(code=vocabulary.at_category_level(pl.col("code")))
+    coded = coded.group_by("sample_id", "code").agg(pl.col("position").min())
+    names = vocabulary.all_names(records, config.categories)
+    facts = []
+    if config.columns == "full":
+        facts.append(known.attributes(records, cohort))
+    if config.measurements:
+        facts.append(known.last_measurements(records, cohort))
+    if not facts:
+        return coded, names
+    attributes = pl.concat(facts)
+    bins = vocabulary.fit_bins(attributes, training, config.bins)
+    nodes, node_names = vocabulary.attribute_nodes(attributes, bins)
+    nodes = nodes.with_columns(position=pl.lit(None, pl.Int32))
+    return pl.concat([coded, nodes]), pl.concat([names, node_names])
+
+
+def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
+    index = pl.DataFrame(
+        {"code": fitted.codes, "node": np.arange(len(fitted.codes))},
+        schema_overrides={"code": pl.String},
+    )
+    pairs = nodes.select("sample_id", "code").unique().join(index, on="code")
+    pairs = pairs.sort("sample_id", "node")
+    return pairs["node"].to_numpy(), pairs["sample_id"].to_numpy()
+
+
+def _vectors(fitted, written, num_samples, config, cache):
+    """Vectors of names and notes, scaled to a root mean square of 1 an entry."""
+    encoder = encoders.load(config.text.encoder, config.text.precision)
+    concepts = encode.encode(list(fitted.names), encoder, cache, label="names of codes")
+    notes = np.zeros((num_samples, concepts.shape[1]), np.float32)
+    has_note = np.zeros(num_samples, bool)
+    if written.height:
+        rows = written["sample_id"].to_numpy()
+        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache, label="notes")
+        has_note[rows] = True
+    return _unit_scale(concepts), _unit_scale(notes), has_note, encoder.name
+
+
+def _unit_scale(vectors: np.ndarray) -> np.ndarray:
+    """Scales rows by one number: sentence vectors have unit norm, so entries of about 0.05."""
+    filled = vectors[np.any(vectors != 0, axis=1)]
+    size = float(np.sqrt(np.mean(filled**2))) if filled.size else 1.0
+    return vectors / size if size > 0 else vectors

@@ -1,0 +1,72 @@
+"""The text of each sample: the source's own notes, or its record written out as plain text."""
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import known
+from ehr_jax.records import tables
+
+SOURCES = ("auto", "own", "record", "none")
+HEADINGS = {
+    "attribute": "Patient and stay",
+    "diagnosis": "Diagnoses",
+    "procedure": "Procedures",
+    "drug": "Drugs",
+}
+
+
+def texts(
+    records: tables.Records,
+    cohort: cohorts.Cohort,
+    source: str,
+    nodes: pl.DataFrame,
+    names: pl.DataFrame,
+) -> tuple[pl.DataFrame, str]:
+    """Returns (sample_id, text) and the source used: "own", "record" or "none".
+
+    Args:
+      source: one of SOURCES; "auto" takes the source's own notes where it has any.
+      nodes: (sample_id, code, position): what the hypergraph knows of the visit.
+      names: (code, kind, name).
+
+    Raises:
+      ConfigError: `source` is unknown, or "own" where the source has no notes.
+    """
+    if source not in SOURCES:
+        raise errors.ConfigError(
+            f"config.notes.source is '{source}'; expected one of {SOURCES}."
+            + errors.did_you_mean(source, SOURCES)
+        )
+    none = pl.DataFrame(schema={"sample_id": pl.Int64, "text": pl.String})
+    if source == "none":
+        return none, "none"
+    if source in ("auto", "own"):
+        own = known.notes(records, cohort)
+        if own.height:
+            return own, "own"
+        if source == "own":
+            raise errors.ConfigError(
+                f"config.notes.source is 'own', but {records.source} has no note known at "
+                "prediction time; set it to 'record' or 'none'"
+            )
+    return written(nodes, names), "record"
+
+
+def written(nodes: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Returns (sample_id, text): each visit's nodes by name, kind by kind, in the source's order."""
+    order = {kind: rank for rank, kind in enumerate(HEADINGS)}
+    by_kind = (
+        nodes.join(names, on="code")
+        .sort("sample_id", "kind", "position", "name", nulls_last=True)
+        .group_by("sample_id", "kind", maintain_order=True)
+        .agg(pl.col("name").unique(maintain_order=True).str.join("; "))
+        .with_columns(
+            rank=pl.col("kind").replace_strict(order, default=len(order), return_dtype=pl.Int32),
+            heading=pl.col("kind").replace(HEADINGS),
+        )
+        .sort("sample_id", "rank")
+    )
+    return by_kind.group_by("sample_id", maintain_order=True).agg(
+        text=pl.format("{}: {}.", "heading", "name").str.join(" ")
+    )

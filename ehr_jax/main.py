@@ -1,0 +1,110 @@
+"""python -m ehr_jax.main --config=configs/NAME.py[:variant] --workdir=RUN [--mode=MODE] ..."""
+
+import difflib
+import importlib
+import pathlib
+import re
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from ehr_jax import errors
+
+MODES = ("train", "benchmark", "report", "doctor")
+WITHOUT_CONFIG = ("report", "doctor")
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str]) -> int:
+    """Parses flags, runs the mode, and returns the exit status: 2 for a mistake of the user's."""
+    try:
+        mode, config, workdir = parse(arguments)
+        return importlib.import_module(f"ehr_jax.modes.{mode}").run(config, workdir)
+    except errors.UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
+    """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "the experiment: configs/NAME.py[:variant]", flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
+    flags.DEFINE_string("mode", "train", f"one of {', '.join(MODES)}", flag_values=values)
+    flags.DEFINE_bool("help", False, "show these flags", flag_values=values, allow_override=True)
+    try:
+        rest = values([arguments[0], *map(_find_config, arguments[1:])])
+    except errors.UserError:
+        raise
+    except Exception as error:  # ml_collections raises what it meets: all are the user's to mend
+        raise errors.ConfigError(_explain(error, arguments)) from error
+    if values.help:
+        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
+        raise SystemExit(0)
+    if len(rest) > 1:
+        raise errors.ConfigError(f"'{rest[1]}' is not a flag; flags start with --")
+    if values.mode not in MODES:
+        near = errors.did_you_mean(values.mode, MODES)
+        raise errors.ConfigError(f"--mode={values.mode}; expected one of {', '.join(MODES)}.{near}")
+    if values.config is None and values.mode not in WITHOUT_CONFIG:
+        raise errors.ConfigError("--config=configs/NAME.py is missing; start with configs/quickstart.py")
+    mode = values.mode
+    if mode == "train" and values.config.data.source == "hypergraph_file":
+        mode = "nodes"
+    return mode, values.config, pathlib.Path(values.workdir or _default_folder(arguments, mode))
+
+
+def _find_config(argument: str) -> str:
+    """Lets --config name a file of the repository from any folder."""
+    matched = re.match(r"(--?config=)([^:]+)(:.*)?$", argument)
+    if not matched:
+        return argument
+    flag, path, variant = matched.group(1), matched.group(2), matched.group(3) or ""
+    for base in (pathlib.Path.cwd(), REPOSITORY):
+        if (base / path).is_file():
+            return f"{flag}{base / path}{variant}"
+    there = sorted(f"configs/{file.name}" for file in (REPOSITORY / "configs").glob("*.py"))
+    raise errors.ConfigError(
+        f"--config: no file '{path}' here or in {REPOSITORY}.{errors.did_you_mean(path, there)} "
+        f"There are: {', '.join(there)}"
+    )
+
+
+def _explain(error: Exception, arguments: list[str]) -> str:
+    """The message of a flag or config error, with near misses for config keys."""
+    text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
+    for argument in arguments:
+        key = re.match(r"--?config\.([\w.]+)", argument)
+        if key and _last(key.group(1)) in text:
+            return f"--config.{key.group(1)}: {text}{_near_key(key.group(1))}"
+    return text
+
+
+def _near_key(key: str) -> str:
+    from ehr_jax import config
+
+    known = list(config.defaults().keys())
+    flat = [f"{part}.{name}" for part in known for name in config.defaults()[part]]
+    near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
+    return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
+
+
+def _last(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
+
+
+def _default_folder(arguments: list[str], mode: str) -> str:
+    """runs/NAME-VARIANT[-MODE] under the current folder."""
+    given = [a.split("=", 1)[1] for a in arguments if re.match(r"--?config=", a)]
+    name = pathlib.PurePath(given[0]).name.replace(".py", "").replace(":", "-") if given else mode
+    return f"runs/{name}" + (f"-{mode}" if mode in ("benchmark",) else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

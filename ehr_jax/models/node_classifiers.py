@@ -1,0 +1,136 @@
+"""Networks that classify the nodes of a hypergraph; its hyperedges carry no features.
+
+Every network takes node features (dense or `sparse_rows.SparseRows`) and the node -> hyperedge
+incidence with a singleton hyperedge per node, and gives logits [node, class] float32.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ehr_jax import errors
+from ehr_jax.nn import dropout, layers, sparse_rows, spmm
+
+NAMES = ("allset_transformer", "alldeepsets", "hgnn")
+
+Features = jax.Array | sparse_rows.SparseRows
+
+
+def build(config, classes: int) -> nn.Module:
+    """Returns the network of `config.model`.
+
+    Raises:
+      ConfigError: the name is unknown, or a size or rate is not possible.
+    """
+    _check(config)
+    if config.name == "hgnn":
+        return HGNN(classes, config.depth, config.width, config.dropout, config.input_dropout)
+    return SetNetwork(
+        classes=classes,
+        attention=config.name == "allset_transformer",
+        depth=config.depth,
+        width=config.width,
+        heads=config.heads,
+        feed_forward_depth=config.feed_forward_depth,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+    )
+
+
+class SetNetwork(nn.Module):
+    """AllSetTransformer and AllDeepSets (arXiv 2106.13264) as coded by their authors.
+
+    x = drop_input(x); per layer x = drop(ReLU(f_VE(x))), x = drop(ReLU(f_EV(x))); logits = W x + b.
+
+    Attributes:
+      attention: half-layers by set attention; else sums between normalised MLPs.
+      depth: number of layers, each two half-layers.
+      heads: of set attention alone.
+      feed_forward_depth: linear layers in each MLP of a half-layer.
+      dropout: after every half-layer, and inside those of AllDeepSets.
+    """
+
+    classes: int
+    attention: bool
+    depth: int
+    width: int
+    heads: int
+    feed_forward_depth: int
+    dropout: float
+    input_dropout: float
+
+    @nn.compact
+    def __call__(self, features: Features, incidence: spmm.Incidence, train: bool) -> jax.Array:
+        x = dropout.Dropout(self.input_dropout)(features, train)
+        for layer in range(self.depth):
+            for name, pairs in (("hyperedges", incidence), ("nodes", incidence.transpose)):
+                x = nn.relu(self._half_layer(f"to_{name}_{layer}", pairs, x, train))
+                x = dropout.Dropout(self.dropout)(x, train)
+        return nn.Dense(self.classes, name="classifier")(x)
+
+    def _half_layer(self, name, pairs, x, train):
+        width, depth = self.width, self.feed_forward_depth
+        if self.attention:
+            return layers.SetAttention(width, self.heads, depth, name=name)(pairs, x)
+        return layers.DeepSet(width, depth, self.dropout, name=name)(pairs, x, train)
+
+
+class HGNN(nn.Module):
+    """Hypergraph convolutions Dv^-1/2 H De^-1 H' Dv^-1/2 X W + b, ELU and dropout in between.
+
+    Attributes:
+      depth: number of convolutions; the last one gives the logits.
+    """
+
+    classes: int
+    depth: int
+    width: int
+    dropout: float
+    input_dropout: float
+
+    @nn.compact
+    def __call__(self, features: Features, incidence: spmm.Incidence, train: bool) -> jax.Array:
+        x = dropout.Dropout(self.input_dropout)(features, train)
+        for layer in range(self.depth - 1):
+            x = nn.elu(Convolution(self.width, name=f"convolution_{layer}")(incidence, x))
+            x = dropout.Dropout(self.dropout)(x, train)
+        return Convolution(self.classes, name=f"convolution_{self.depth - 1}")(incidence, x)
+
+
+class Convolution(nn.Module):
+    """Dv^-1/2 H De^-1 H' Dv^-1/2 X W + b; a node without hyperedges gets b alone."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, incidence: spmm.Incidence, x: Features) -> jax.Array:
+        glorot = nn.initializers.glorot_uniform()
+        kernel = self.param("kernel", glorot, (x.shape[-1], self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        by_degree = jax.lax.rsqrt(_sizes(incidence.transpose))
+        hyperedges = spmm.product(incidence, by_degree * (x @ kernel)) / _sizes(incidence)
+        return by_degree * spmm.product(incidence.transpose, hyperedges) + bias
+
+
+def _sizes(incidence: spmm.Incidence) -> jax.Array:
+    """Number of sources of each target, [target, 1]; 1 where there is none, whose sum is zero."""
+    return jnp.maximum(jnp.diff(incidence.forward.offsets), 1)[:, None].astype(jnp.float32)
+
+
+def _check(config) -> None:
+    if config.name not in NAMES:
+        raise errors.ConfigError(
+            f"config.model.name is '{config.name}'; one of {', '.join(NAMES)}."
+            + errors.did_you_mean(config.name, NAMES)
+        )
+    for key in ("depth", "width", "heads", "feed_forward_depth"):
+        if config[key] < 1:
+            raise errors.ConfigError(f"config.model.{key} is {config[key]}; expected at least 1")
+    for key in ("dropout", "input_dropout"):
+        if not 0 <= config[key] < 1:
+            raise errors.ConfigError(f"config.model.{key} is {config[key]}; expected 0 <= rate < 1")
+    if config.name == "allset_transformer" and config.width % config.heads:
+        raise errors.ConfigError(
+            f"config.model.width is {config.width}, not a multiple of config.model.heads "
+            f"({config.heads}); choose a width that the heads divide"
+        )

@@ -1,0 +1,99 @@
+"""Methods by name: which file makes one, and what a config must say for it.
+
+A new method is one file with `build(config.model, labels)` (a network) or
+`fit_predict(arrays, config, seed)` (anything else), and one entry here.
+"""
+
+import importlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from ehr_jax import errors
+
+
+class Method(NamedTuple):
+    """How a method is called in tables, where it lives, and the config keys it sets."""
+
+    label: str
+    module: str
+    overrides: dict[str, Any]
+
+
+MINGLE = "ehr_jax.models.mingle"
+BASELINES = "ehr_jax.models.baselines"
+METHODS = {
+    "mingle": Method("MINGLE", MINGLE, {}),
+    "mingle_no_notes": Method("MINGLE without notes", MINGLE, {"model.use_notes": False}),
+    "mingle_no_concepts": Method(
+        "MINGLE without concept semantics", MINGLE, {"model.use_concepts": False}
+    ),
+    "hypehr": Method(
+        "HypEHR (neither)", MINGLE, {"model.use_notes": False, "model.use_concepts": False}
+    ),
+    "alldeepsets": Method(
+        "AllDeepSets",
+        MINGLE,
+        {
+            "model.use_notes": False,
+            "model.use_concepts": False,
+            "model.half_layer": "deep_set",
+        },
+    ),
+    "mlp": Method(
+        "MLP on codes",
+        f"{BASELINES}.mlp",
+        {"model.use_notes": False, "model.width": 128, "model.dropout": 0.5},
+    ),
+    "mlp_notes": Method(
+        "MLP on codes and notes",
+        f"{BASELINES}.mlp",
+        {"model.use_notes": True, "model.width": 128, "model.dropout": 0.5},
+    ),
+    "logistic_regression": Method(
+        "Logistic regression on codes",
+        f"{BASELINES}.logistic_regression",
+        {"model.use_notes": False},
+    ),
+    "logistic_regression_notes": Method(
+        "Logistic regression on codes and notes",
+        f"{BASELINES}.logistic_regression",
+        {"model.use_notes": True},
+    ),
+    "lightgbm": Method(
+        "LightGBM on codes", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}
+    ),
+}
+
+
+def find(name: str) -> Method:
+    """Returns the method called `name`; ConfigError with the near miss where there is none."""
+    if name not in METHODS:
+        raise errors.ConfigError(
+            f"config.model.name is '{name}'; expected one of {', '.join(METHODS)}."
+            + errors.did_you_mean(name, METHODS)
+        )
+    return METHODS[name]
+
+
+def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
+    """Returns a copy of `config` that runs the method `name`."""
+    made = ml_collections.ConfigDict(config.to_dict())
+    made.model.name = name
+    made.update_from_flattened_dict(find(name).overrides)
+    return made
+
+
+def load(name: str) -> ModuleType:
+    """Imports the method's file; ConfigError says how to get a package it needs."""
+    method = find(name)
+    try:
+        return importlib.import_module(method.module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("ehr_jax"):
+            raise
+        raise errors.ConfigError(
+            f"method '{name}' needs the package '{error.name}', which is not installed; "
+            "install the extra: pip install 'ehr_jax[baselines]'"
+        ) from error

@@ -1,0 +1,75 @@
+"""From a config to arrays: reads records, builds the cohort, prepares features, writes data.json."""
+
+import pathlib
+
+import ml_collections
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.cohorts import summary, tasks
+from ehr_jax.features import prepare
+from ehr_jax.records import sources, synthetic, tables
+from ehr_jax.training import run_folder
+
+
+def load(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[cohorts.Cohort, prepare.Arrays]:
+    """Prepares a run's data and writes data.json, split.parquet and DATA_USE.txt into `workdir`.
+
+    Raises:
+      UserError: of the room that finds the fault, or RunFolderError where the records differ from
+        those an earlier start of this run read.
+    """
+    records = read(config)
+    run_folder.write_data_use(workdir, records.terms)
+    cohort = tasks.build(
+        records, config.cohort.task, config.cohort.protocol, config.cohort.split_seed
+    )
+    for fault in cohort.faults:
+        print(f"protocol '{cohort.protocol}': {fault}")
+    data = {
+        "source": records.source,
+        "fingerprint": sources.fingerprint(records),
+        "records": counts(records),
+        "oddities": dict(records.oddities),
+        "cohort": summary.summary(cohort),
+        "terms": records.terms,
+    }
+    _check_same(workdir / "data.json", data["fingerprint"])
+    arrays = prepare.prepare(records, cohort, config, config.text.cache or None)
+    data["notes"] = arrays.counts["notes"]
+    data["features"] = {key: value for key, value in arrays.counts.items() if key != "notes"}
+    run_folder.write_json(workdir / "data.json", data)
+    summary.save_split(cohort, workdir / "split.parquet")
+    return cohort, arrays
+
+
+def read(config: ml_collections.ConfigDict) -> tables.Records:
+    """Reads the records that config.data (and config.synthetic) name."""
+    if config.data.source == "synthetic":
+        made = config.synthetic
+        return synthetic.generate(made.patients, made.seed, made.note_signal)
+    return sources.read(config.data.source, config.data.root)
+
+
+def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:
+    """What the records hold, for data.json."""
+    kinds = records.codes.join(records.code_names, on="code").group_by("kind")
+    return {
+        "patients": records.patients.height,
+        "visits": records.visits.height,
+        "stays": records.stays.height,
+        "codes": records.codes.height,
+        "distinct_codes": dict(kinds.agg(pl.col("code").n_unique()).sort("kind").iter_rows()),
+        "attributes": records.attributes.height,
+    }
+
+
+def _check_same(path: pathlib.Path, fingerprint: str) -> None:
+    if path.exists() and run_folder.read_json(path).get("fingerprint") != fingerprint:
+        raise errors.RunFolderError(
+            f"{path.parent} was begun with other records (the fingerprint in data.json differs); "
+            "choose another --workdir, or give config.data.root the earlier files"
+        )

@@ -1,0 +1,122 @@
+"""--mode=train: prepare what is missing, fit every seed, evaluate on the test split, report."""
+
+import pathlib
+import time
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+import polars as pl
+
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.evaluation import evaluate, thresholds
+from ehr_jax.features import prepare
+from ehr_jax.models import registry
+from ehr_jax.modes import inputs
+from ehr_jax.reporting import report, tables
+from ehr_jax.training import fit, problem, run_folder
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
+    """Runs one experiment in `workdir`; returns the exit status."""
+    config = registry.configure(config, config.model.name)
+    workdir = run_folder.claim(workdir, config.to_dict())
+    cohort, arrays = inputs.load(config, workdir)
+    results = fit_and_score(config, cohort, arrays, workdir)
+    report.write_report(workdir)
+    print(tables.headline(results))
+    print(f"report: {workdir / 'report.html'}")
+    return 0
+
+
+class Seed(NamedTuple):
+    """What one training seed gave: probabilities [sample, label] and a few facts of the fit."""
+
+    probabilities: np.ndarray
+    facts: dict
+
+
+def fit_and_score(
+    config: ml_collections.ConfigDict,
+    cohort: cohorts.Cohort,
+    arrays: prepare.Arrays,
+    folder: pathlib.Path,
+) -> dict:
+    """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
+    began = time.monotonic()
+    method = registry.load(config.model.name)
+    if hasattr(method, "build"):
+        data = problem.build(arrays, config.train.positive_weight)
+        seeds = [_fit_network(method, config, arrays, data, seed, folder) for seed in config.train.seeds]
+    else:
+        seeds = [
+            Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds
+        ]
+    write_predictions(cohort, config.train.seeds, seeds, folder)
+    probabilities = np.stack([seed.probabilities for seed in seeds])
+    results = {
+        "task": cohort.task,
+        "model": config.model.name,
+        "label": registry.find(config.model.name).label,
+        "protocol": cohort.protocol,
+        "source": config.data.source,
+        "columns": config.features.columns,
+        "notes": arrays.counts["notes"]["source"],
+        "seeds": list(config.train.seeds),
+        "seconds": round(time.monotonic() - began, 2),
+        "fits": [seed.facts for seed in seeds],
+    }
+    fitted_on = rows_of(arrays, "train")
+    cuts = np.stack(
+        [thresholds.fit_f1(p[fitted_on], arrays.labels[fitted_on]) for p in probabilities]
+    )
+    for split in ("validation", "test"):
+        rows = rows_of(arrays, split)
+        results[split] = evaluate.evaluate(
+            probabilities[:, rows],
+            arrays.labels[rows],
+            arrays.subjects[rows],
+            cohort.labels,
+            thresholds=cuts,
+            resamples=config.evaluation.resamples,
+            seed=config.evaluation.seed,
+            protocol=cohort.protocol,
+        )
+    run_folder.write_json(folder / "results.json", results)
+    return results
+
+
+def rows_of(arrays: prepare.Arrays, split: str) -> np.ndarray:
+    """Returns the labelled samples of `split`, [row] int."""
+    return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1))
+
+
+def write_predictions(cohort, seeds, fitted: list[Seed], folder: pathlib.Path) -> None:
+    """Writes predictions.parquet: a row a labelled validation or test sample and seed."""
+    base = cohort.samples.select(
+        "sample_id", "subject_id", "prediction_time", "split", "labelled",
+        *[f"label.{name}" for name in cohort.labels],
+    )  # fmt: skip
+    parts = []
+    for seed, one in zip(seeds, fitted, strict=True):
+        columns = {
+            f"probability.{name}": one.probabilities[:, k] for k, name in enumerate(cohort.labels)
+        }
+        part = base.with_columns(pl.lit(seed, pl.Int64).alias("seed"), **columns)
+        parts.append(part.filter("labelled", pl.col("split") != "train").drop("labelled"))
+    frame = pl.concat(parts)
+    run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)
+
+
+def _fit_network(method, config, arrays, data, seed, folder) -> Seed:
+    model = method.build(config.model, arrays.labels.shape[1])
+    name = registry.find(config.model.name).label
+    checkpoint_folder = folder / "checkpoints" / f"seed_{seed}"
+    fitted = fit.fit(model, data, config.train, seed, checkpoint_folder, f"{name}, seed {seed}")
+    facts = {
+        "seed": seed,
+        "best_step": fitted.best_step,
+        "steps": fitted.steps,
+        "parameters": fitted.parameters,
+    }
+    return Seed(fit.probabilities(model, fitted.params, arrays, data), facts)

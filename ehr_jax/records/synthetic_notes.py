@@ -1,0 +1,177 @@
+"""Notes of the synthetic hospital: what a physician, a nurse and the discharge summary say.
+
+A note knows two things only: the conditions *coded* at its visit (not the true ones), and the
+visit's hidden traits. Conditions are mentioned under any of their names, beside negated, family and
+chance mentions drawn without regard to the truth. So text adds nothing about an outcome beyond the
+visit's codes, except through the traits. It tells no age, sex, medication or outcome.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ehr_jax.records import synthetic_conditions, synthetic_phrases, tables
+
+NAMES = [(c.name, *c.synonyms) for c in synthetic_conditions.CONDITIONS]
+
+_HOUR, _DAY = 60, 1440  # minutes
+_MENTIONS = 4  # coded conditions a visit's notes may name
+
+
+class Told(NamedTuple):
+    """What the notes are written from; one row a visit. Minutes are since 1970."""
+
+    visit_id: np.ndarray  # [visit] int64
+    start: np.ndarray  # [visit] int64 minutes
+    end: np.ndarray  # [visit] int64 minutes
+    coded: np.ndarray  # [visit, condition] bool
+    hidden: np.ndarray  # [visit, trait] int8 levels
+
+
+def write(told: Told, seed: tuple[int, ...]) -> pl.DataFrame:
+    """Returns the table tables.NOTES of all visits, sorted by (visit_id, time)."""
+    rng = np.random.default_rng(seed)
+    named = _chosen(told.coded, rng)
+    hours = (told.end - told.start) / _HOUR
+    admitted = told.start + (rng.uniform(1, 6, hours.size) * _HOUR).astype(np.int64)
+    nursed = told.start + (rng.uniform(24, 40, hours.size) * _HOUR).astype(np.int64)
+    everyone, stays_on = np.ones(hours.size, bool), hours > 44
+    stays_on &= rng.random(hours.size) < 0.8
+    parts = [
+        _table(told, everyone, admitted, False, "Physician", _admission(told, named, rng)),
+        _table(told, stays_on, nursed, False, "Nursing", _nursing(told, named, rng)),
+        _table(
+            told,
+            everyone,
+            told.end // _DAY * _DAY,
+            True,
+            "Discharge summary",
+            _discharge(told, named, rng),
+        ),
+    ]
+    return pl.concat(parts).sort("visit_id", "time", "category", maintain_order=True)
+
+
+def _admission(told: Told, named: np.ndarray, rng) -> np.ndarray:
+    count = told.visit_id.size
+    complaint = _pick(rng, synthetic_phrases.COMPLAINTS, count)
+    return _text(
+        _heading("Chief complaint"),
+        complaint,
+        _heading("History of present illness"),
+        "Presents with " + complaint + " " + _pick(rng, synthetic_phrases.ONSETS, count) + ". ",
+        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
+        _negated(rng, told),
+        _trait(rng, told, rng.integers(0, 3, count)),
+        _heading("Past medical history"),
+        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 1]),
+        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 2]),
+        _heading("Family history"),
+        _mention(rng, synthetic_phrases.FAMILY, _anything(rng, count)),
+        _heading("Assessment and plan"),
+        _trait(rng, told, rng.integers(0, 3, count)),
+        _mention(rng, synthetic_phrases.PLANS, named[:, 0]),
+    )
+
+
+def _nursing(told: Told, named: np.ndarray, rng) -> np.ndarray:
+    count = told.visit_id.size
+    return _text(
+        _heading("Events"),
+        _pick(rng, synthetic_phrases.WARD, count) + " ",
+        _negated(rng, told),
+        _heading("Assessment and plan"),
+        _trait(rng, told, rng.integers(0, 3, count)),
+        _mention(rng, synthetic_phrases.PLANS, named[:, rng.integers(0, 2)]),
+        _pick(rng, synthetic_phrases.WARD, count),
+    )
+
+
+def _discharge(told: Told, named: np.ndarray, rng) -> np.ndarray:
+    count = told.visit_id.size
+    first = rng.integers(0, 3, count)
+    return _text(
+        _heading("Chief complaint"),
+        _pick(rng, synthetic_phrases.COMPLAINTS, count),
+        _heading("Social and functional history"),
+        *(_trait(rng, told, (first + k) % 3) for k in range(3)),
+        _heading("History of present illness"),
+        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
+        _mention(rng, synthetic_phrases.ACTIVE, named[:, 1]),
+        _negated(rng, told),
+        _heading("Past medical history"),
+        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 2]),
+        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 3]),
+        _heading("Assessment and plan"),
+        _trait(rng, told, rng.integers(0, 3, count)),
+        _pick(rng, synthetic_phrases.ADVICE, count),
+    )
+
+
+def _chosen(coded: np.ndarray, rng) -> np.ndarray:
+    """Returns [visit, mention] conditions to name, in any order, -1 where there are fewer.
+
+    One mention in ten is left out and one in twelve names a condition by mistake.
+    """
+    count, conditions = coded.shape
+    chosen = np.argsort(-(coded * rng.random(coded.shape)), axis=1)[:, :_MENTIONS]
+    there = np.take_along_axis(coded, chosen, axis=1) & (rng.random(chosen.shape) < 0.9)
+    mistaken = rng.random(chosen.shape) < 1 / 12
+    chosen = np.where(there, chosen, -1)
+    return np.where(mistaken, rng.integers(0, conditions, chosen.shape), chosen)
+
+
+def _anything(rng, count: int) -> np.ndarray:
+    return rng.integers(0, len(NAMES), count)
+
+
+def _negated(rng, told: Told) -> np.ndarray:
+    condition = _anything(rng, told.visit_id.size)
+    coded = told.coded[np.arange(condition.size), condition]
+    return _mention(rng, synthetic_phrases.NEGATED, np.where(coded, -1, condition))
+
+
+def _trait(rng, told: Told, trait: np.ndarray) -> np.ndarray:
+    """Returns a sentence about trait `trait` of each visit. trait: [visit] int."""
+    phrases = np.array(synthetic_phrases.TRAITS, dtype=object)  # [trait, level, phrase]
+    level = told.hidden[np.arange(trait.size), trait]
+    return phrases[trait, level, rng.integers(0, phrases.shape[2], trait.size)] + " "
+
+
+def _mention(rng, templates: list[str], condition: np.ndarray) -> np.ndarray:
+    """Returns a sentence naming each condition, or "" where it is -1."""
+    sizes = np.array([len(names) for names in NAMES])
+    names = np.array([names + ("",) * (sizes.max() - len(names)) for names in NAMES], dtype=object)
+    which = (rng.random(condition.size) * sizes[condition]).astype(int)
+    template = rng.integers(0, len(templates), condition.size)
+    before, after = zip(*(text.split("{}") for text in templates), strict=True)
+    before, after = np.array(before, dtype=object), np.array(after, dtype=object)
+    sentence = before[template] + names[condition, which] + after[template] + " "
+    return np.where(condition < 0, "", sentence)
+
+
+def _pick(rng, phrases: list[str], count: int) -> np.ndarray:
+    return np.array(phrases, dtype=object)[rng.integers(0, len(phrases), count)]
+
+
+def _heading(title: str) -> str:
+    return f"\n{title}: "
+
+
+def _text(*parts) -> np.ndarray:
+    text = parts[0]
+    for part in parts[1:]:
+        text = text + part
+    return text
+
+
+def _table(told: Told, kept, minutes, date_only: bool, category: str, text) -> pl.DataFrame:
+    times = minutes[kept].astype("datetime64[m]").astype("datetime64[us]")
+    frame = pl.DataFrame({"visit_id": told.visit_id[kept], "time": times})
+    frame = frame.with_columns(
+        pl.lit(date_only).alias("date_only"),
+        pl.lit(category).alias("category"),
+        pl.Series("text", text[kept].tolist(), dtype=pl.String).str.strip_chars(),
+    )
+    return tables.conform(frame, tables.NOTES)

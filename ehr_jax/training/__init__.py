@@ -1,0 +1,1 @@
+"""Fitting: device arrays, the step, the loop with early stopping, checkpoints, the run folder."""

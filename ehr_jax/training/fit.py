@@ -1,0 +1,240 @@
+"""Fitting one network with one seed: full-batch steps scanned on the device, early stopping, resume.
+
+A chunk of `eval_every` steps, the validation after it and the choice of the best parameters are one
+compiled program; the host reads a few numbers a chunk. The randomness of step n is
+`fold_in(key(seed), n)`, so a run that resumes repeats what an unbroken run does.
+"""
+
+import functools
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ehr_jax import errors
+from ehr_jax.features import prepare
+from ehr_jax.nn import ranking
+from ehr_jax.progress import progress
+from ehr_jax.training import checkpoints, logs, problem
+
+SELECTIONS = ("auroc", "auprc", "loss")
+
+
+class State(flax.struct.PyTreeNode):
+    """All that training carries from step to step.
+
+    Attributes:
+      params, moments: of the network and the optimiser.
+      step: steps done, int32.
+      best_params, best_score, best_step: at the best validation so far.
+      stale: validations since the best, int32.
+    """
+
+    params: Any
+    moments: Any
+    step: jax.Array
+    best_params: Any
+    best_score: jax.Array
+    best_step: jax.Array
+    stale: jax.Array
+
+
+class Fitted(NamedTuple):
+    """The network at its best validation."""
+
+    params: Any
+    best_step: int
+    steps: int
+    seconds: float
+    parameters: int
+
+
+def fit(
+    model: nn.Module,
+    data: problem.Problem,
+    config,
+    seed: int,
+    folder: pathlib.Path,
+    show: str,
+) -> Fitted:
+    """Fits `model` to `data` by config.train, or goes on where an earlier start stopped.
+
+    Args:
+      folder: of this seed's checkpoints.
+      show: what the progress line says.
+
+    Raises:
+      ConfigError: config.train.select is unknown, or the loss is not finite.
+      RunFolderError: a checkpoint cannot be written.
+    """
+    if config.select not in SELECTIONS:
+        raise errors.ConfigError(
+            f"config.train.select is '{config.select}'; expected one of {SELECTIONS}"
+        )
+    optimiser = make_optimiser(config)
+    key = jax.random.key(seed)
+    state = init_state(model, optimiser, data, key)
+    manager = checkpoints.open_manager(folder)
+    restored = checkpoints.restore_latest(manager, state)
+    if restored is not None:
+        state = restored[1]
+    chunk = jax.jit(
+        functools.partial(run_chunk, model, optimiser, config.eval_every, config.select),
+        donate_argnums=0,
+    )
+    log = logs.open_log(folder.parent.parent, seed, int(state.step))
+    began = time.monotonic()
+    with progress(show, config.steps, int(state.step)) as bar:
+        while int(state.step) < config.steps and int(state.stale) < config.patience:
+            state, metrics = chunk(state, data, key)
+            metrics = {name: float(value) for name, value in metrics.items()}
+            step = int(state.step)
+            if not np.isfinite(metrics["loss"]):
+                raise errors.ConfigError(
+                    f"the training loss is {metrics['loss']} at step {step}; lower "
+                    f"config.train.learning_rate (now {config.learning_rate})"
+                )
+            log.write(step, metrics, time.monotonic() - began)
+            bar.advance(
+                config.eval_every,
+                f"loss {metrics['loss']:.4f}, validation AUROC {metrics['validation_auroc']:.4f}",
+            )
+            if (step // config.eval_every) % config.checkpoint_every == 0:
+                checkpoints.save(manager, step, state)
+    if manager.latest_step() != int(state.step):
+        checkpoints.save(manager, int(state.step), state)
+    checkpoints.close(manager)
+    log.close()
+    return Fitted(
+        params=state.best_params,
+        best_step=int(state.best_step),
+        steps=int(state.step),
+        seconds=time.monotonic() - began,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+    )
+
+
+def make_optimiser(config) -> optax.GradientTransformation:
+    """Adam with L2 added to the gradient (not AdamW), after clipping, as in the published code."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.adam(config.learning_rate),
+    )
+
+
+def init_state(model, optimiser, data: problem.Problem, key: jax.Array) -> State:
+    """The state before the first step."""
+    # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
+    params = jax.jit(functools.partial(model.init, train=False, method="encode"))(
+        jax.random.fold_in(key, 2**31 - 1), data.nodes, data.shaping
+    )
+    return State(
+        params=params,
+        moments=optimiser.init(params),
+        step=jnp.zeros((), jnp.int32),
+        best_params=jax.tree.map(jnp.copy, params),
+        best_score=jnp.array(-jnp.inf, jnp.float32),
+        best_step=jnp.zeros((), jnp.int32),
+        stale=jnp.zeros((), jnp.int32),
+    )
+
+
+def run_chunk(
+    model, optimiser, steps: int, select: str, state: State, data: problem.Problem, key: jax.Array
+) -> tuple[State, dict[str, jax.Array]]:
+    """`steps` training steps and a validation; jit with the first four arguments bound."""
+
+    def train_step(carry, _):
+        params, moments, step = carry
+        loss, gradient = jax.value_and_grad(train_loss)(
+            params, model, data, jax.random.fold_in(key, step)
+        )
+        updates, moments = optimiser.update(gradient, moments, params)
+        norms = optax.global_norm(gradient), optax.global_norm(updates)
+        return (optax.apply_updates(params, updates), moments, step + 1), (loss, *norms)
+
+    carry = state.params, state.moments, state.step
+    (params, moments, step), (loss, gradient_norm, update_norm) = jax.lax.scan(
+        train_step, carry, length=steps
+    )
+    scores = validation_scores(params, model, data)
+    metrics = {
+        "loss": loss.mean(),
+        "gradient_norm": gradient_norm.mean(),
+        "update_norm": update_norm.mean(),
+        "validation_auroc": jnp.nanmean(ranking.auroc(scores, data.validation_labels)),
+        "validation_auprc": jnp.nanmean(ranking.auprc(scores, data.validation_labels)),
+        "validation_loss": cross_entropy(scores, data.validation_labels, data.positive_weight),
+    }
+    score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
+    # Where no validation label has both classes there is no ranking to select by.
+    score = jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
+    better = score > state.best_score
+    keep = functools.partial(jnp.where, better)
+    return State(
+        params=params,
+        moments=moments,
+        step=step,
+        best_params=jax.tree.map(keep, params, state.best_params),
+        best_score=keep(score, state.best_score),
+        best_step=keep(step, state.best_step),
+        stale=keep(0, state.stale + 1),
+    ), metrics
+
+
+def train_loss(params, model, data: problem.Problem, key: jax.Array) -> jax.Array:
+    """Weighted cross-entropy over labelled training cells."""
+    logits, _ = model.apply(
+        params, data.nodes, data.shaping, train=True, method="encode", rngs={"dropout": key}
+    )
+    return cross_entropy(logits[data.train_rows], data.train_labels, data.positive_weight)
+
+
+def validation_scores(params, model, data: problem.Problem) -> jax.Array:
+    """[validation, label] float32 logits, without dropout."""
+    return all_logits(params, model, data, data.validation)[data.validation_rows]
+
+
+def all_logits(params, model, data: problem.Problem, reading) -> jax.Array:
+    """Logits of [shaping visits ; visits only read], [visit, label] float32, without dropout."""
+    shaping, frozen = model.apply(params, data.nodes, data.shaping, train=False, method="encode")
+    read = model.apply(params, data.nodes, reading, frozen, method="read")
+    return jnp.concatenate([shaping, read])
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, positive_weight: jax.Array) -> jax.Array:
+    """Mean over cells that are not nan of -(w y log p + (1 - y) log(1 - p)); MINGLE Eq. 4 at w = 1.
+
+    Args:
+      logits, labels: [sample, label] float32.
+      positive_weight: [label] float32.
+    """
+    known = ~jnp.isnan(labels)
+    truth = jnp.where(known, labels, 0.0)
+    cost = positive_weight * truth * nn.softplus(-logits) + (1 - truth) * nn.softplus(logits)
+    return jnp.where(known, cost, 0.0).sum() / jnp.maximum(known.sum(), 1)
+
+
+def probabilities(
+    model: nn.Module, params: Any, arrays: prepare.Arrays, data: problem.Problem
+) -> np.ndarray:
+    """Probabilities of every sample, [sample, label] float32.
+
+    A class-weighted loss shifts log-odds by log w; that is taken back, so that probabilities speak
+    of the training prevalence.
+    """
+    shaping, reading = np.flatnonzero(arrays.shapes), np.flatnonzero(~arrays.shapes)
+    read = problem.visits(arrays, reading, self_loops=False)
+    score: Callable = jax.jit(lambda p, d, r: all_logits(p, model, d, r))
+    logits = np.asarray(score(params, data, read)) - np.log(np.asarray(data.positive_weight))
+    ordered = np.empty_like(logits)
+    ordered[np.concatenate([shaping, reading])] = logits
+    return (1.0 / (1.0 + np.exp(-ordered.astype(np.float64)))).astype(np.float32)

@@ -1,0 +1,235 @@
+"""Trains a node classifier over random splits of one hypergraph: `run(config, workdir)`.
+
+Protocol of the AllSet paper: random node splits, full-batch epochs, test accuracy at the epoch of
+best validation accuracy; mean and sample standard deviation over splits.
+
+A finished split lies in RUN/splits/NNN.json, and a second start goes on after it. Each split has
+random keys of its own, so the result does not depend on where a run was cut.
+"""
+
+import functools
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import rich.console
+import rich.table
+import scipy.stats
+
+from ehr_jax import errors, progress
+from ehr_jax.features import hypergraph_file
+from ehr_jax.models import node_classifiers
+from ehr_jax.nn import bipartite, sparse_rows, spmm
+from ehr_jax.training import run_folder
+
+
+class Problem(flax.struct.PyTreeNode):
+    """The hypergraph on the device.
+
+    Attributes:
+      features: [node, column], sparse.
+      incidence: nodes -> hyperedges, with a singleton hyperedge per node.
+      labels: [node] int32.
+    """
+
+    features: sparse_rows.SparseRows
+    incidence: spmm.Incidence
+    labels: jax.Array
+
+
+class Split(NamedTuple):
+    """Node ids of one random split, int32, each ascending."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+class Curve(NamedTuple):
+    """Per epoch [epoch] float32: training loss before the step, accuracies after it."""
+
+    loss: jax.Array
+    validation: jax.Array
+    test: jax.Array
+
+
+def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
+    """Trains `config.model` on every split, or on those still missing, and returns results.json.
+
+    Raises:
+      ConfigError, RecordsError: the config or the hypergraph file is not usable.
+      RunFolderError: `workdir` belongs to another config or another file.
+    """
+    _check(config.train)
+    data = hypergraph_file.read(config.data.path)
+    network = node_classifiers.build(config.model, data.num_classes)
+    folder = run_folder.claim(workdir, config.to_dict())
+    _claim_data(folder, data)
+    problem = build(data)
+    train_split = jax.jit(functools.partial(train, network, _optimizer(config.train)),
+                          static_argnames="epochs")  # fmt: skip
+    (folder / "splits").mkdir(exist_ok=True)
+    paths = [folder / "splits" / f"{index:03d}.json" for index in range(config.train.splits)]
+    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    done = len(paths) - len(missing)
+    with progress.progress("splits", len(paths), done) as bar:
+        for index in missing:
+            split = draw_split(data.num_nodes, config.train, index)
+            key = jax.random.fold_in(jax.random.key(config.train.seed), index)
+            curve = train_split(problem, split, key, epochs=config.train.epochs)
+            record = summarise(index, split, jax.device_get(curve))
+            run_folder.write_json(paths[index], record)
+            bar.advance(1, f"test accuracy {record['test_accuracy']:.4f}")
+    results = collect(config, data, [run_folder.read_json(path) for path in paths])
+    run_folder.write_json(folder / "results.json", results)
+    print_table(results)
+    return results
+
+
+def build(data: hypergraph_file.HypergraphFile) -> Problem:
+    """Places a hypergraph on the device, a singleton hyperedge appended for every node."""
+    graph, _ = bipartite.with_self_loops(data.graph)
+    return Problem(
+        features=sparse_rows.from_csr(data.indptr, data.indices, data.values, data.feature_shape),
+        incidence=spmm.from_graph(graph),
+        labels=jnp.asarray(data.labels),
+    )
+
+
+def draw_split(num_nodes: int, config, index: int) -> Split:
+    """Returns random split `index`, drawn by a generator of its own from `config.seed`."""
+    order = np.random.default_rng([config.seed, index]).permutation(num_nodes).astype(np.int32)
+    first = int(num_nodes * config.train_fraction)
+    second = first + int(num_nodes * config.validation_fraction)
+    return Split(*(np.sort(part) for part in np.split(order, [first, second])))
+
+
+def train(network, optimizer, problem: Problem, split: Split, key: jax.Array, epochs: int) -> Curve:
+    """Trains from new parameters for `epochs` full-batch steps, as one scan."""
+    start, steps = jax.random.split(key)
+    features, incidence, labels = problem.features, problem.incidence, problem.labels
+    parameters = network.init(start, features, incidence, train=False)
+
+    def loss_of(parameters, key):
+        logits = network.apply(
+            parameters, features, incidence, train=True, rngs={"dropout": key}
+        )  # [node, class]
+        return optax.softmax_cross_entropy_with_integer_labels(
+            logits[split.train], labels[split.train]
+        ).mean()
+
+    def epoch(carry, index):
+        parameters, state = carry
+        key = jax.random.fold_in(steps, index)
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, key)
+        updates, state = optimizer.update(gradients, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        logits = network.apply(parameters, features, incidence, train=False)
+        right = (logits.argmax(-1) == labels).astype(jnp.float32)  # [node]
+        return (parameters, state), Curve(
+            loss, right[split.validation].mean(), right[split.test].mean()
+        )
+
+    carry = parameters, optimizer.init(parameters)
+    return jax.lax.scan(epoch, carry, jnp.arange(epochs))[1]
+
+
+def summarise(index: int, split: Split, curve: Curve) -> dict[str, Any]:
+    """Returns what RUN/splits/NNN.json holds: the split, the chosen epoch and its accuracies."""
+    if not np.isfinite(curve.loss).all():
+        epoch = int(np.flatnonzero(~np.isfinite(curve.loss))[0])
+        raise errors.ConfigError(
+            f"the loss of split {index} is not finite at epoch {epoch + 1}; lower "
+            "config.train.learning_rate"
+        )
+    best = int(np.argmax(curve.validation))  # the first, where several are equal
+    return {
+        "split": index,
+        "best_epoch": best + 1,
+        "validation_accuracy": float(curve.validation[best]),
+        "test_accuracy": float(curve.test[best]),
+        "nodes": {name: part.tolist() for name, part in split._asdict().items()},
+    }
+
+
+def collect(config, data: hypergraph_file.HypergraphFile, records: list[dict]) -> dict[str, Any]:
+    """Returns results.json: mean, sample standard deviation and 95 % t-interval of the mean."""
+    first = records[0]["nodes"]
+    return {
+        "task": "node_classification",
+        "model": config.model.name,
+        "protocol": "random node splits; test accuracy at the best validation epoch",
+        "data": data.counts() | {f"{name}_nodes": len(part) for name, part in first.items()},
+        "splits": len(records),
+        "validation": {"accuracy": _spread([record["validation_accuracy"] for record in records])},
+        "test": {"accuracy": _spread([record["test_accuracy"] for record in records])},
+        "per_split": [
+            {key: value for key, value in record.items() if key != "nodes"} for record in records
+        ],
+    }
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """Prints the accuracies of results.json in percent."""
+    table = rich.table.Table(title=f"{results['model']}, {results['splits']} splits")
+    for title in ("nodes", "accuracy %", "standard deviation", "95 % interval of the mean"):
+        table.add_column(title, justify="right")
+    for name in ("validation", "test"):
+        value, std, low, high = (
+            "-" if figure is None else f"{100 * figure:.2f}"
+            for figure in results[name]["accuracy"].values()
+        )
+        table.add_row(name, value, std, f"{low} to {high}")
+    rich.console.Console().print(table)
+
+
+def _spread(values: list[float]) -> dict[str, float | None]:
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"value": mean, "std": None, "low": None, "high": None}
+    std = float(np.std(values, ddof=1))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
+    return {"value": mean, "std": std, "low": mean - half, "high": mean + half}
+
+
+def _optimizer(config) -> optax.GradientTransformation:
+    # Weight decay is L2 inside Adam, as in the published runs, not AdamW.
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.adam(config.learning_rate)
+    )
+
+
+def _claim_data(folder: pathlib.Path, data: hypergraph_file.HypergraphFile) -> None:
+    """Writes data.json, or refuses a file that is not the one this run began with."""
+    path, wanted = folder / "data.json", data.counts()
+    wanted["sha256"] = hypergraph_file.fingerprint(data.path)
+    if path.exists() and run_folder.read_json(path) != wanted:
+        raise errors.RunFolderError(
+            f"{folder} was begun with other contents of {data.path} (data.json there differs). "
+            "Choose another --workdir, or remove that folder"
+        )
+    run_folder.write_json(path, wanted)
+
+
+def _check(config) -> None:
+    for key in ("splits", "epochs"):
+        if config[key] < 1:
+            raise errors.ConfigError(f"config.train.{key} is {config[key]}; expected at least 1")
+    for key in ("learning_rate", "train_fraction", "validation_fraction"):
+        if config[key] <= 0:
+            raise errors.ConfigError(f"config.train.{key} is {config[key]}; expected above 0")
+    if config.weight_decay < 0:
+        raise errors.ConfigError(
+            f"config.train.weight_decay is {config.weight_decay}; expected 0 or more"
+        )
+    if config.train_fraction + config.validation_fraction >= 1:
+        raise errors.ConfigError(
+            "config.train.train_fraction and config.train.validation_fraction sum to "
+            f"{config.train_fraction + config.validation_fraction:g}; expected below 1, the rest "
+            "is the test part"
+        )

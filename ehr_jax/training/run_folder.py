@@ -1,0 +1,162 @@
+"""The run folder: whose it is, what lies where, and writing that is whole or not there.
+
+Layout: config.json, environment.json, data.json, metrics.jsonl, tensorboard/, checkpoints/,
+split.parquet, predictions.parquet, results.json, report.html, plots/, DATA_USE.txt.
+"""
+
+import errno
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from ehr_jax import errors
+
+REPORTED_PACKAGES = (
+    "ehr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy",
+    "polars", "scikit-learn", "transformers", "tokenizers", "safetensors", "lightgbm",
+)  # fmt: skip
+
+# Keys that do not change what is computed, so a second start may change them.
+FREE_KEYS = ("data.root", "text.cache", "train.checkpoint_every")
+
+
+def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
+    """Makes `folder` the run of `config`, or finds that it is already.
+
+    Raises:
+      RunFolderError: the folder holds a run of another config (the keys that differ are named), or
+        cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.RunFolderError(
+            f"run folder {folder} cannot be made: {error.strerror}; choose another --workdir"
+        ) from error
+    path = folder / "config.json"
+    wanted = _flat(config)
+    if path.exists():
+        found = _flat(read_json(path))
+        differing = sorted(
+            key
+            for key in wanted.keys() | found.keys()
+            if wanted.get(key) != found.get(key) and key not in FREE_KEYS
+        )
+        if differing:
+            shown = "; ".join(
+                f"{key}: {found.get(key, 'absent')} there, {wanted.get(key, 'absent')} now"
+                for key in differing[:8]
+            )
+            raise errors.RunFolderError(
+                f"{folder} holds a run of another config ({len(differing)} key(s) differ: {shown}). "
+                "Choose another --workdir, or remove that folder"
+            )
+    else:
+        write_json(path, json.loads(json.dumps(config)))
+    write_json(folder / "environment.json", environment())
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """Machine and versions: what a figure depends on beside config and data."""
+    versions = {}
+    for name in REPORTED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(terse=True),
+        "cpus": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+        "packages": versions,
+    }
+
+
+def write_whole(path: str | os.PathLike, write: Callable[[str], None]) -> None:
+    """Calls `write(temporary path)` and moves the result to `path`, so that no half file remains.
+
+    Raises:
+      RunFolderError: the disk is full or the folder cannot be written.
+    """
+    temporary = f"{os.fspath(path)}.partial"
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: str | os.PathLike, error: OSError) -> errors.RunFolderError:
+    """The user's view of an OSError while writing `path`."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "the disk is full" if full else (error.strerror or str(error))
+    return errors.RunFolderError(
+        f"{path} could not be written: {what}. What was saved before is whole; make room and start "
+        "the same command again to go on from there"
+    )
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all; numbers that are not finite as null."""
+
+    def write(temporary: str) -> None:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(_finite(value), file, indent=2, sort_keys=False)
+            file.write("\n")
+
+    write_whole(path, write)
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads JSON; RunFolderError names a file that is damaged."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except ValueError as error:
+        raise errors.RunFolderError(
+            f"{path} is not JSON ({error}); remove the run folder and start again"
+        ) from error
+
+
+def write_data_use(folder: pathlib.Path, terms: str) -> None:
+    """Writes DATA_USE.txt: what terms bind this folder."""
+    text = (
+        f"This folder was made from health records under: {terms}.\n"
+        "predictions.parquet, split.parquet and checkpoints are derived from single patients: treat\n"
+        "them as the records themselves. report.html and plots/ hold aggregates only.\n"
+    )
+    write_whole(folder / "DATA_USE.txt", lambda path: pathlib.Path(path).write_text(text))
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,374 @@
+import dataclasses
+
+import hospital
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ehr_jax import errors
+from ehr_jax.cohorts import cohort, phenotypes, readmission30, tasks
+from ehr_jax.records import tables
+
+visit, day = hospital.visit, hospital.day
+SECOND = 1 / 86_400
+
+
+def _labels(records, task, protocol="strict", label=None):
+    """The label of each visit that takes part, None for those of structure only."""
+    rows = tasks.TASKS[task].draft(records, protocol).rows
+    label = label or task.removesuffix("30").removesuffix("_next")
+    return dict(rows.select("visit_id", label).iter_rows())
+
+
+def _excluded(records, task, protocol="strict"):
+    return {k: n for k, n in tasks.TASKS[task].draft(records, protocol).excluded.items() if n}
+
+
+# readmission30
+
+
+@pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
+def test_readmission_after_exactly_30_days_is_positive_and_a_second_later_is_not(protocol):
+    records = hospital.records(
+        [visit(1, 0, 5), visit(1, 35, 40), visit(2, 0, 5), visit(2, 35 + SECOND, 40)]
+    )
+    found = _labels(records, "readmission30", protocol)
+    assert found == {0: True, 1: False, 2: False, 3: False}
+
+
+def test_strict_leaves_out_deaths_and_hospice_and_paper_counts_deaths():
+    records = hospital.records(
+        [
+            visit(1, 0, 5, disposition="died"),
+            visit(2, 0, 5, disposition="hospice"),
+            visit(3, 0, 5),
+            visit(4, 0, 5),
+            visit(5, 0, 5),
+        ],
+        deaths={3: day(35), 4: day(36)},
+    )
+    assert _labels(records, "readmission30") == {2: False, 3: False, 4: False}
+    assert _excluded(records, "readmission30") == {
+        "died in hospital": 1,
+        "discharged to hospice": 1,
+    }
+    paper = _labels(records, "readmission30", "paper")
+    assert paper == {0: True, 1: False, 2: True, 3: False, 4: False}
+    assert _excluded(records, "readmission30", "paper") == {}
+
+
+def test_a_readmission_that_ends_in_death_still_labels_the_visit_before():
+    records = hospital.records([visit(1, 0, 5), visit(1, 10, 12, disposition="died")])
+    assert _labels(records, "readmission30") == {0: True}
+
+
+def test_transfers_join_into_one_episode_discharged_at_its_last_part():
+    records = hospital.records(
+        [
+            visit(1, 0, 5, disposition="transfer"),
+            visit(1, 6, 9, disposition="facility"),
+            visit(1, 9.5, 12, transferred_in=True),
+            visit(1, 40, 41),
+        ]
+    )
+    assert _labels(records, "readmission30") == {0: None, 1: None, 2: True, 3: False}
+    assert _excluded(records, "readmission30") == {readmission30.JOINED: 2}
+    paper = _labels(records, "readmission30", "paper")
+    assert paper == {0: True, 1: True, 2: True, 3: False}
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (visit(1, 0, 5, disposition="transfer"), visit(1, 6 + SECOND, 9)),  # more than 24 h
+        (visit(1, 0, 5, disposition="home"), visit(1, 5.5, 9, transferred_in=True)),  # was home
+        (visit(1, 0, 5, disposition="facility"), visit(1, 5.5, 9)),  # no transfer
+    ],
+)
+def test_a_return_without_a_transfer_in_a_day_is_a_readmission(first, second):
+    assert _labels(hospital.records([first, second]), "readmission30") == {0: True, 1: False}
+
+
+def test_overlapping_visits_are_one_episode_until_the_latest_end():
+    records = hospital.records([visit(1, 0, 10), visit(1, 2, 3), visit(1, 5, 6), visit(1, 41, 42)])
+    # The patient left on day 10, 31 days before coming back.
+    assert _labels(records, "readmission30") == {0: None, 1: None, 2: False, 3: False}
+
+
+def test_other_patients_do_not_readmit_a_patient():
+    records = hospital.records([visit(1, 0, 5), visit(2, 6, 7)])
+    assert _labels(records, "readmission30") == {0: False, 1: False}
+
+
+def test_what_the_source_states_is_used_before_dates():
+    records = hospital.records(
+        [
+            visit(1, None, None, readmitted_30d=True),
+            visit(1, None, None, readmitted_30d=False),
+            visit(2, 0, 5, readmitted_30d=False, disposition="transfer"),
+            visit(2, 5.5, 7),
+            visit(3, None, 5),
+        ]
+    )
+    assert _labels(records, "readmission30") == {0: True, 1: False, 2: False, 3: False}
+    assert _excluded(records, "readmission30") == {readmission30.UNDATED: 1}
+    assert _excluded(records, "readmission30", "paper") == {readmission30.UNDATED: 1}
+
+
+def test_readmission_is_predicted_at_discharge():
+    rows = tasks.TASKS["readmission30"].draft(hospital.records([visit(1, 0, 5)]), "strict").rows
+    assert rows["prediction_time"].to_list() == [day(5)]
+
+
+# phenotype_next and cvd_next
+
+
+def test_phenotypes_are_those_of_the_next_coded_visit():
+    records = hospital.records(
+        [
+            visit(1, 0, 5, "486", "5849"),
+            visit(1, 6, 7),  # no diagnosis: left out
+            visit(1, 900, 901, "5845", "0389", "V3000"),
+            visit(2, 0, 1, "78552"),
+        ]
+    )
+    drafted = tasks.TASKS["phenotype_next"].draft(records, "strict")
+    row = drafted.rows.filter(visit_id=0).row(0, named=True)
+    positive = {name for name in phenotypes.LABELS if row[name]}
+    assert positive == {"acute_renal_failure", "sepsis"}
+    assert not any(row[name] is None for name in phenotypes.LABELS)
+    for last in (2, 3):
+        row = drafted.rows.filter(visit_id=last).row(0, named=True)
+        assert all(row[name] is None for name in phenotypes.LABELS)
+    assert drafted.excluded == {"no ICD-9-CM diagnosis code": 1}
+
+
+def test_cvd_asks_for_the_next_visit_of_those_free_of_it_now():
+    records = hospital.records(
+        [
+            visit(1, 0, 1, "25000"),
+            visit(1, 2, 3, "4280", "25000"),
+            visit(1, 4, 5, "25000"),
+            visit(1, 6, 7, "V4581", "38999", "460"),
+            visit(2, None, None, "390"),
+            visit(2, None, None, "459"),
+        ]
+    )
+    found = _labels(records, "cvd_next")
+    # Visits 1, 4, 5 have such a code now; visits 3 and 5 are the last.
+    assert found == {0: True, 1: None, 2: False, 3: None, 4: None, 5: None}
+
+
+def test_cvd_takes_procedures_and_drugs_for_no_diagnosis():
+    records = hospital.records([visit(1, 0, 1, "25000"), visit(1, 2, 3, "25000")])
+    codes = pl.DataFrame(
+        {"visit_id": [1, 1], "code": ["ICD9PROC:4280", "DRUG:428"], "position": [2, 3]}
+    )
+    codes = tables.conform(codes.with_columns(time=None), tables.CODES)
+    records = dataclasses.replace(records, codes=pl.concat([records.codes, codes]))
+    assert _labels(records, "cvd_next") == {0: False, 1: None}
+
+
+# mortality
+
+
+def test_mortality_is_predicted_48_hours_into_the_first_stay():
+    records = hospital.records(
+        [visit(1, 0, 9, disposition="died"), visit(2, 0, 9), visit(3, 0, 9)],
+        stays=((0, 6, 9), (0, 1, 4), (1, 2, 4), (2, 2, 4 - SECOND)),
+    )
+    rows = tasks.TASKS["mortality"].draft(records, "strict").rows
+    assert rows.rows() == [(0, day(3), True), (1, day(4), False)]
+
+
+def test_mortality_leaves_out_who_cannot_be_asked_about():
+    records = hospital.records(
+        [
+            visit(1, 0, 9),  # no stay
+            visit(2, 0, 9, age=17.9),
+            visit(3, 0, 9),  # stay of unknown length
+            visit(4, 0, 2),  # left as the 48 h were over
+            visit(5, 0, None),
+            visit(6, 0, 9, age=None),
+            visit(7, 0, 9, disposition="died"),  # discharge written a week after death
+            visit(8, 0, 9, disposition="died"),  # dead on the day of prediction, no hour known
+        ],
+        stays=((1, 0, 5), (2, 0, None), (3, 0, 2), (4, 0, 5), (5, 0, 5), (6, 0.5, 5), (7, 0.5, 5)),
+        deaths={7: day(2.25), 8: day(2)},
+    )
+    assert _labels(records, "mortality") == {5: False, 7: True}
+    assert _excluded(records, "mortality") == {
+        "no ICU stay": 1,
+        "under 18": 1,
+        "first ICU stay shorter than 48 h or of unknown length": 1,
+        "left the hospital or died before the prediction time": 2,
+        "no discharge date": 1,
+    }
+
+
+def test_paper_mortality_takes_single_stays_and_dates_of_death():
+    records = hospital.records(
+        [visit(1, 0, 9), visit(2, 0, 9.5), visit(3, 0, 9), visit(4, 0, 9, age=None)],
+        stays=((0, 0, 3), (0, 4, 8), (1, 0, 3), (2, 0, 3), (3, 0, 3)),
+        deaths={2: day(9), 3: day(10)},  # patient 2 went home and died that day
+    )
+    assert _labels(records, "mortality", "paper") == {1: True, 2: False}
+    assert _excluded(records, "mortality", "paper") == {
+        "more than one ICU stay": 1,
+        "under 18 or of unknown age": 1,
+    }
+    assert _labels(records, "mortality") == {0: False, 1: False, 2: False, 3: False}
+
+
+def test_without_stays_the_48_hours_begin_at_admission():
+    records = hospital.records([visit(1, 0, 9, disposition="died"), visit(2, 0, 1)])
+    rows = tasks.TASKS["mortality"].draft(records, "strict").rows
+    assert rows.rows() == [(0, day(2), True)]
+
+
+# build
+
+
+def _many(patients=60):
+    """Patients of two visits; every second is readmitted, dies later and gets heart failure."""
+    visits = []
+    for subject in range(patients):
+        ill = subject % 2 == 0
+        visits.append(visit(subject, 0, 5, "25000", "486"))
+        back = 10 if ill else 100
+        codes = ("4280", "5849") if ill else ("25000",)
+        ending = "died" if subject % 4 == 0 else "home"
+        visits.append(visit(subject, back, back + 9, *codes, disposition=ending))
+    return hospital.records(visits)
+
+
+@pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_every_task_gives_a_cohort_of_the_contract(task, protocol):
+    records = _many()
+    built = tasks.build(records, task, protocol, split_seed=3)
+    schema = cohort.SAMPLES | {f"label.{name}": pl.Boolean for name in built.labels}
+    assert dict(built.samples.schema) == schema
+    assert built.samples["sample_id"].to_list() == list(range(built.samples.height))
+    order = records.visits.join(built.samples, on="visit_id").sort("sample_id")
+    assert order.equals(order.sort("subject_id", "order"))
+    for name in built.labels:
+        known = built.samples[f"label.{name}"].is_not_null()
+        assert known.equals(built.samples["labelled"], check_names=False)
+    assert set(built.samples["split"]) == set(cohort.SPLITS)
+    assert built.samples["prediction_time"].null_count() == 0
+    assert len(built.description) > 100
+    assert bool(built.faults) == (protocol == "paper")
+    assert built.at_discharge == (task != "mortality")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.randoms(), st.sampled_from(sorted(tasks.TASKS)), st.sampled_from(tasks.PROTOCOLS))
+def test_a_cohort_does_not_depend_on_the_order_of_rows(random, task, protocol):
+    records = _many()
+    shuffled = {}
+    for table in ("patients", "visits", "codes"):
+        frame = getattr(records, table)
+        order = list(range(frame.height))
+        random.shuffle(order)
+        shuffled[table] = frame[order]
+    built = tasks.build(records, task, protocol, 7)
+    again = tasks.build(dataclasses.replace(records, **shuffled), task, protocol, 7)
+    assert built.samples.equals(again.samples)
+
+
+def test_strict_keeps_a_patient_in_one_split_and_paper_does_not():
+    records = _many()
+    several = {
+        protocol: tasks.build(records, "readmission30", protocol)
+        .samples.group_by("subject_id")
+        .agg(pl.col("split").n_unique())["split"]
+        .max()
+        for protocol in tasks.PROTOCOLS
+    }
+    assert several["strict"] == 1 < several["paper"]
+
+
+@pytest.mark.parametrize(
+    ("task", "protocol", "message"),
+    [
+        ("readmision30", "strict", "Did you mean 'readmission30'?"),
+        ("readmission30", "strickt", "Did you mean 'strict'?"),
+        ("sepsis", "strict", "known: phenotype_next, readmission30, cvd_next, mortality"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_near_miss(task, protocol, message):
+    with pytest.raises(errors.CohortError, match="is unknown") as raised:
+        tasks.build(_many(2), task, protocol)
+    assert message in str(raised.value)
+
+
+def test_a_task_the_source_cannot_serve_names_those_it_can():
+    undated = [visit(subject, None, None, "25000", readmitted_30d=True) for subject in range(3)]
+    with pytest.raises(errors.CohortError) as raised:
+        tasks.build(hospital.records(undated), "mortality")
+    message = str(raised.value)
+    assert "hospital cannot serve task 'mortality'" in message
+    assert message.endswith("with these records: phenotype_next, readmission30, cvd_next.")
+
+
+def test_a_cohort_without_any_label_is_refused():
+    with pytest.raises(errors.CohortError, match="no visit of hospital has a label, of 3"):
+        tasks.build(hospital.records([visit(s, 0, 1, "486") for s in range(3)]), "cvd_next")
+
+
+def test_a_split_without_a_positive_is_refused():
+    records = hospital.records([visit(subject, 0, 5, "486") for subject in range(30)])
+    with pytest.raises(errors.CohortError, match="'train' has no positive sample: 0 of its 21 "):
+        tasks.build(records, "readmission30")
+
+
+# The real data: counts published with each set, or counted from its raw files by hand.
+
+
+@pytest.fixture(scope="module")
+def mimic3_demo(data_root):
+    from ehr_jax.records import mimic3
+
+    return mimic3.read(data_root / "mimic_iii_demo_1.4")
+
+
+@pytest.fixture(scope="module")
+def diabetes(data_root):
+    from ehr_jax.records import diabetes130
+
+    return diabetes130.read(data_root / "diabetes_130")
+
+
+@pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
+def test_mimic3_demo_has_29_visits_with_phenotypes_of_the_next(mimic3_demo, protocol):
+    samples = tasks.build(mimic3_demo, "phenotype_next", protocol).samples
+    labelled = samples.filter("labelled")
+    positives = labelled.select(pl.col("^label\\..*$").sum()).row(0)
+    assert (samples.height, labelled.height) == (129, 29)
+    assert labelled["subject_id"].n_unique() == 14
+    assert sum(count > 0 for count in positives) == 24
+    assert sum(positives) / 29 == pytest.approx(6.3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "visits", "positive"), [("strict", 99_343, 11_314), ("paper", 101_766, 13_009)]
+)
+def test_diabetes130_readmissions(diabetes, protocol, visits, positive):
+    samples = tasks.build(diabetes, "readmission30", protocol).samples
+    assert (samples.height, samples["labelled"].sum()) == (visits, visits)
+    assert samples["label.readmission"].sum() == positive
+
+
+@pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
+def test_diabetes130_has_12523_pairs_free_of_cvd(diabetes, protocol):
+    samples = tasks.build(diabetes, "cvd_next", protocol).samples
+    assert samples.height == 101_766
+    assert samples["labelled"].sum() == 12_523
+    assert samples["label.cvd"].sum() == 4_304
+
+
+def test_diabetes130_cannot_serve_mortality(diabetes):
+    with pytest.raises(errors.CohortError, match="admission and discharge dates"):
+        tasks.build(diabetes, "mortality")
