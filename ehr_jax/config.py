@@ -28,6 +28,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.features = ml_collections.ConfigDict()
     config.features.columns = "codes"  # codes, or full: structured attributes become nodes too
     config.features.categories = True  # cut ICD-9-CM diagnoses to 3 characters (E codes: 4)
+    config.features.main_diagnosis = False  # the first-listed diagnosis is a node of its own too
     config.features.measurements = False  # last values before the prediction time become nodes
     config.features.min_visits = 1  # a node is held by at least so many training visits
     config.features.bins = 10  # of a numeric attribute, at training quantiles

@@ -47,8 +47,7 @@ def mortality(records: tables.Records, protocol: str) -> draft.Draft:
             "under 18 or of unknown age": not_adult.fill_null(True),
             short: too_short,
         }
-        within = pl.col("death_time").is_between(pl.col("start"), pl.col("end"))
-        label = draft.DIED | within.fill_null(False)
+        label = draft.DIED | _dead_between_dates()
     else:
         reasons = {
             "no ICU stay": pl.col("icu_start").is_null(),
@@ -90,10 +89,13 @@ def _with_first_stay(records: tables.Records) -> pl.DataFrame:
 
 def _gone() -> pl.Expr:
     """Had the visit ended, by discharge or death, by the prediction time?"""
-    death = pl.col("death_time")
-    # A death known by its date alone may have been as late as the end of that day.
-    latest = (
-        pl.when(death == death.dt.truncate("1d")).then(death.dt.offset_by("1d")).otherwise(death)
-    )
-    dead = draft.DIED & (latest <= pl.col("prediction_time")).fill_null(False)
+    # The discharge of the dead is often written hours after their death.
+    dead = draft.DIED & (pl.col("death_time") <= pl.col("prediction_time")).fill_null(False)
     return (pl.col("end") <= pl.col("prediction_time")) | dead
+
+
+def _dead_between_dates() -> pl.Expr:
+    """The benchmark's rule: death, or the midnight before it, falls within the visit."""
+    death = pl.col("death_time")
+    within = (time.is_between("start", "end") for time in (death, death.dt.truncate("1d")))
+    return pl.any_horizontal(within).fill_null(False)

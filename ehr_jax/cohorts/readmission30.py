@@ -28,7 +28,7 @@ PAPER = (
 FAULTS = (
     "Deaths count as readmissions, deaths in hospital too, so that the score is in part one of "
     "mortality; at discharge such a death is already known.",
-    "A transfer to another ward or hospital and back counts as a readmission.",
+    "A transfer to another hospital and back counts as a readmission.",
     "The split is random over visits, so test patients may have trained the model.",
 )
 
@@ -46,7 +46,8 @@ def readmission30(records: tables.Records, protocol: str) -> draft.Draft:
     visits = visits.with_columns(gap=draft.next_of_patient("start") - latest_end)
     again = pl.coalesce("readmitted_30d", pl.col("gap") <= WINDOW).fill_null(False)
     if protocol == "paper":
-        died_soon = pl.col("death_time") - pl.col("end") <= WINDOW
+        # The published code reads a date of death as the midnight that begins the day.
+        died_soon = pl.col("death_time").dt.truncate("1d") - pl.col("end") <= WINDOW
         label = again | draft.DIED | died_soon.fill_null(False)
     else:
         visits = visits.with_columns(goes_on=_goes_on())

@@ -120,6 +120,9 @@ def _nodes(records, cohort, config, training) -> tuple[pl.DataFrame, pl.DataFram
         coded = coded.with_columns(code=vocabulary.at_category_level(pl.col("code")))
     coded = coded.group_by("sample_id", "code").agg(pl.col("position").min())
     names = vocabulary.all_names(records, config.categories)
+    if config.main_diagnosis:
+        first, first_names = vocabulary.main_diagnosis_nodes(coded, names)
+        coded, names = pl.concat([coded, first]), pl.concat([names, first_names])
     facts = []
     if config.columns == "full":
         facts.append(known.attributes(records, cohort))
@@ -147,12 +150,12 @@ def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
 def _vectors(fitted, written, num_samples, config, cache):
     """Vectors of names and notes, scaled to a root mean square of 1 an entry."""
     encoder = encoders.load(config.text.encoder, config.text.precision)
-    concepts = encode.encode(list(fitted.names), encoder, cache, label="names of codes")
+    concepts = encode.encode(list(fitted.names), encoder, cache)
     notes = np.zeros((num_samples, concepts.shape[1]), np.float32)
     has_note = np.zeros(num_samples, bool)
     if written.height:
         rows = written["sample_id"].to_numpy()
-        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache, label="notes")
+        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache)
         has_note[rows] = True
     return _unit_scale(concepts), _unit_scale(notes), has_note, encoder.name
 

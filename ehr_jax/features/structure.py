@@ -13,7 +13,6 @@ import jraph
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
-from sklearn.utils import extmath
 
 from ehr_jax.nn import bipartite
 
@@ -42,8 +41,9 @@ def netmf(graph: jraph.GraphsTuple, width: int, window: int, negatives: float = 
     adjacency = adjacency[joined][:, joined]
     target = _deepwalk_matrix(adjacency, window, negatives)
     rank = min(width, joined.size - 1)
-    left, values, _ = extmath.randomized_svd(target, rank, n_iter=7, random_state=0)
-    found = left * np.sqrt(values)
+    # A fixed start makes the vectors repeatable, signs included.
+    left, values, _ = scipy.sparse.linalg.svds(target, rank, v0=np.ones(joined.size))
+    found = (left * np.sqrt(values))[:, ::-1]
     vectors[joined, :rank] = found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
     return vectors
 
@@ -60,7 +60,7 @@ def _deepwalk_matrix(adjacency: scipy.sparse.csr_matrix, window: int, negatives:
             power = power @ dense
             summed += power
     else:
-        start = np.ones(degree.size)  # a fixed start makes the eigenvectors repeatable
+        start = np.ones(degree.size)
         values, vectors = scipy.sparse.linalg.eigsh(symmetric, EIGENVECTORS, v0=start)
         powers = sum(values**r for r in range(1, window + 1))
         summed = (vectors * np.maximum(powers, 0)) @ vectors.T

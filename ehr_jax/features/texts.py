@@ -10,6 +10,7 @@ from ehr_jax.records import tables
 SOURCES = ("auto", "own", "record", "none")
 HEADINGS = {
     "attribute": "Patient and stay",
+    "main diagnosis": "Reason for admission",
     "diagnosis": "Diagnoses",
     "procedure": "Procedures",
     "drug": "Drugs",

@@ -76,6 +76,22 @@ def category_names(code_names: pl.DataFrame) -> pl.DataFrame:
     return cut.unique("code", keep="first", maintain_order=True)
 
 
+def main_diagnosis_nodes(
+    coded: pl.DataFrame, names: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns (sample_id, code, position) and (code, kind, name) of first-listed diagnoses.
+
+    They are nodes beside the plain ones: why a patient came says more than what else they have.
+    """
+    is_main = pl.col("code").str.starts_with("ICD9CM:") & (pl.col("position") == 1)
+    own_code = pl.format("MAIN:{}", "code").alias("code")
+    first = coded.filter(is_main).with_columns(own_code)
+    first_names = names.filter(pl.col("kind") == "diagnosis").with_columns(
+        own_code, kind=pl.lit("main diagnosis"), name=pl.format("main diagnosis: {}", "name")
+    )
+    return first, first_names
+
+
 def fit_bins(attributes: pl.DataFrame, training: pl.Series, bins: int) -> tuple[Bins, ...]:
     """Returns at most `bins` quantile bins a numeric attribute, from training samples alone.
 

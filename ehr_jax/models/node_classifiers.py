@@ -1,7 +1,8 @@
 """Networks that classify the nodes of a hypergraph; its hyperedges carry no features.
 
-Every network takes node features (dense or `sparse_rows.SparseRows`) and the node -> hyperedge
-incidence with a singleton hyperedge per node, and gives logits [node, class] float32.
+Every network takes node features (dense or `sparse_rows.SparseRows`) and the hops of its layers
+(`nn.hops`) over a hypergraph with a singleton hyperedge per node, and gives logits
+[output node of the last hop, class] float32.
 """
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax import errors
-from ehr_jax.nn import dropout, layers, sparse_rows, spmm
+from ehr_jax.nn import dropout, hops, layers, sparse_rows, spmm
 
 NAMES = ("allset_transformer", "alldeepsets", "hgnn")
 
@@ -24,11 +25,10 @@ def build(config, classes: int) -> nn.Module:
     """
     _check(config)
     if config.name == "hgnn":
-        return HGNN(classes, config.depth, config.width, config.dropout, config.input_dropout)
+        return HGNN(classes, config.width, config.dropout, config.input_dropout)
     return SetNetwork(
         classes=classes,
         attention=config.name == "allset_transformer",
-        depth=config.depth,
         width=config.width,
         heads=config.heads,
         feed_forward_depth=config.feed_forward_depth,
@@ -44,7 +44,6 @@ class SetNetwork(nn.Module):
 
     Attributes:
       attention: half-layers by set attention; else sums between normalised MLPs.
-      depth: number of layers, each two half-layers.
       heads: of set attention alone.
       feed_forward_depth: linear layers in each MLP of a half-layer.
       dropout: after every half-layer, and inside those of AllDeepSets.
@@ -52,7 +51,6 @@ class SetNetwork(nn.Module):
 
     classes: int
     attention: bool
-    depth: int
     width: int
     heads: int
     feed_forward_depth: int
@@ -60,10 +58,12 @@ class SetNetwork(nn.Module):
     input_dropout: float
 
     @nn.compact
-    def __call__(self, features: Features, incidence: spmm.Incidence, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Features, layer_hops: tuple[hops.Hop, ...], train: bool
+    ) -> jax.Array:
         x = dropout.Dropout(self.input_dropout)(features, train)
-        for layer in range(self.depth):
-            for name, pairs in (("hyperedges", incidence), ("nodes", incidence.transpose)):
+        for layer, hop in enumerate(layer_hops):
+            for name, pairs in (("hyperedges", hop.to_hyperedges), ("nodes", hop.to_nodes)):
                 x = nn.relu(self._half_layer(f"to_{name}_{layer}", pairs, x, train))
                 x = dropout.Dropout(self.dropout)(x, train)
         return nn.Dense(self.classes, name="classifier")(x)
@@ -78,23 +78,25 @@ class SetNetwork(nn.Module):
 class HGNN(nn.Module):
     """Hypergraph convolutions Dv^-1/2 H De^-1 H' Dv^-1/2 X W + b, ELU and dropout in between.
 
-    Attributes:
-      depth: number of convolutions; the last one gives the logits.
+    The last convolution gives the logits.
     """
 
     classes: int
-    depth: int
     width: int
     dropout: float
     input_dropout: float
 
     @nn.compact
-    def __call__(self, features: Features, incidence: spmm.Incidence, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Features, layer_hops: tuple[hops.Hop, ...], train: bool
+    ) -> jax.Array:
         x = dropout.Dropout(self.input_dropout)(features, train)
-        for layer in range(self.depth - 1):
-            x = nn.elu(Convolution(self.width, name=f"convolution_{layer}")(incidence, x))
+        for layer, hop in enumerate(layer_hops[:-1]):
+            x = nn.elu(Convolution(self.width, name=f"convolution_{layer}")(hop, x))
             x = dropout.Dropout(self.dropout)(x, train)
-        return Convolution(self.classes, name=f"convolution_{self.depth - 1}")(incidence, x)
+        return Convolution(self.classes, name=f"convolution_{len(layer_hops) - 1}")(
+            layer_hops[-1], x
+        )
 
 
 class Convolution(nn.Module):
@@ -103,18 +105,23 @@ class Convolution(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(self, incidence: spmm.Incidence, x: Features) -> jax.Array:
+    def __call__(self, hop: hops.Hop, x: Features) -> jax.Array:
         glorot = nn.initializers.glorot_uniform()
         kernel = self.param("kernel", glorot, (x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        by_degree = jax.lax.rsqrt(_sizes(incidence.transpose))
-        hyperedges = spmm.product(incidence, by_degree * (x @ kernel)) / _sizes(incidence)
-        return by_degree * spmm.product(incidence.transpose, hyperedges) + bias
+        scaled = (x @ kernel) * jax.lax.rsqrt(_at_least_one(hop.degree))
+        hyperedges = spmm.product(hop.to_hyperedges, scaled) / _sizes(hop.to_hyperedges)
+        return spmm.product(hop.to_nodes, hyperedges) * jax.lax.rsqrt(_sizes(hop.to_nodes)) + bias
 
 
 def _sizes(incidence: spmm.Incidence) -> jax.Array:
-    """Number of sources of each target, [target, 1]; 1 where there is none, whose sum is zero."""
-    return jnp.maximum(jnp.diff(incidence.forward.offsets), 1)[:, None].astype(jnp.float32)
+    """Number of sources of each target, [target, 1]."""
+    return _at_least_one(jnp.diff(incidence.forward.offsets))
+
+
+def _at_least_one(counts: jax.Array) -> jax.Array:
+    # Where a count is zero, so is the sum it divides.
+    return jnp.maximum(counts, 1)[:, None].astype(jnp.float32)
 
 
 def _check(config) -> None:

@@ -68,14 +68,14 @@ def with_zeros(codes: Iterable[str], titles: Mapping[str, str], longest: int) ->
 
 @dataclasses.dataclass(frozen=True)
 class Titles:
-    """`exact`: code to title. `groups`: code to the label of the clinical group it belongs to."""
+    """`exact`: code to title. `groups`: code to labels of its clinical groups, coarsest first."""
 
     exact: Mapping[str, str]
-    groups: Mapping[str, str]
+    groups: Mapping[str, tuple[str, ...]]
     by_category: Mapping[str, tuple[str, ...]]  # category to the codes above below it
 
     @classmethod
-    def of(cls, exact: Mapping[str, str], groups: Mapping[str, str]) -> "Titles":
+    def of(cls, exact: Mapping[str, str], groups: Mapping[str, tuple[str, ...]]) -> "Titles":
         below = collections.defaultdict(list)
         for code in sorted(set(exact) | set(groups)):
             below[category(code)].append(code)
@@ -111,18 +111,18 @@ def mimic_titles(root: str | pathlib.Path, table: str) -> dict[str, str]:
     return dict(zip(frame["icd9_code"], frame["long_title"], strict=True))
 
 
-def ccs_groups(path: str | pathlib.Path) -> dict[str, str]:
-    """Returns undotted code to its finest CCS label, without the group's number in brackets."""
-    labels = [f"ccs lvl {level} label" for level in (4, 3, 2, 1)]
+def ccs_groups(path: str | pathlib.Path) -> dict[str, tuple[str, ...]]:
+    """Returns undotted code to its CCS labels, coarsest first, without the groups' numbers."""
+    labels = [f"ccs lvl {level} label" for level in (1, 2, 3, 4)]
     frame = reading.read(path, {"icd-9-cm code": pl.String} | dict.fromkeys(labels, pl.String))
     groups = {}
     for code, *found in frame.select("icd-9-cm code", *labels).iter_rows():
         code = (code or "").strip(" '\"")
         tidy = [re.sub(r"\s*\[.*$", "", (label or "").strip(" '\"")) for label in found]
-        label = next(filter(None, tidy), "")
         # The leftover group says nothing ("Residual codes; unclassified; all E codes"): no label.
-        if code and label and not label.startswith("Residual codes"):
-            groups[code] = label
+        tidy = [label for label in tidy if label and not label.startswith("Residual codes")]
+        if code and len(tidy) > 1:
+            groups[code] = tuple(tidy)
     if not groups:
         raise errors.RecordsError(f"{pathlib.Path(path).name}: no CCS group was found in it")
     return groups
@@ -131,25 +131,22 @@ def ccs_groups(path: str | pathlib.Path) -> dict[str, str]:
 def name_of(code: str, titles: Titles) -> str:
     """Returns a readable name of an undotted code or category; never empty.
 
-    In turn: its own title; its own group; the group most codes below it share (ties: the first);
-    the words with which all titles below it begin, or the first of them; its block.
+    In turn: its own title; its own finest group; the finest group that more than half of the codes
+    below it share; the words with which all titles below it begin; the name of the next shorter
+    code; its block.
     """
     if code in titles.exact:
         return titles.exact[code]
     if code in titles.groups:
-        return titles.groups[code]
+        return titles.groups[code][-1]
     below = [
         child for child in titles.by_category.get(category(code), ()) if child.startswith(code)
     ]
-    groups = [titles.groups[child] for child in below if child in titles.groups]
-    if groups:
-        return collections.Counter(groups).most_common(1)[0][0]
-    own = [titles.exact[child] for child in below if child in titles.exact]
-    if own:
-        return _shared_words(own) or own[0]
-    if len(code) > len(category(code)):
-        return name_of(code[:-1], titles)
-    return block(code)
+    name = _shared_group([titles.groups.get(child, ()) for child in below])
+    name = name or _shared_words([titles.exact[child] for child in below if child in titles.exact])
+    if name:
+        return name
+    return name_of(code[:-1], titles) if len(code) > len(category(code)) else block(code)
 
 
 def block(code: str) -> str:
@@ -162,6 +159,16 @@ def block(code: str) -> str:
         if at >= 0 and int(digits) <= rows[at][1]:
             return rows[at][2]
     return f"ICD-9-CM {code}"
+
+
+def _shared_group(paths: list[tuple[str, ...]]) -> str:
+    # Level 0 is a chapter, and level 1 nearly one where finer levels exist: a block says more.
+    finer = any(len(path) > 2 for path in paths)
+    for level in (3, 2) if finer else (1,):
+        found = collections.Counter(path[level] for path in paths if len(path) > level)
+        if found and 2 * found.most_common(1)[0][1] > len(paths):
+            return found.most_common(1)[0][0]
+    return ""
 
 
 def _shared_words(titles: list[str]) -> str:

@@ -15,10 +15,12 @@ from ehr_jax.records import synthetic_conditions, synthetic_course
 
 CONDITIONS = synthetic_conditions.CONDITIONS
 _COMMON = len(CONDITIONS)  # the owner of codes that belong to no condition
-_LAST = {"diagnosis": 0.7, "drug": 0.5, "procedure": 0.7}  # exponent of the use of a rank
+_LAST = {"diagnosis": 0.5, "drug": 0.5, "procedure": 0.5}  # exponent of the use of a rank
+
+_MAKERS = ("home supply", "unit dose", "generic brand")  # labels of a ward's stock
 
 # How often a condition leaves how many marks of each kind, and how many common marks a visit has.
-_MARKS = {"diagnosis": (0.78, 0.12), "drug": (0.60, 0.25), "procedure": (0.30, 0.05)}
+_MARKS = {"diagnosis": (0.70, 0.05), "drug": (0.65, 0.35), "procedure": (0.30, 0.05)}
 _COMMON_MARKS = {"diagnosis": 2.0, "drug": 3.0, "procedure": 0.6}
 _FALSE_MARKS = {"diagnosis": 0.3, "drug": 0.6, "procedure": 0.2}  # of a condition not there
 
@@ -96,9 +98,11 @@ def _variants(kind: str, owner: int) -> list[tuple[str, str]]:
 def _drug_names(drug: str) -> list[str]:
     generic, brand, strengths, forms = drug.split("|")
     amounts, unit = strengths.rsplit(" ", 1)
+    labels = [(generic, ""), (f"{brand} ({generic})", "")]
+    labels += [(generic, f", {maker}") for maker in _MAKERS]
     return [
-        f"{label} {amount} {unit} {form}"
-        for label in (generic, f"{brand} ({generic})")
+        f"{label} {amount} {unit} {form}{maker}"
+        for label, maker in labels
         for amount in amounts.split(",")
         for form in forms.split(",")
     ]

@@ -21,17 +21,17 @@ _GROUP = np.array([synthetic_conditions.GROUPS.index(c.group) for c in CONDITION
 _LINKS = np.zeros((len(CONDITIONS), len(CONDITIONS)))  # [before, after] log-odds
 for _before in CONDITIONS:
     for _after in _before.leads_to:
-        _LINKS[_INDEX[_before.name], _INDEX[_after]] = 0.7
+        _LINKS[_INDEX[_before.name], _INDEX[_after]] = 1.1
 
 # Log-odds of a group's conditions at the next visit per standard deviation of each trait.
 _TRAIT_EFFECT = {
-    "heart": (1.7, 0.3, 0.0),
-    "metabolic": (1.6, 0.0, 0.5),
-    "lung": (0.5, 1.7, 0.0),
-    "infection": (0.0, 1.7, 0.5),
-    "kidney": (0.3, 0.0, 1.7),
-    "gut": (0.5, 0.0, 1.7),
-    "brain": (1.2, 1.2, 0.0),
+    "heart": (1.3, 0.2, 0.0),
+    "metabolic": (1.3, 0.0, 0.3),
+    "lung": (0.3, 1.3, 0.0),
+    "infection": (0.0, 1.3, 0.3),
+    "kidney": (0.3, 0.0, 1.3),
+    "gut": (0.3, 0.0, 1.3),
+    "brain": (0.9, 0.9, 0.0),
 }
 _NEXT = np.array([_TRAIT_EFFECT[c.group] for c in CONDITIONS]).T  # [trait, condition]
 _READMISSION = np.array([1.3, 0.9, 0.7])  # [trait]
@@ -98,7 +98,7 @@ def _liability(rng, patients: int, age: np.ndarray) -> np.ndarray:
     groups = len(synthetic_conditions.GROUPS)
     shared = rng.normal(size=(patients, 1))
     group = 0.5 * shared + rng.normal(size=(patients, groups))
-    return 0.8 * group[:, _GROUP] + 0.2 * (age[:, None] - 63) / 16
+    return 1.0 * group[:, _GROUP] + 0.2 * (age[:, None] - 63) / 16
 
 
 def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, note_signal: float):
@@ -108,7 +108,7 @@ def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, n
     score = liability + _column("acuity") * acuity[:, None]
     rate = _column("prevalence")
     if before is not None:
-        score += before["conditions"] * _column("persistence") + before["conditions"] @ _LINKS
+        score += before["conditions"] * 1.6 * _column("persistence") + before["conditions"] @ _LINKS
         score += note_signal * standardised(before["hidden"]) @ _NEXT
         rate = rate * 1.1
     conditions = _draw(rng, score, rate)

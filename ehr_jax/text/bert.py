@@ -18,7 +18,7 @@ from jax import lax
 from ehr_jax.errors import TextError
 from ehr_jax.text import weights
 
-PREFIXES = ("", "bert.", "model.", "encoder.bert.")
+PREFIXES = ("", "bert.")
 MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
 
 
@@ -71,41 +71,46 @@ def read_config(settings: Mapping, path: Path) -> Config:
             raise TextError(f"{path}: key '{key}' is missing")
         numeric = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
         if field.type in (int, float) and not numeric or field.type is int and value != int(value):
-            raise TextError(f"{path}: key '{key}' is {value!r}, expected a positive {field.type.__name__}")
+            raise TextError(
+                f"{path}: key '{key}' is {value!r}, expected a positive {field.type.__name__}"
+            )
         values[field.name] = field.type(value)
     config = Config(**values)
     if config.width % config.heads:
         raise TextError(
-            f"{path}: hidden_size {config.width} is not a multiple of num_attention_heads {config.heads}"
+            f"{path}: hidden_size {config.width} is not a multiple of "
+            f"num_attention_heads {config.heads}"
         )
     if config.activation not in ACTIVATIONS:
-        raise TextError(f"{path}: hidden_act '{config.activation}' is not one of {sorted(ACTIVATIONS)}")
+        raise TextError(
+            f"{path}: hidden_act '{config.activation}' is not one of {sorted(ACTIVATIONS)}"
+        )
     kind = settings.get("position_embedding_type", "absolute")
     if kind != "absolute":
         raise TextError(f"{path}: position_embedding_type '{kind}' is not known, only 'absolute'")
     return config
 
 
-def read_params(path: Path, config: Config) -> dict:
-    """Reads a checkpoint's weights as the parameters of `BertEncoder`, float32.
+def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
+    """Reads a checkpoint's weights as the parameters of `BertEncoder`.
 
-    Pooler, task heads and the `position_ids` buffer are ignored.
+    All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler, task heads and
+    the `position_ids` buffer are ignored.
 
     Raises:
         TextError: see `weights.read_tensors`.
     """
-    names = [{k: (f"encoder.layer.{i}.{name}", *rest) for k, (name, *rest) in _layer_table(config).items()}
-             for i in range(config.layers)]  # fmt: skip
     wanted = dict(_embedding_table(config).values())
-    for layer in names:
-        for name, outputs, inputs in layer.values():
-            wanted[f"{name}.weight"] = (outputs, inputs) if inputs else (outputs,)
-            wanted[f"{name}.bias"] = (outputs,)
+    for i in range(config.layers):
+        for name, shape in _layer_table(config).values():
+            wanted[f"encoder.layer.{i}.{name}.weight"] = shape
+            wanted[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
     tensors = weights.read_tensors(path, wanted, PREFIXES)
 
     def stack(part: str, leaf: str) -> np.ndarray:
         # Checkpoints keep a matrix as [outputs, inputs]; a product x @ w wants [inputs, outputs].
-        return np.stack([tensors[f"{layer[part][0]}.{leaf}"].T for layer in names])
+        name = f"{_layer_table(config)[part][0]}.{leaf}"
+        return np.stack([tensors[f"encoder.layer.{i}.{name}"].T for i in range(config.layers)])
 
     def join(leaf: str) -> np.ndarray:
         return np.concatenate([stack(part, leaf) for part in ("query", "key", "value")], axis=-1)
@@ -115,13 +120,9 @@ def read_params(path: Path, config: Config) -> dict:
         layers |= {f"{part}_kernel": stack(part, "weight"), f"{part}_bias": stack(part, "bias")}
     for part in ("norm1", "norm2"):
         layers |= {f"{part}_scale": stack(part, "weight"), f"{part}_bias": stack(part, "bias")}
-    return {key: tensors[name] for key, (name, _) in _embedding_table(config).items()} | layers
-
-
-def cast_params(params: dict, precision: str) -> dict:
-    """Puts parameters on the device; with "bfloat16" the matrices of the layers are rounded."""
+    params = {key: tensors[name] for key, (name, _) in _embedding_table(config).items()} | layers
     half = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    return {k: jnp.asarray(v, half if k.endswith("_kernel") else jnp.float32) for k, v in params.items()}
+    return {k: jnp.asarray(v, half if k.endswith("_kernel") else None) for k, v in params.items()}
 
 
 class BertEncoder(nn.Module):
@@ -164,7 +165,11 @@ def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def hidden_states(
-    params: Mapping, tokens: jax.Array, lengths: jax.Array, config: Config, precision: str = "float32"
+    params: Mapping,
+    tokens: jax.Array,
+    lengths: jax.Array,
+    config: Config,
+    precision: str = "float32",
 ) -> jax.Array:
     """Computes the last hidden states, [batch, length, width] float32.
 
@@ -252,16 +257,16 @@ def _embedding_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def _layer_table(config: Config) -> dict[str, tuple[str, int, int]]:
-    """Part of a layer to (checkpoint name, outputs, inputs); inputs 0 marks a layer norm."""
+def _layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Part of a layer to (checkpoint name, shape of its weight); a bias has the first size."""
     width, inner = config.width, config.inner
     return {
-        "query": ("attention.self.query", width, width),
-        "key": ("attention.self.key", width, width),
-        "value": ("attention.self.value", width, width),
-        "out": ("attention.output.dense", width, width),
-        "norm1": ("attention.output.LayerNorm", width, 0),
-        "up": ("intermediate.dense", inner, width),
-        "down": ("output.dense", width, inner),
-        "norm2": ("output.LayerNorm", width, 0),
+        "query": ("attention.self.query", (width, width)),
+        "key": ("attention.self.key", (width, width)),
+        "value": ("attention.self.value", (width, width)),
+        "out": ("attention.output.dense", (width, width)),
+        "norm1": ("attention.output.LayerNorm", (width,)),
+        "up": ("intermediate.dense", (inner, width)),
+        "down": ("output.dense", (width, inner)),
+        "norm2": ("output.LayerNorm", (width,)),
     }

@@ -32,7 +32,9 @@ def read_json(path: Path, required: bool = True) -> dict | list | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TextError(f"{path}: cannot be read as JSON ({error}); fetch the file again") from error
+        raise TextError(
+            f"{path}: cannot be read as JSON ({error}); fetch the file again"
+        ) from error
 
 
 def find_weights(folder: Path) -> Path:
@@ -51,11 +53,17 @@ def find_weights(folder: Path) -> Path:
             "transformers and save_pretrained(folder, max_shard_size='100GB')"
         )
     pickled = next((name for name in PICKLED if (folder / name).is_file()), None)
-    hint = f"; found {pickled}, which is not read (it can run code). Save it as safetensors" if pickled else ""
+    hint = (
+        f"; found {pickled}, which is not read (it can run code). Save it as safetensors"
+        if pickled
+        else ""
+    )
     raise TextError(f"{path}: file is missing{hint}")
 
 
-def read_tensors(path: Path, wanted: Mapping[str, tuple[int, ...]], prefixes: Iterable[str] = ("",)):
+def read_tensors(
+    path: Path, wanted: Mapping[str, tuple[int, ...]], prefixes: Iterable[str] = ("",)
+):
     """Reads the wanted tensors of one safetensors file as float32.
 
     Args:
@@ -77,8 +85,8 @@ def read_tensors(path: Path, wanted: Mapping[str, tuple[int, ...]], prefixes: It
             missing = [prefix + name for name in wanted if prefix + name not in stored]
             if missing:
                 raise TextError(
-                    f"{path}: {_some(missing)} missing; the file holds {len(stored)} tensors, such as "
-                    f"{_some(sorted(stored), 3)}. Do config.json and the weights belong together?"
+                    f"{path}: {_some(missing)} missing; the file holds {len(stored)} tensors, such "
+                    f"as {_some(sorted(stored), 3)}. Do config.json and weights belong together?"
                 )
             wrong = []
             tensors = {}
@@ -89,7 +97,9 @@ def read_tensors(path: Path, wanted: Mapping[str, tuple[int, ...]], prefixes: It
                 elif not wrong:
                     tensors[name] = file.get_tensor(stored[prefix + name]).astype(np.float32)
     except safetensors.SafetensorError as error:
-        raise TextError(f"{path}: not a readable safetensors file ({error}); fetch it again") from error
+        raise TextError(
+            f"{path}: not a readable safetensors file ({error}); fetch it again"
+        ) from error
     if wrong:
         raise TextError(
             f"{path}: {_some(wrong, sep='; ')}. Do config.json and the weights belong together?"
@@ -101,7 +111,7 @@ def check_header(path: Path) -> dict:
     """Checks that the header of a safetensors file is whole and fits the file; returns it.
 
     Raises:
-        TextError: no file, a header that is cut off, oversized or not JSON, or data that is cut off.
+        TextError: no file, a header cut off, oversized or not JSON, or data cut off.
     """
     try:
         size = path.stat().st_size
@@ -113,11 +123,15 @@ def check_header(path: Path) -> dict:
                     "truncated or not safetensors; fetch it again"
                 )
             header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        ends = [
+            entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
+        ]
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise TextError(f"{path}: the header is not that of a safetensors file; fetch it again") from error
+        raise TextError(
+            f"{path}: the header is not that of a safetensors file; fetch it again"
+        ) from error
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise TextError(f"{path}: {size} bytes, but its header promises {expected}: fetch it again")

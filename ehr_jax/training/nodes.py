@@ -24,22 +24,28 @@ import scipy.stats
 from ehr_jax import errors, progress
 from ehr_jax.features import hypergraph_file
 from ehr_jax.models import node_classifiers
-from ehr_jax.nn import bipartite, sparse_rows, spmm
+from ehr_jax.nn import bipartite, hops, sparse_rows
 from ehr_jax.training import run_folder
 
 
 class Problem(flax.struct.PyTreeNode):
-    """The hypergraph on the device.
+    """One split on the device: what its training rows and its other rows depend on.
 
     Attributes:
       features: [node, column], sparse.
-      incidence: nodes -> hyperedges, with a singleton hyperedge per node.
-      labels: [node] int32.
+      train_hops, held_out_hops: layers of the hypergraph with a singleton hyperedge per node, that
+        reach the training nodes and [validation nodes ; test nodes].
+      train_labels: [train] int32.
+      held_out_labels: [validation + test] int32.
+      num_validation: static.
     """
 
     features: sparse_rows.SparseRows
-    incidence: spmm.Incidence
-    labels: jax.Array
+    train_hops: tuple[hops.Hop, ...]
+    held_out_hops: tuple[hops.Hop, ...]
+    train_labels: jax.Array
+    held_out_labels: jax.Array
+    num_validation: int = flax.struct.field(pytree_node=False)
 
 
 class Split(NamedTuple):
@@ -70,19 +76,20 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
     network = node_classifiers.build(config.model, data.num_classes)
     folder = run_folder.claim(workdir, config.to_dict())
     _claim_data(folder, data)
-    problem = build(data)
-    train_split = jax.jit(functools.partial(train, network, _optimizer(config.train)),
-                          static_argnames="epochs")  # fmt: skip
+    splits = [draw_split(data.num_nodes, config.train, k) for k in range(config.train.splits)]
+    problems = build(data, splits, config.model.depth)
+    fit = jax.jit(
+        functools.partial(train, network, _optimizer(config.train)), static_argnames="epochs"
+    )
     (folder / "splits").mkdir(exist_ok=True)
     paths = [folder / "splits" / f"{index:03d}.json" for index in range(config.train.splits)]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     done = len(paths) - len(missing)
     with progress.progress("splits", len(paths), done) as bar:
         for index in missing:
-            split = draw_split(data.num_nodes, config.train, index)
             key = jax.random.fold_in(jax.random.key(config.train.seed), index)
-            curve = train_split(problem, split, key, epochs=config.train.epochs)
-            record = summarise(index, split, jax.device_get(curve))
+            curve = fit(problems[index], key, epochs=config.train.epochs)
+            record = summarise(index, splits[index], jax.device_get(curve))
             run_folder.write_json(paths[index], record)
             bar.advance(1, f"test accuracy {record['test_accuracy']:.4f}")
     results = collect(config, data, [run_folder.read_json(path) for path in paths])
@@ -91,14 +98,24 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
     return results
 
 
-def build(data: hypergraph_file.HypergraphFile) -> Problem:
-    """Places a hypergraph on the device, a singleton hyperedge appended for every node."""
+def build(data: hypergraph_file.HypergraphFile, splits: list[Split], depth: int) -> list[Problem]:
+    """Places each split on the device; all have the same shapes, so one program fits them."""
     graph, _ = bipartite.with_self_loops(data.graph)
-    return Problem(
-        features=sparse_rows.from_csr(data.indptr, data.indices, data.values, data.feature_shape),
-        incidence=spmm.from_graph(graph),
-        labels=jnp.asarray(data.labels),
-    )
+    features = sparse_rows.from_csr(data.indptr, data.indices, data.values, data.feature_shape)
+    held_out = [np.concatenate([split.validation, split.test]) for split in splits]
+    train_hops = hops.reaching(graph, depth, [split.train for split in splits])
+    held_out_hops = hops.reaching(graph, depth, held_out)
+    return [
+        Problem(
+            features=features,
+            train_hops=train_hops[k],
+            held_out_hops=held_out_hops[k],
+            train_labels=jnp.asarray(data.labels[split.train]),
+            held_out_labels=jnp.asarray(data.labels[held_out[k]]),
+            num_validation=split.validation.size,
+        )
+        for k, split in enumerate(splits)
+    ]
 
 
 def draw_split(num_nodes: int, config, index: int) -> Split:
@@ -109,19 +126,16 @@ def draw_split(num_nodes: int, config, index: int) -> Split:
     return Split(*(np.sort(part) for part in np.split(order, [first, second])))
 
 
-def train(network, optimizer, problem: Problem, split: Split, key: jax.Array, epochs: int) -> Curve:
+def train(network, optimizer, problem: Problem, key: jax.Array, epochs: int) -> Curve:
     """Trains from new parameters for `epochs` full-batch steps, as one scan."""
     start, steps = jax.random.split(key)
-    features, incidence, labels = problem.features, problem.incidence, problem.labels
-    parameters = network.init(start, features, incidence, train=False)
+    parameters = network.init(start, problem.features, problem.held_out_hops, train=False)
 
     def loss_of(parameters, key):
         logits = network.apply(
-            parameters, features, incidence, train=True, rngs={"dropout": key}
-        )  # [node, class]
-        return optax.softmax_cross_entropy_with_integer_labels(
-            logits[split.train], labels[split.train]
-        ).mean()
+            parameters, problem.features, problem.train_hops, train=True, rngs={"dropout": key}
+        )[: problem.train_labels.size]  # [train, class]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, problem.train_labels).mean()
 
     def epoch(carry, index):
         parameters, state = carry
@@ -129,11 +143,11 @@ def train(network, optimizer, problem: Problem, split: Split, key: jax.Array, ep
         loss, gradients = jax.value_and_grad(loss_of)(parameters, key)
         updates, state = optimizer.update(gradients, state, parameters)
         parameters = optax.apply_updates(parameters, updates)
-        logits = network.apply(parameters, features, incidence, train=False)
-        right = (logits.argmax(-1) == labels).astype(jnp.float32)  # [node]
-        return (parameters, state), Curve(
-            loss, right[split.validation].mean(), right[split.test].mean()
-        )
+        logits = network.apply(parameters, problem.features, problem.held_out_hops, train=False)
+        guesses = logits[: problem.held_out_labels.size].argmax(-1)
+        right = (guesses == problem.held_out_labels).astype(jnp.float32)  # [validation + test]
+        validation, test = jnp.split(right, [problem.num_validation])
+        return (parameters, state), Curve(loss, validation.mean(), test.mean())
 
     carry = parameters, optimizer.init(parameters)
     return jax.lax.scan(epoch, carry, jnp.arange(epochs))[1]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, phenotypes, readmission30, tasks
-from ehr_jax.records import tables
+from ehr_jax.records import diabetes130, mimic3, tables
 
 visit, day = hospital.visit, hospital.day
 SECOND = 1 / 86_400
@@ -192,10 +192,10 @@ def test_mortality_leaves_out_who_cannot_be_asked_about():
             visit(5, 0, None),
             visit(6, 0, 9, age=None),
             visit(7, 0, 9, disposition="died"),  # discharge written a week after death
-            visit(8, 0, 9, disposition="died"),  # dead on the day of prediction, no hour known
+            visit(8, 0, 9, disposition="died"),  # dead a day after the prediction
         ],
         stays=((1, 0, 5), (2, 0, None), (3, 0, 2), (4, 0, 5), (5, 0, 5), (6, 0.5, 5), (7, 0.5, 5)),
-        deaths={7: day(2.25), 8: day(2)},
+        deaths={7: day(2.25), 8: day(3.5)},
     )
     assert _labels(records, "mortality") == {5: False, 7: True}
     assert _excluded(records, "mortality") == {
@@ -211,7 +211,7 @@ def test_paper_mortality_takes_single_stays_and_dates_of_death():
     records = hospital.records(
         [visit(1, 0, 9), visit(2, 0, 9.5), visit(3, 0, 9), visit(4, 0, 9, age=None)],
         stays=((0, 0, 3), (0, 4, 8), (1, 0, 3), (2, 0, 3), (3, 0, 3)),
-        deaths={2: day(9), 3: day(10)},  # patient 2 went home and died that day
+        deaths={2: day(9.9), 3: day(10)},  # patient 2 went home at noon and died that day
     )
     assert _labels(records, "mortality", "paper") == {1: True, 2: False}
     assert _excluded(records, "mortality", "paper") == {
@@ -329,15 +329,11 @@ def test_a_split_without_a_positive_is_refused():
 
 @pytest.fixture(scope="module")
 def mimic3_demo(data_root):
-    from ehr_jax.records import mimic3
-
     return mimic3.read(data_root / "mimic_iii_demo_1.4")
 
 
 @pytest.fixture(scope="module")
 def diabetes(data_root):
-    from ehr_jax.records import diabetes130
-
     return diabetes130.read(data_root / "diabetes_130")
 
 
@@ -350,6 +346,21 @@ def test_mimic3_demo_has_29_visits_with_phenotypes_of_the_next(mimic3_demo, prot
     assert labelled["subject_id"].n_unique() == 14
     assert sum(count > 0 for count in positives) == 24
     assert sum(positives) / 29 == pytest.approx(6.3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("task", "protocol", "visits", "positive"),
+    [
+        ("readmission30", "strict", 88, 11),
+        ("readmission30", "paper", 129, 60),
+        ("mortality", "strict", 68, 23),
+        ("mortality", "paper", 66, 21),
+    ],
+)
+def test_mimic3_demo_outcomes(mimic3_demo, task, protocol, visits, positive):
+    samples = tasks.build(mimic3_demo, task, protocol).samples
+    assert (samples.height, samples["labelled"].sum()) == (visits, visits)
+    assert samples[samples.columns[-1]].sum() == positive
 
 
 @pytest.mark.parametrize(

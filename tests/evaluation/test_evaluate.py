@@ -73,7 +73,9 @@ def test_the_value_is_the_mean_over_seeds_with_their_spread():
     ]
     assert result["auroc"]["value"] == pytest.approx(np.mean(each))
     assert result["auroc"]["seed_std"] == pytest.approx(np.std(each, ddof=1))
-    micro = [sklearn.metrics.average_precision_score(labels.ravel(), p.ravel()) for p in probabilities]
+    micro = [
+        sklearn.metrics.average_precision_score(labels.ravel(), p.ravel()) for p in probabilities
+    ]
     assert result["micro"]["auprc"]["value"] == pytest.approx(np.mean(micro))
     assert result["auroc"]["low"] < result["auroc"]["value"] < result["auroc"]["high"]
 

@@ -1,0 +1,94 @@
+"""MIMIC-III's large tables, lazily: measurements (LABEVENTS, CHARTEVENTS) and notes (NOTEEVENTS).
+
+CHARTEVENTS has 330 million rows in the full release. Nothing is read before the frame is collected,
+and then in batches; filter by `variable` first, and collect with `engine="streaming"`.
+"""
+
+import pathlib
+
+import polars as pl
+
+from ehr_jax.records import reading, tables
+
+
+def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+    """Returns the numeric observations of `visits` as `tables.MEASUREMENTS`.
+
+    `variable` is "LAB:<itemid>" or "CHART:<itemid>" (`measurement_names` says what they are). Left
+    out: rows without a number, time or hadm_id (a fifth of the laboratory rows are of outpatients),
+    and charted values marked as an error. A missing table gives no rows.
+    """
+    found = [
+        _numbers(path, prefix, visits)
+        for stem, prefix in (("LABEVENTS", "LAB:"), ("CHARTEVENTS", "CHART:"))
+        if (path := reading.find_table(root, stem, required=False))
+    ]
+    return pl.concat(found) if found else tables.empty(tables.MEASUREMENTS).lazy()
+
+
+def _numbers(path: pathlib.Path, prefix: str, visits: pl.DataFrame) -> pl.LazyFrame:
+    ids = dict.fromkeys(("hadm_id", "icustay_id", "itemid", "error"), pl.Int64)
+    values = {"charttime": tables.TIME, "valuenum": pl.Float64, "valueuom": pl.String}
+    # LABEVENTS knows neither ICU stays nor errors.
+    rows = reading.scan(path, ids | values, optional=("icustay_id", "error", "valueuom"))
+    return (
+        rows.filter(pl.col("error").is_null() | (pl.col("error") != 1))
+        .drop_nulls(["hadm_id", "itemid", "charttime", "valuenum"])
+        .select(
+            pl.col("hadm_id").alias("visit_id"),
+            pl.col("icustay_id").alias("stay_id"),
+            pl.col("charttime").alias("time"),
+            (prefix + pl.col("itemid").cast(pl.String)).alias("variable"),
+            pl.col("valuenum").alias("value"),
+            pl.col("valueuom").alias("unit"),
+        )
+        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
+    )
+
+
+def measurement_names(root: str | pathlib.Path) -> pl.DataFrame:
+    """Returns the columns `variable`, `name` and `unit` (null where unsaid) of what is measured."""
+    found = [pl.DataFrame(schema=dict.fromkeys(("variable", "name", "unit"), pl.String))]
+    for stem, prefix in (("D_LABITEMS", "LAB:"), ("D_ITEMS", "CHART:")):
+        if path := reading.find_table(root, stem, required=False):
+            schema = {"itemid": pl.Int64} | dict.fromkeys(("label", "fluid", "unitname"), pl.String)
+            raw = reading.read(path, schema, optional=("fluid", "unitname"))
+            label = pl.concat_str(
+                pl.col("label").str.strip_chars(),
+                pl.concat_str(pl.lit(" ("), pl.col("fluid").str.to_lowercase(), pl.lit(")")),
+                ignore_nulls=True,
+            )
+            found.append(
+                raw.drop_nulls(["itemid", "label"]).select(
+                    (prefix + pl.col("itemid").cast(pl.String)).alias("variable"),
+                    label.alias("name"),
+                    pl.col("unitname").alias("unit"),
+                )
+            )
+    return pl.concat(found)
+
+
+def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+    """Returns the notes of `visits` as `tables.NOTES`; no rows where the table is missing.
+
+    `time` is charttime, else chartdate at midnight with `date_only` set: discharge summaries have
+    only the date. Left out: notes marked as an error, without text, hadm_id or any date.
+    """
+    path = reading.find_table(root, "NOTEEVENTS", required=False)
+    if path is None:
+        return tables.empty(tables.NOTES).lazy()
+    times = {"charttime": tables.TIME, "chartdate": tables.TIME}
+    columns = {"hadm_id": pl.Int64, "iserror": pl.Int64, "category": pl.String, "text": pl.String}
+    return (
+        reading.scan(path, columns | times)
+        .filter(pl.col("iserror").is_null() | (pl.col("iserror") != 1))
+        .select(
+            pl.col("hadm_id").alias("visit_id"),
+            pl.coalesce("charttime", pl.col("chartdate").dt.truncate("1d")).alias("time"),
+            pl.col("charttime").is_null().alias("date_only"),
+            pl.col("category").str.strip_chars(),
+            "text",
+        )
+        .drop_nulls(["visit_id", "time", "text"])
+        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
+    )

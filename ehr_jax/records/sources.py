@@ -1,0 +1,110 @@
+"""The sources by name: which reader, where the folder is found, and a fingerprint of what was read.
+
+The synthetic hospital is not here: it has no folder, and `records.synthetic` makes it from numbers.
+"""
+
+import hashlib
+import os
+import pathlib
+import types
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records import diabetes130, mimic3, tables
+
+
+class Source(NamedTuple):
+    module: types.ModuleType  # its `read(root)` gives Records
+    folders: tuple[str, ...]  # names of its data folder, the best first
+    origin: str  # where the data may be had
+
+
+SOURCES = {
+    "diabetes130": Source(
+        diabetes130,
+        ("diabetes_130",),
+        "UCI Machine Learning Repository, open: https://archive.ics.uci.edu/dataset/296",
+    ),
+    "mimic3": Source(
+        mimic3,
+        ("mimic_iii_1.4", "mimic_iii_demo_1.4"),
+        "PhysioNet: the open demo at https://physionet.org/content/mimiciii-demo/1.4/, the full "
+        "release, for credentialed users, at https://physionet.org/content/mimiciii/1.4/",
+    ),
+}
+
+
+def read(source: str, root: str | None = None) -> tables.Records:
+    """Returns the Records of `source`, read from `root` or else `default_root(source)`.
+
+    Raises ConfigError for an unknown source, RecordsError for files that cannot be read.
+    """
+    return _known(source).module.read(default_root(source, root))
+
+
+def default_root(source: str, root: str | None = None) -> pathlib.Path:
+    """Returns `root` if given, else the source's folder in $EHR_JAX_DATA, else in the user cache.
+
+    Raises RecordsError, telling what to set and where the data may be had, where there is none.
+    """
+    known = _known(source)
+    if root:
+        return pathlib.Path(root).expanduser()
+    places = [cache_folder()]
+    if os.environ.get("EHR_JAX_DATA"):
+        places.insert(0, pathlib.Path(os.environ["EHR_JAX_DATA"]).expanduser())
+    tried = [place / folder for place in places for folder in known.folders]
+    for folder in tried:
+        if folder.is_dir():
+            return folder
+    raise errors.RecordsError(
+        f"no data folder for source '{source}'. Give one with --config.data.root=FOLDER, or set "
+        f"EHR_JAX_DATA to a folder that holds '{known.folders[0]}'. Looked for "
+        f"{', '.join(str(folder) for folder in tried)}. The data: {known.origin}"
+    )
+
+
+def cache_folder() -> pathlib.Path:
+    """Returns the folder for downloaded data: `ehr_jax` in $XDG_CACHE_HOME or ~/.cache."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ehr_jax"
+
+
+def fingerprint(records: tables.Records) -> str:
+    """Returns 64 hex digits that change with any value of the eager tables, not with row order.
+
+    The lazy tables (measurements, notes) are not read for it.
+    """
+    digest = hashlib.sha256(records.source.encode())
+    for name in ("patients", "visits", "stays", "codes", "code_names", "attributes"):
+        frame = getattr(records, name)
+        frame = frame.sort(frame.columns, nulls_last=True)
+        for column in frame:
+            digest.update(f"\n{name}.{column.name} {len(column)}\n".encode())
+            for part in _parts(column):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _known(source: str) -> Source:
+    if source not in SOURCES:
+        raise errors.ConfigError(
+            f"data.source: '{source}' is not a source of files; there are {', '.join(SOURCES)}."
+            f"{errors.did_you_mean(source, SOURCES)}"
+        )
+    return SOURCES[source]
+
+
+def _parts(column: pl.Series) -> list[bytes]:
+    """Returns a column as bytes that are the same on every machine."""
+    nulls = np.packbits(column.is_null().to_numpy()).tobytes()
+    if column.dtype == pl.String:
+        # Each distinct text once, then every row's rank among them.
+        texts = column.drop_nulls().unique().sort()
+        ranks = column.rank("dense").fill_null(0).cast(pl.Int64)
+        return [nulls, "\x00".join(texts).encode(), ranks.to_numpy().astype("<i8").tobytes()]
+    whole = column.dtype.is_temporal() or column.dtype.is_integer() or column.dtype == pl.Boolean
+    numbers = column.to_physical().cast(pl.Int64 if whole else pl.Float64).fill_null(0)
+    return [nulls, numbers.to_numpy().astype("<i8" if whole else "<f8").tobytes()]

@@ -1,0 +1,1 @@
+"""Reporting: tables, plots and the one-file report of a run folder. Aggregates only."""

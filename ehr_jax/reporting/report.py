@@ -1,0 +1,397 @@
+"""The report of a run: reads the files of the run folder alone, writes report.html and plots/."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ehr_jax import errors
+from ehr_jax.reporting import curves, page, plots, predictions, tables
+
+NOTES = {
+    "own": "Notes: the source's own, charted before the prediction time.",
+    "record": (
+        "Notes: the source holds none that may be used. What stands in their place is each visit's "
+        "own structured record, known at the prediction time, written out as plain text."
+    ),
+    "none": "Notes: none; the model saw codes alone.",
+}
+# Keys of results.json that have a place of their own on the page.
+PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data")
+
+
+def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
+    """Writes RUN/report.html and RUN/plots/*.png from the other files of the folder.
+
+    A file that is not there leaves a section that says so.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        RunFolderError: a file of the folder is damaged, or the report cannot be written.
+    """
+    folder = pathlib.Path(run_folder)
+    results, data = _json(folder, "results.json"), _json(folder, "data.json")
+    found, trouble = _predictions(folder)
+    body = [
+        _protocol(results, data),
+        _headline(results),
+        _curves(folder, results, found, trouble),
+        _per_label(folder, results),
+        _training(folder),
+        _data(data),
+        _notes(results, data),
+        _model(results),
+        _setting(folder, data),
+    ]
+    return _write(folder, page.document(_title(results), _lead(results, data), body))
+
+
+def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
+    """Writes RUN/table.md, RUN/report.html and RUN/plots/ of a benchmark from its results.json.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        RunFolderError: as `write_report`, or where results.json holds no methods.
+    """
+    folder = pathlib.Path(run_folder)
+    results, data = _json(folder, "results.json"), _json(folder, "data.json")
+    methods = results.get("methods")
+    if not methods:
+        raise errors.RunFolderError(
+            f"{folder / 'results.json'}: no 'methods' to compare; is this the folder of a "
+            "--mode=benchmark run?"
+        )
+    _write_whole(folder / "table.md", tables.comparison_table(results, markdown=True) + "\n")
+    names = [tables.method_label(one) for one in methods]
+    metrics = [name for name in ("auroc", "auprc") if name in methods[0]["test"]]
+    metrics = metrics or tables.metrics_of(methods[0]["test"])[:2]
+    entries = {name: [one["test"].get(name, {}) for one in methods] for name in metrics}
+    drawing = plots.save(plots.dots(names, entries), folder / "plots" / "comparison.png")
+    header, differences = tables.paired_rows(results)
+    paired = [page.heading("Paired differences"), page.text(tables.paired_title(results)),
+              page.table(header, differences)] if differences else []  # fmt: skip
+    body = [
+        _protocol(results, data),
+        page.section(
+            "Methods on the test split",
+            page.table(*tables.comparison_rows(results), stacked=True),
+            _interval_note(methods[0]["test"]),
+            page.figures([(drawing, "Dot: mean over seeds. Line: 95 % interval over patients.")]),
+            *paired,
+        ),
+        _data(data),
+        _notes(results, data),
+        _model(results),
+        _setting(folder, data),
+    ]
+    title = f"{len(methods)} methods · {results.get('task', 'task not recorded')}"
+    return _write(folder, page.document(title, _lead(results, data), body))
+
+
+def _title(results: Mapping) -> str:
+    model = results.get("label") or results.get("model") or "Run"
+    return f"{model} · {results['task']}" if "task" in results else f"{model}: no results yet"
+
+
+def _lead(results: Mapping, data: Mapping) -> str:
+    seeds = results.get("seeds")
+    parts = [
+        results.get("source") or data.get("source"),
+        (data.get("cohort") or {}).get("description"),
+        f"protocol: {results['protocol']}" if "protocol" in results else None,
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}" if seeds else None,
+    ]
+    return " · ".join(part.rstrip(".") for part in parts if part)
+
+
+def _protocol(results: Mapping, data: Mapping) -> str:
+    faults = (data.get("cohort") or {}).get("faults")
+    name = results.get("protocol") or (data.get("cohort") or {}).get("protocol") or "unknown"
+    return page.warning(f"What the protocol '{name}' gets wrong:", faults) if faults else ""
+
+
+def _headline(results: Mapping) -> str:
+    test = results.get("test") or {}
+    names = tables.metrics_of(test)
+    if not names:
+        return page.section("Results", page.text("results.json holds no test metrics.", "missing"))
+    tiles = []
+    for name in names[:3]:
+        entry = test[name]
+        low, high = tables.number(entry.get("low")), tables.number(entry.get("high"))
+        said = (tables.metric_name(name), tables.number(entry["value"]), f"95 % [{low}, {high}]")
+        tiles.append(said)
+    conventions = test.get("conventions") or {}
+    said = [f"{tables.metric_name(name)}: {words}" for name, words in conventions.items()]
+    if len(set(conventions.values())) == 1:
+        said = [f"All metrics: {next(iter(conventions.values()))}"]
+    return page.section(
+        "Results on the test split",
+        page.tiles(tiles),
+        page.table(*tables.results_rows(results)),
+        page.text(". ".join(said) + ".", "note") if said else "",
+        _interval_note(test),
+        _splits_of_nodes(results),
+    )
+
+
+def _interval_note(test: Mapping) -> str:
+    if "resamples" not in test:
+        return ""
+    words = (
+        f"Test samples: {page.shown_count(test.get('samples'))} of "
+        f"{page.shown_count(test.get('patients'))} patients. Values are means over seeds. "
+        f"Intervals: {test['resamples']:,} bootstrap resamples of patients, the same for all "
+        "seeds. ↓: lower is better. F1 and accuracy take thresholds fitted on training "
+        "predictions, or 0.5 where the protocol says so."
+    )
+    return page.text(words, "note")
+
+
+def _splits_of_nodes(results: Mapping) -> str:
+    rows = results.get("per_split")
+    return page.folded("Every split", _records(rows)) if rows else ""
+
+
+def _curves(folder: pathlib.Path, results: Mapping, found, trouble: str) -> str:
+    title = "Curves on the test split"
+    if found is None:
+        return page.section(title, page.text(trouble, "missing"))
+    roc = _label_curves(curves.roc, found, results)
+    recall = _label_curves(curves.precision_recall, found, results)
+    drawings = []
+    if roc:
+        for name, draw, (main, others) in (
+            ("roc", plots.roc, roc),
+            ("precision_recall", plots.precision_recall, recall),
+        ):
+            drawings.append((plots.save(draw(main, others), folder / "plots" / f"{name}.png"), ""))
+    flat = found.probabilities.reshape(len(found.seeds), -1)
+    bins = curves.reliability(flat, found.labels.ravel())
+    if bins.counts.any():
+        drawn = plots.save(plots.reliability(bins), folder / "plots" / "reliability.png")
+        drawings.append((drawn, ""))
+    lost = (
+        "" if roc else f"ROC and precision-recall need {curves.SMALLEST} positives and negatives."
+    )
+    note = (
+        "Curves are means over seeds at each point of the horizontal axis. Labels with fewer than "
+        f"{curves.SMALLEST} positives or negatives, and bins with fewer than {curves.SMALLEST} "
+        "samples, are not drawn."
+    )
+    return page.section(
+        title, page.figures(drawings), page.text(lost, "missing") if lost else "",
+        page.text(note, "note"),
+    )  # fmt: skip
+
+
+def _label_curves(make, found: predictions.Predictions, results: Mapping):
+    """(main curve, one curve a label), or None where no label has enough of both classes."""
+    each = [
+        make(name, found.probabilities[:, :, k], found.labels[:, k])
+        for k, name in enumerate(found.label_names)
+    ]
+    each = [one for one in each if one is not None]
+    if not each:
+        return None
+    if len(found.label_names) == 1:
+        return each[0]._replace(name="model"), []
+    if results.get("protocol") == "paper":
+        flat = found.probabilities.reshape(len(found.seeds), -1)
+        return make("all cells (micro)", flat, found.labels.ravel()), each
+    return curves.mean("mean over labels (macro)", each), each
+
+
+def _per_label(folder: pathlib.Path, results: Mapping) -> str:
+    labels = (results.get("test") or {}).get("per_label") or {}
+    if len(labels) < 2:
+        return ""
+    names = list(dict.fromkeys(name for one in labels.values() for name in tables.metrics_of(one)))
+    rows, marks = [], []
+    for label, one in labels.items():
+        count, share = _prevalence(one.get("positives"), one.get("samples"))
+        values = [tables.interval(one.get(name, {})) for name in names]
+        rows.append([label, count, share, *values])
+        marks.append(None if share == tables.NONE else one["positives"] / one["samples"])
+    header = ["Label", "Positives", "Prevalence", *(tables.metric_name(name) for name in names)]
+    order = sorted(labels, key=lambda name: -((labels[name].get("auroc") or {}).get("value") or 0))
+    entries = {m: [labels[n].get(m) or {} for n in order] for m in ("auroc", "auprc")}
+    of_label = dict(zip(labels, marks, strict=True))
+    figure = plots.dots(order, entries, {"auprc": [of_label[name] for name in order]})
+    drawing = plots.save(figure, folder / "plots" / "per_label.png")
+    return page.section(
+        "Per label",
+        page.figures([(drawing, "Dot and line: value and 95 % interval. Grey mark: prevalence.")]),
+        page.folded("All metrics per label", page.table(header, rows, stacked=True)),
+    )
+
+
+def _training(folder: pathlib.Path) -> str:
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        words = "metrics.jsonl is not there: the method has no training steps, or none was logged."
+        return page.section("Training", page.text(words, "missing"))
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue  # a killed run may leave its last line unfinished
+    rows = [row for row in rows if "step" in row]
+    if not rows:
+        return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
+    drawing = plots.save(plots.training(rows), folder / "plots" / "training.png")
+    return page.section("Training", page.figures([(drawing, "")]))
+
+
+def _data(data: Mapping) -> str:
+    if not data:
+        return page.section("Data", page.text("data.json is not there.", "missing"))
+    cohort = data.get("cohort") or {}
+    parts = []
+    if cohort.get("splits"):
+        parts += [page.heading("Splits"), _splits(cohort["splits"])]
+    blocks = (
+        ("Records", data.get("records")),
+        ("Left out of the cohort", cohort.get("excluded")),
+        ("Mended or left out while reading", data.get("oddities")),
+        ("Features", data.get("features")),
+    )
+    shown = [
+        page.heading(title) + page.facts(values, counts=True)
+        for title, values in blocks
+        if values is not None
+    ]
+    parts.append(page.columns(*shown))
+    told = ("description", "faults", "labels", "excluded", "splits")
+    rest = {key: value for key, value in cohort.items() if key not in told}
+    known = ("records", "cohort", "oddities", "notes", "terms", "features", "source")
+    rest |= {key: value for key, value in data.items() if key not in known}
+    parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
+    small = f"Counts of 1 to {curves.SMALLEST - 1} are shown as <{curves.SMALLEST}."
+    return page.section("Data", *parts, page.text(small, "note"))
+
+
+def _splits(splits: Mapping[str, Mapping]) -> str:
+    header = ["", *splits]
+    rows = [
+        [name.capitalize(), *(page.shown_count(of.get(name)) for of in splits.values())]
+        for name in ("patients", "samples", "labelled")
+    ]
+    labels = dict.fromkeys(name for of in splits.values() for name in of.get("positives") or {})
+    positives = []
+    for label in labels:
+        cells = []
+        for of in splits.values():
+            count, share = _prevalence((of.get("positives") or {}).get(label), of.get("labelled"))
+            cells.append(count if share == tables.NONE else f"{count} ({share})")
+        positives.append([f"Positive: {label}", *cells])
+    if len(positives) <= 3:
+        return page.table(header, rows + positives)
+    return page.table(header, rows) + page.folded(
+        "Positives per label", page.table(header, positives)
+    )
+
+
+def _prevalence(positives: int | None, samples: int | None) -> tuple[str, str]:
+    """A label's count and share; both hidden where the positives or the negatives are few."""
+    if positives is None or not samples:
+        return page.shown_count(positives), tables.NONE
+    if 0 < samples - positives < curves.SMALLEST:
+        return f"all but <{curves.SMALLEST}", tables.NONE
+    if 0 < positives < curves.SMALLEST:
+        return page.shown_count(positives), tables.NONE
+    return page.shown_count(positives), f"{100 * positives / samples:.1f} %"
+
+
+def _notes(results: Mapping, data: Mapping) -> str:
+    notes = data.get("notes") or {}
+    source = results.get("notes") or notes.get("source")
+    if source is None:
+        return page.section("Notes", page.text("No note source was recorded.", "missing"))
+    said = page.text(NOTES.get(source, f"Notes: source '{source}'."))
+    return page.section("Notes", said, page.facts(notes, counts=True) if notes else "")
+
+
+def _model(results: Mapping) -> str:
+    if not results:
+        return page.section("Model and time", page.text("results.json is not there.", "missing"))
+    rest = {key: value for key, value in results.items() if key not in PLACED}
+    if "seconds" in rest:
+        rest["seconds"] = tables.seconds(rest["seconds"])
+    fits = [one for one in results.get("fits") or [] if one]
+    return page.section(
+        "Model and time",
+        page.facts(rest, counts=False),
+        _records(fits) if fits else "",
+    )
+
+
+def _records(rows: list[Mapping]) -> str:
+    header = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in page.IDENTIFIERS]
+    return page.table(
+        [name.replace("_", " ") for name in header],
+        [[_cell(row.get(name)) for name in header] for row in rows],
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return tables.NONE
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _setting(folder: pathlib.Path, data: Mapping) -> str:
+    parts = []
+    for title, name in (("Config", "config.json"), ("Environment", "environment.json")):
+        values = _json(folder, name)
+        known = page.facts(values, counts=False) if values else None
+        parts.append(page.folded(title, known or page.text(f"{name} is not there.", "missing")))
+    terms = data.get("terms")
+    said = f"Data terms: {terms}" if terms else "Data terms: not recorded in data.json."
+    return page.section("Setting and terms", page.text(said), *parts)
+
+
+def _predictions(folder: pathlib.Path) -> tuple[predictions.Predictions | None, str]:
+    path = folder / "predictions.parquet"
+    if not path.exists():
+        return None, "predictions.parquet is not there, so there is nothing to draw."
+    found = predictions.read(path, "test")
+    if not found.seeds or np.isnan(found.labels).all():
+        return None, "predictions.parquet holds no labelled test sample."
+    return found, ""
+
+
+def _json(folder: pathlib.Path, name: str) -> dict[str, Any]:
+    """The object in folder/name; empty where the file is not there."""
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as fault:
+        raise errors.RunFolderError(
+            f"{folder / name}: not JSON ({fault}); run the same command again to write it anew"
+        ) from fault
+
+
+def _write(folder: pathlib.Path, text: str) -> pathlib.Path:
+    return _write_whole(folder / "report.html", text)
+
+
+def _write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as fault:
+        raise errors.RunFolderError(f"{path} could not be written: {fault.strerror}") from fault
+    return path

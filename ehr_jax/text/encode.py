@@ -1,0 +1,217 @@
+"""Encodes many texts: each distinct text once, in batches of few fixed shapes, through the cache.
+
+Chunks of token ids wait in queues by length bucket; a full queue is one batch. So no sorting of the
+whole input is needed, memory stays bounded, and there are at most as many compilations as buckets.
+"""
+
+import bisect
+import collections
+import concurrent.futures
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ehr_jax.errors import TextError
+from ehr_jax.progress import progress
+from ehr_jax.text import cache, encoders, pooling, tokenize
+
+TOKEN_BUDGET = 4096  # padded tokens of a batch
+WINDOW = 2048  # texts tokenised ahead at a time
+PART_SECONDS, PART_ROWS = 30.0, 50_000  # a part is written after either: what a kill can lose
+
+
+class Batch(NamedTuple):
+    """Chunks padded to one of the fixed shapes."""
+
+    texts: np.ndarray  # [rows] int64, whose chunk each row is
+    tokens: np.ndarray  # [batch, length] int32, batch >= rows
+    lengths: np.ndarray  # [batch] int32, 0 for rows that only fill up
+
+
+def encode(
+    texts: Sequence[str],
+    encoder: encoders.Encoder,
+    cache_dir: Path | str | None = None,
+    token_budget: int = TOKEN_BUDGET,
+    show: Callable = progress,
+) -> np.ndarray:
+    """Turns texts into vectors.
+
+    A text longer than the model's maximum is encoded in overlapping chunks, joined by their mean
+    weighted by tokens. A text without any token gets the zero vector; such texts are counted in the
+    closing line. Finished vectors reach the cache every 30 s, so a killed call goes on from there.
+
+    Args:
+        texts: the texts, in any order; repeated ones cost nothing.
+        encoder: from `encoders.load`.
+        cache_dir: the vector cache; None is `cache.default_folder()`.
+        token_budget: padded tokens of a batch.
+        show: opens a progress display, as `ehr_jax.progress.progress`.
+
+    Returns:
+        [texts, width] float32, in the order of `texts`.
+
+    Raises:
+        TextError: a text is not a string, or the cache cannot be written.
+    """
+    keys = cache.make_keys(_utf8(texts), encoder.fingerprint)
+    vectors = np.zeros((len(texts), encoder.width), np.float32)
+    if not len(texts):
+        return vectors
+    distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    parts = cache.open_folder(cache_dir, encoder.fingerprint)
+    cached = np.zeros(len(distinct), bool)
+    for hits, found in cache.read(parts, encoder.fingerprint, distinct, encoder.width):
+        cached[hits] = True
+        vectors[first[hits]] = found
+    missing = np.sort(first[~cached])
+
+    began, tokens, shapes, unsaved, saved_at = time.monotonic(), 0, set(), [], time.monotonic()
+
+    def save():
+        if unsaved:
+            rows = np.concatenate(unsaved)
+            cache.write(parts, encoder.fingerprint, keys[rows], vectors[rows])
+            unsaved.clear()
+
+    with show("encode texts", len(distinct), int(cached.sum())) as bar:
+        try:
+            for batch, done in _encode_missing(texts, missing, encoder, token_budget, vectors):
+                tokens += int(batch.lengths.sum())
+                shapes.add(batch.tokens.shape)
+                rate = tokens / (time.monotonic() - began)
+                unsaved.append(done)
+                bar.advance(len(done), f"{rate:,.0f} tokens/s")
+                waiting = sum(map(len, unsaved))
+                if time.monotonic() - saved_at > PART_SECONDS or waiting >= PART_ROWS:
+                    save()
+                    saved_at = time.monotonic()
+        finally:
+            save()
+    repeated = np.flatnonzero(first[inverse] != np.arange(len(texts)))
+    vectors[repeated] = vectors[first[inverse[repeated]]]
+    empty = int(np.count_nonzero(~vectors.any(axis=1)))
+    print(
+        f"encoded {len(texts):,} texts ({len(distinct):,} distinct, {cached.sum():,} from the "
+        f"cache, {empty:,} empty): {tokens:,} tokens in {time.monotonic() - began:.1f} s, "
+        f"{len(shapes)} batch shapes",
+        flush=True,
+    )
+    return vectors
+
+
+def bucket_lengths(max_length: int) -> list[int]:
+    """Returns the lengths batches are padded to: steps of 16 tokens up to 128, then of 32."""
+    lengths = [*range(16, 129, 16), *range(160, max_length + 32, 32)]
+    return [min(n, max_length) for n in lengths if n - (16 if n <= 128 else 32) < max_length]
+
+
+@functools.partial(jax.jit, static_argnames=("module", "mode"))
+def embed(params: dict, tokens: jax.Array, lengths: jax.Array, module, mode: str) -> jax.Array:
+    """Encodes and pools a batch: [batch, length], [batch] int32 -> [batch, width] float32."""
+    hidden = module.apply({"params": params}, tokens, lengths)
+    return pooling.pool(hidden, lengths, mode)
+
+
+def _utf8(texts: Sequence[str]) -> Iterator[bytes]:
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TextError(f"text {row} is {type(text).__name__}, expected str")
+        yield text.encode("utf-8", "replace")
+
+
+def _encode_missing(
+    texts: Sequence[str],
+    rows: np.ndarray,
+    encoder: encoders.Encoder,
+    budget: int,
+    vectors: np.ndarray,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Fills `vectors` at `rows`; yields each batch with the rows that are finished by it."""
+    module = encoders.ARCHITECTURES[encoder.architecture].module(encoder.config, encoder.precision)
+    left = np.zeros(len(texts), np.int32)  # chunks still to come, by text
+    weight = np.zeros(len(texts), np.int64)  # tokens so far, by text
+
+    def finish(batch: Batch, pooled: jax.Array) -> tuple[Batch, np.ndarray]:
+        count = batch.lengths[: len(batch.texts)]
+        np.add.at(
+            vectors,
+            batch.texts,
+            np.asarray(pooled)[: len(count)] * count[:, None].astype(np.float32),
+        )
+        np.add.at(weight, batch.texts, count)
+        np.subtract.at(left, batch.texts, 1)
+        touched = np.unique(batch.texts)
+        done = touched[left[touched] == 0]
+        vectors[done] = pooling.join(vectors[done], weight[done], encoder.pooling.normalise)
+        return batch, done
+
+    running = collections.deque()  # one batch computes while the next is prepared
+    chunks = _tokenise_ahead(texts, rows, encoder.tokenizer, left)
+    for batch in _batches(chunks, bucket_lengths(encoder.tokenizer.max_length), budget):
+        pooled = embed(encoder.params, batch.tokens, batch.lengths, module, encoder.pooling.mode)
+        running.append((batch, pooled))
+        if len(running) > 1:
+            yield finish(*running.popleft())
+    while running:
+        yield finish(*running.popleft())
+
+
+def _tokenise_ahead(
+    texts: Sequence[str], rows: np.ndarray, tokenizer: tokenize.Tokenizer, left: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (row, token ids) by chunk, one window ahead of the encoder; counts into `left`."""
+
+    def window(start: int):
+        wanted = rows[start : start + WINDOW]
+        # Lone surrogates, which no tokenizer takes, become "?", as in the key.
+        return wanted, tokenize.chunk(
+            [texts[i].encode("utf-8", "replace").decode() for i in wanted], tokenizer
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(window, 0)
+        for start in range(0, len(rows), WINDOW):
+            wanted, chunked = ahead.result()
+            ahead = pool.submit(window, start + WINDOW)
+            for row, chunks in zip(wanted, chunked, strict=True):
+                left[row] = len(chunks)
+                yield from ((row, chunk) for chunk in chunks)
+
+
+def _batches(
+    chunks: Iterator[tuple[int, np.ndarray]], buckets: list[int], budget: int
+) -> Iterator[Batch]:
+    """Groups chunks by bucket; a full bucket is a batch, what is left at the end shares batches."""
+    queues = {length: [] for length in buckets}
+    size = {length: max(budget // length, 1) for length in buckets}
+    for row, ids in chunks:
+        length = _bucket(len(ids), buckets)
+        queues[length].append((row, ids))
+        if len(queues[length]) == size[length]:
+            yield _pad(queues[length], length, size[length])
+            queues[length] = []
+    # Longest first: a shorter chunk in a free row of a longer batch costs nothing.
+    rest = [chunk for length in reversed(buckets) for chunk in queues[length]]
+    while rest:
+        length = _bucket(len(rest[0][1]), buckets)
+        yield _pad(rest[: size[length]], length, size[length])
+        rest = rest[size[length] :]
+
+
+def _bucket(tokens: int, buckets: list[int]) -> int:
+    return buckets[bisect.bisect_left(buckets, tokens)]
+
+
+def _pad(chunks: list[tuple[int, np.ndarray]], length: int, batch: int) -> Batch:
+    tokens = np.zeros((batch, length), np.int32)
+    lengths = np.zeros(batch, np.int32)
+    for i, (_, ids) in enumerate(chunks):
+        tokens[i, : len(ids)] = ids
+        lengths[i] = len(ids)
+    return Batch(np.array([row for row, _ in chunks]), tokens, lengths)

@@ -1,0 +1,95 @@
+"""What a sample may know, and when."""
+
+import dataclasses
+import datetime
+
+import hospital
+import polars as pl
+
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import known
+from ehr_jax.records import tables
+
+NOON = hospital.day(2.5)
+
+
+def make(at_discharge: bool, protocol: str = "strict") -> tuple[tables.Records, cohorts.Cohort]:
+    records = hospital.records([hospital.visit(7, 0, 2.5, "4280", "25000")])
+    samples = pl.DataFrame(
+        [
+            {
+                "sample_id": 0,
+                "subject_id": 7,
+                "visit_id": 0,
+                "prediction_time": NOON if at_discharge else hospital.day(1),
+                "split": "train",
+                "labelled": True,
+                "label.x": True,
+            }
+        ],
+        schema=cohorts.SAMPLES | {"label.x": pl.Boolean},
+    )
+    return records, cohorts.Cohort("t", protocol, "", ("x",), samples, at_discharge, {})
+
+
+def with_notes(records: tables.Records, *notes: tuple) -> tables.Records:
+    rows = [
+        {"visit_id": 0, "time": time, "date_only": date_only, "category": category, "text": text}
+        for time, date_only, category, text in notes
+    ]
+    frame = pl.DataFrame(rows, schema=tables.NOTES).lazy()
+    return dataclasses.replace(records, notes=frame)
+
+
+def test_billing_codes_are_known_at_discharge_only():
+    assert known.codes(*make(at_discharge=True)).height == 2
+    assert known.codes(*make(at_discharge=False)).height == 0
+
+
+def test_a_timed_code_is_known_from_its_time_on():
+    records, cohort = make(at_discharge=False)
+    times = [hospital.day(0.5), hospital.day(1.5)]
+    records = dataclasses.replace(records, codes=records.codes.with_columns(time=pl.Series(times)))
+    assert known.codes(records, cohort)["code"].to_list() == ["ICD9CM:4280"]
+
+
+def test_last_measurement_is_the_last_before_the_prediction():
+    records, cohort = make(at_discharge=False)
+    rows = [
+        {"visit_id": 0, "stay_id": None, "time": hospital.day(d), "variable": "hr", "value": v, "unit": ""}
+        for d, v in ((0.1, 80.0), (0.9, 95.0), (1.1, 300.0))
+    ]  # fmt: skip
+    records = dataclasses.replace(
+        records, measurements=pl.DataFrame(rows, schema=tables.MEASUREMENTS).lazy()
+    )
+    assert known.last_measurements(records, cohort)["number"].to_list() == [95.0]
+
+
+def test_strict_takes_no_note_dated_after_the_day_of_discharge():
+    records, cohort = make(at_discharge=True)
+    records = with_notes(
+        records,
+        (hospital.day(0.2), False, "Physician", "in time"),
+        (hospital.day(2), True, "Discharge summary", "summary"),
+        (hospital.day(3), True, "Discharge summary", "addendum"),
+        (hospital.day(2.9), False, "Nursing", "after leaving"),
+    )
+    assert known.notes(records, cohort)["text"].to_list() == ["in time\n\nsummary"]
+
+
+def test_paper_takes_every_note_of_the_visit():
+    records, cohort = make(at_discharge=True, protocol="paper")
+    records = with_notes(records, (hospital.day(3), True, "Discharge summary", "addendum"))
+    assert known.notes(records, cohort)["text"].to_list() == ["addendum"]
+
+
+def test_inside_the_stay_a_dated_note_counts_from_the_end_of_its_day_and_no_summary_does():
+    records, cohort = make(at_discharge=False)
+    records = with_notes(
+        records,
+        (hospital.day(0), True, "Radiology", "first day"),
+        (hospital.day(1), True, "Radiology", "second day"),
+        (hospital.day(0), True, "Discharge summary", "from the end"),
+        (hospital.day(1) + datetime.timedelta(minutes=1), False, "Nursing", "late"),
+    )
+    assert known.notes(records, cohort)["text"].to_list() == ["first day"]

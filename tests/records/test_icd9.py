@@ -1,0 +1,100 @@
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ehr_jax.records import icd9
+
+categories = st.one_of(
+    st.integers(1, 999).map(lambda n: f"{n:03d}"),
+    st.integers(1, 91).map(lambda n: f"V{n:02d}"),
+    st.integers(0, 999).map(lambda n: f"E{n:03d}"),
+)
+details = st.text("0123456789", max_size=2)
+
+
+@given(categories, details)
+def test_canonical_form_survives_the_loss_of_dots_and_leading_zeros(category, detail):
+    full = category + detail
+    letter = category[0] if category[0] in "VE" else ""
+    bare = letter + (category[len(letter) :].lstrip("0") or "0")
+    dotted = f"{bare}.{detail}" if detail else bare
+    assert icd9.canonical(dotted) == full
+    assert icd9.canonical(f" {dotted.lower()} ") == full
+
+
+@given(categories, details)
+def test_canonical_is_idempotent_and_keeps_the_category(category, detail):
+    assert icd9.canonical(icd9.canonical(f"{category}.{detail}")) == category + detail
+    assert icd9.category(category + detail) == category
+
+
+@given(categories)
+def test_every_category_has_a_name(category):
+    assert len(icd9.name_of(category, icd9.Titles.of({}, {}))) > 4
+
+
+@pytest.mark.parametrize(
+    "code, name",
+    [
+        ("008", "Intestinal infectious diseases"),
+        ("25083", "Diabetes and diseases of other endocrine glands"),
+        ("4280", "Other forms of heart disease"),
+        ("V4581", "Persons with a condition influencing their health status"),
+        ("E8495", "Vehicle accidents not elsewhere classifiable and place of occurrence"),
+        ("999", "Complications of surgical and medical care"),
+    ],
+)
+def test_block_names(code, name):
+    assert icd9.block(code) == name
+
+
+def test_lost_zeros_are_restored_by_the_dictionary():
+    titles = dict.fromkeys(["0066", "066", "0331", "331", "9671", "0417"], "a title")
+    found = icd9.with_zeros(["66", "331", "417", "9671", "4111"], titles, 4)
+    # 331 stands in the dictionary itself; 4111 is in it in no spelling: both stay.
+    assert found == {"66": "0066", "331": "331", "417": "0417", "9671": "9671", "4111": "4111"}
+
+
+def test_column_that_kept_its_zeros_is_left_alone():
+    titles = {"0417": "a title"}
+    assert icd9.with_zeros(["417", "0389", "V10"], titles, 5)["417"] == "417"
+
+
+def test_name_is_the_title_else_the_shared_group_else_the_shared_words():
+    groups = {
+        "42800": ("Circulatory", "Heart", "Heart failure"),
+        "42801": ("Circulatory", "Heart", "Heart failure"),
+        "42811": ("Circulatory", "Heart", "Other"),
+    }
+    titles = icd9.Titles.of(
+        {"42800": "Left heart failure", "V4501": "Cardiac pacemaker one"}, groups
+    )
+    assert icd9.name_of("42800", titles) == "Left heart failure"
+    assert icd9.name_of("428", titles) == "Heart failure"
+    assert icd9.name_of("42811", titles) == "Other"
+    words = icd9.Titles.of(
+        {"0031": "Salmonella food fever, a", "0032": "Salmonella food fever, b"}, {}
+    )
+    assert icd9.name_of("003", words) == "Salmonella food fever"
+
+
+def test_ccs_file_is_read_with_its_odd_quoting(tmp_path):
+    path = tmp_path / "ccs.csv.gz"
+    header = ["'ICD-9-CM CODE'"] + [
+        f"'CCS LVL {n}{x}'" for n in (1, 2, 3, 4) for x in ("", " LABEL")
+    ]
+    row = ["'V120 '", "'1'", json.dumps("Infections"), "'1.1'", json.dumps("Bacterial; all [3.]")]
+    row += ["' '", json.dumps(" ")] * 2
+    path.write_bytes(gzip.compress("\n".join([",".join(header), ",".join(row), ""]).encode()))
+    assert icd9.ccs_groups(path) == {"V120": ("Infections", "Bacterial; all")}
+
+
+def test_real_ccs_file_names_the_common_categories(data_root):
+    titles = icd9.load(data_root / "diabetes_130")
+    assert len(titles.groups) > 13_000
+    assert icd9.name_of("428", titles).startswith("Congestive heart failure")
+    assert icd9.name_of("401", titles) == "Essential hypertension"
+    assert icd9.name_of("584", titles) == "Acute renal failure"

@@ -1,0 +1,126 @@
+import gzip
+
+import polars as pl
+import pytest
+
+from ehr_jax import errors
+from ehr_jax.records import reading, tables
+
+COLUMNS = {"hadm_id": pl.Int64, "admittime": tables.TIME, "value": pl.Float64, "drug": pl.String}
+GOOD = (
+    "HADM_ID,AdmitTime,value,drug\n"
+    "1,2164-10-23 21:09:00,1.5,heparin \n"
+    '2,2164-10-24,,"a, ""b""\nc"\n'
+    "3.0,2164-10-24 08:30,nan,\n"
+)
+
+
+def write(folder, name, content):
+    data = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_values_are_typed_whatever_the_container(tmp_path, name, newline, mark):
+    path = write(tmp_path, name, mark + GOOD.replace("\n", newline).encode())
+    frame = reading.read(path, COLUMNS)
+    assert frame.schema == COLUMNS
+    assert frame["hadm_id"].to_list() == [1, 2, 3]
+    assert frame["value"].to_list() == [1.5, None, None]
+    assert frame["drug"].to_list() == ["heparin ", f'a, "b"{newline}c', None]
+    times = frame["admittime"].dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
+    assert times == ["2164-10-23 21:09:00", "2164-10-24 00:00:00", "2164-10-24 08:30:00"]
+
+
+def test_parquet_of_texts_and_of_typed_columns_equals_the_csv(tmp_path):
+    wanted = reading.read(write(tmp_path, "t.csv", GOOD), COLUMNS)
+    wanted.write_parquet(tmp_path / "typed.parquet")
+    pl.read_csv(tmp_path / "t.csv", infer_schema=False).write_parquet(tmp_path / "text.parquet")
+    assert reading.read(tmp_path / "typed.parquet", COLUMNS).equals(wanted)
+    assert reading.read(tmp_path / "text.parquet", COLUMNS).equals(wanted)
+
+
+def test_lazy_frame_reads_only_what_is_asked(tmp_path):
+    lazy = reading.scan(write(tmp_path, "t.csv", GOOD), COLUMNS)
+    assert lazy.select("drug").head(1).collect().rows() == [("heparin ",)]
+    assert lazy.filter(pl.col("hadm_id") > 1).select("value").collect().height == 2
+    assert lazy.select(pl.len()).collect().item() == 3
+
+
+def test_absent_optional_column_is_null(tmp_path):
+    path = write(tmp_path, "t.csv", "a\n1\n2\n")
+    frame = reading.read(path, {"a": pl.Int64, "b": pl.String}, optional=("b",))
+    assert frame["b"].to_list() == [None, None]
+
+
+@pytest.mark.parametrize("name", ["Admissions.CSV", "ADMISSIONS.csv.gz", "admissions.parquet"])
+def test_table_is_found_in_any_letter_case(tmp_path, name):
+    (tmp_path / name).touch()
+    assert reading.find_table(tmp_path, "ADMISSIONS").name == name
+
+
+def test_parquet_is_taken_before_csv(tmp_path):
+    for name in ("t.csv", "t.csv.gz", "t.parquet"):
+        (tmp_path / name).touch()
+    assert reading.find_table(tmp_path, "t").name == "t.parquet"
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(errors.RecordsError, match="nowhere.*does not exist"):
+        reading.find_table(tmp_path / "nowhere", "ADMISSIONS")
+
+
+def test_missing_table_lists_the_folder_and_the_near_miss(tmp_path):
+    (tmp_path / "ADMISSION.csv").touch()
+    with pytest.raises(errors.RecordsError, match="'ADMISSIONS' is missing.*mean 'ADMISSION.csv'"):
+        reading.find_table(tmp_path, "ADMISSIONS")
+    assert reading.find_table(tmp_path, "ADMISSIONS", required=False) is None
+
+
+BAD = {
+    "an empty file": ("", "empty"),
+    "a renamed column": (GOOD.replace("AdmitTime", "admit_time"), "'admittime'.*'admit_time'"),
+    "a long row": (GOOD + "4,2164-10-24,1,x,y\n", "row 4 .*5 field.*header has 4"),
+    "a short row": (GOOD + "4,2164-10-24\n5,2164-10-24,1,x\n", "row 4 .*2 field.*header has 4"),
+    "a cut last row": (GOOD + "4,2164-10", "2 field.*header has 4"),
+    "a bad date": (GOOD + "4,2164-02-30,1,x\n", "row 4 .*'admittime'.*'2164-02-30'.*YYYY-MM-DD"),
+    "a bad number": (GOOD + "4,2164-10-24,1..5,x\n", "row 4 .*'value'.*'1..5'.*number"),
+    "a bad identifier": (GOOD + "77x77,2164-10-24,1,x\n", "row 4 .*'hadm_id'.*5 character"),
+    "words for a date": (GOOD + "4,Jane Doe,1,x\n", "row 4 .*'admittime'.*8 character"),
+    "another encoding": (GOOD.encode() + "4,,1,é\n".encode("latin-1"), "line 6 .*UTF-8"),
+    "an open quotation mark": (GOOD + '4,,1,"x\n5,,1,y\n', "CSV|field"),
+    "a column twice": (GOOD.replace("drug", "Value"), "'value' twice"),
+}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("what", BAD)
+def test_bad_file_is_explained(tmp_path, what, name):
+    content, said = BAD[what]
+    with pytest.raises(errors.RecordsError, match=f"(?s)t.csv.*{said}") as caught:
+        reading.read(write(tmp_path, name, content), COLUMNS)
+    assert "77x77" not in str(caught.value) and "Jane" not in str(caught.value)
+
+
+def test_damage_found_while_a_lazy_frame_is_collected_is_explained_too(tmp_path):
+    rows = "".join(f"{n},2164-10-24,{n * 7919 % 1013},drug {n}\n" for n in range(50_000))
+    path = write(tmp_path, "t.csv.gz", "hadm_id,admittime,value,drug\n" + rows)
+    path.write_bytes(path.read_bytes()[:-50_000])
+    lazy = reading.scan(path, COLUMNS)
+    with pytest.raises(errors.RecordsError, match="t.csv.gz.*gzip.*cut short"):
+        lazy.select(pl.col("value").sum()).collect(engine="streaming")
+
+
+def test_truncated_gzip_is_explained(tmp_path):
+    path = write(tmp_path, "t.csv.gz", GOOD)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(errors.RecordsError, match="gzip.*cut short"):
+        reading.read(path, COLUMNS)
+
+
+def test_file_that_is_not_parquet_is_explained(tmp_path):
+    with pytest.raises(errors.RecordsError, match="t.parquet.*not a readable parquet"):
+        reading.read(write(tmp_path, "t.parquet", GOOD), COLUMNS)

@@ -1,0 +1,85 @@
+import dataclasses
+
+import polars as pl
+import pytest
+
+from ehr_jax import errors
+from ehr_jax.records import sources, tables
+
+
+@pytest.fixture
+def records():
+    visits = tables.empty(tables.VISITS)
+    row = {"visit_id": 1, "subject_id": 1, "order": 0, "disposition": "home", "age": 50.5}
+    visits = pl.concat(
+        [visits, pl.DataFrame([row, row | {"visit_id": 2, "order": 1}])], how="diagonal_relaxed"
+    )
+    return tables.Records(
+        "test",
+        pl.concat([tables.empty(tables.PATIENTS), pl.DataFrame({"subject_id": 1})], how="diagonal"),
+        tables.conform(visits, tables.VISITS),
+        *map(tables.empty, (tables.STAYS, tables.CODES, tables.CODE_NAMES, tables.ATTRIBUTES)),
+        tables.empty(tables.MEASUREMENTS).lazy(),
+        tables.empty(tables.NOTES).lazy(),
+        "none",
+    )  # fmt: skip
+
+
+def test_fingerprint_does_not_depend_on_row_order(records):
+    turned = dataclasses.replace(records, visits=records.visits.reverse())
+    assert sources.fingerprint(turned) == sources.fingerprint(records)
+
+
+@pytest.mark.parametrize(
+    "column, value", [("age", 51.0), ("disposition", "hospice"), ("planned", False)]
+)
+def test_fingerprint_changes_with_any_value(records, column, value):
+    value = pl.lit(value).cast(tables.VISITS[column])
+    other = records.visits.with_columns(
+        pl.when(pl.col("visit_id") == 2).then(value).otherwise(column).alias(column)
+    )
+    changed = dataclasses.replace(records, visits=other)
+    assert sources.fingerprint(changed) != sources.fingerprint(records)
+
+
+def test_fingerprint_is_the_same_in_every_process_and_release(records):
+    assert (
+        sources.fingerprint(records)
+        == "8c6034009bb08938365ecd7e705b7fc4134aaec2b6ae4ca881823149c64f4cd7"
+    )
+
+
+def test_root_given_wins_over_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path))
+    (tmp_path / "diabetes_130").mkdir()
+    assert sources.default_root("diabetes130") == tmp_path / "diabetes_130"
+    assert sources.default_root("diabetes130", str(tmp_path / "mine")) == tmp_path / "mine"
+
+
+def test_full_release_wins_over_the_demo_and_the_environment_over_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path / "data"))
+    wanted = []
+    for folder in (
+        "cache/ehr_jax/mimic_iii_demo_1.4",
+        "data/mimic_iii_demo_1.4",
+        "data/mimic_iii_1.4",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        wanted.append(sources.default_root("mimic3") == tmp_path / folder)
+    assert wanted == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "source, host", [("diabetes130", "archive.ics.uci.edu"), ("mimic3", "physionet.org")]
+)
+def test_missing_data_says_what_to_set_and_where_it_may_be_had(source, host, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("EHR_JAX_DATA", raising=False)
+    with pytest.raises(errors.RecordsError, match=f"EHR_JAX_DATA.*{host}"):
+        sources.read(source)
+
+
+def test_unknown_source_suggests_the_near_miss():
+    with pytest.raises(errors.ConfigError, match="'mimic4'.*mean 'mimic3'"):
+        sources.read("mimic4")

@@ -1,0 +1,90 @@
+"""The doctor names what is broken, and how to mend it."""
+
+import configparser
+import pathlib
+import re
+
+import jax
+import pytest
+
+from ehr_jax import config as configs
+from ehr_jax import doctor, jax_check
+
+SETUP = pathlib.Path(__file__).resolve().parent.parent / "setup.cfg"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The report without the second it takes to check jax's products."""
+    monkeypatch.setattr(jax_check, "wrong_rows", dict)
+
+
+def test_the_running_jax_loses_no_rows_of_a_vmapped_product():
+    assert jax_check.wrong_rows() == {}
+
+
+def test_a_jax_that_loses_rows_is_found(monkeypatch):
+    def lose_last_third(function):
+        return lambda rows: function(rows).at[2 * len(rows) // 3 :].set(0.0)
+
+    monkeypatch.setattr(jax_check, "ROWS", (7, 90))
+    monkeypatch.setattr(jax_check.jax, "jit", lose_last_third)
+    assert set(jax_check.wrong_rows()) == {7, 90}
+    assert "90 rows" in jax_check.problems()[-1] and "pip install" in jax_check.problems()[-1]
+
+
+@pytest.mark.parametrize("version", jax_check.BAD_VERSIONS)
+def test_a_version_known_as_bad_is_broken_and_has_a_remedy(version, monkeypatch, quick, capsys):
+    monkeypatch.setattr(jax, "__version__", version)
+    assert doctor.run() == 1
+    assert re.search(rf"BROKEN: jax {version}: .*pip install", capsys.readouterr().out)
+
+
+def test_the_versions_named_as_bad_are_those_the_package_excludes():
+    parser = configparser.ConfigParser()
+    parser.read(SETUP)
+    requirement = parser["options"]["install_requires"].split("\n")[1]
+    assert set(re.findall(r"!=([\d.]+)", requirement)) == set(jax_check.BAD_VERSIONS)
+    assert requirement in jax_check.REMEDY
+
+
+def test_every_dependency_is_reported():
+    parser = configparser.ConfigParser()
+    parser.read(SETUP)
+    declared = re.findall(r"^[\w-]+", parser["options"]["install_requires"], re.MULTILINE)
+    assert set(doctor.PACKAGES) - {"jaxlib"} == set(declared)
+    found = doctor.report()
+    assert all(re.search(rf"^  {name} \d", found, re.MULTILINE) for name in doctor.PACKAGES)
+
+
+def test_a_missing_data_root_is_broken(monkeypatch, tmp_path, quick, capsys):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path / "nowhere"))
+    assert doctor.run() == 1
+    assert "BROKEN: EHR_JAX_DATA: there is no folder" in capsys.readouterr().out
+
+
+def test_data_sets_in_the_data_root_are_found(monkeypatch, tmp_path, quick):
+    (tmp_path / "mimic_iii_demo_1.4").mkdir()
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = doctor.report()
+    assert f"mimic3: {tmp_path / 'mimic_iii_demo_1.4'}" in found
+    assert "diabetes130: not found" in found
+
+
+def test_an_encoder_the_config_names_must_be_there(monkeypatch, tmp_path, quick, capsys):
+    monkeypatch.delenv("EHR_JAX_DATA", raising=False)
+    config = configs.defaults()
+    config.text.encoder = str(tmp_path / "no-encoder")
+    assert doctor.run(config) == 1
+    assert "BROKEN: encoder" in capsys.readouterr().out
+
+
+def test_a_section_that_fails_does_not_end_the_report(monkeypatch, quick):
+    def fail():
+        raise RuntimeError("no backend")
+
+    monkeypatch.setattr(jax, "devices", fail)
+    found = doctor.report()
+    assert "BROKEN: cannot be examined: RuntimeError: no backend" in found
+    assert found.index("no backend") < found.index("synthetic: always there")
