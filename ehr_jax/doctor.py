@@ -33,14 +33,16 @@ def report(config: ml_collections.ConfigDict | None = None) -> str:
 
 
 def _examine(config) -> tuple[str, int]:
+    root = config.data.get("root") if config else None
+    encoder = config.text.encoder if config and "text" in config else None
     sections = {
         "machine": _machine,
         "packages": _packages,
         "jax": _jax,
-        "data": lambda: _data(config.data.get("root") if config else None),
-        "text encoder": lambda: _encoder(config.text.encoder if config and "text" in config else None),
+        "data": lambda: _data(root),
+        "text encoder": lambda: _encoder(encoder),
         "caches": _caches,
-    }  # fmt: skip
+    }
     lines, broken = [], 0
     for title, section in sections.items():
         try:

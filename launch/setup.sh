@@ -27,8 +27,8 @@ prepare_venv() {
     stamp=$venv/ehr_jax.stamp # line 1: what was installed from; line 2: the extras
 
     # Two first starts at once would install over each other.
-    exec 9>"$venv.lock" || fail "cannot write $venv.lock."
-    if command -v flock >/dev/null; then flock 9; fi
+    exec 9<"$root/setup.cfg"
+    if command -v flock >/dev/null; then flock 9 2>/dev/null || :; fi
     make_venv
     key=$(install_key)
     extras=$(sed -n 2p "$stamp" 2>/dev/null) || extras=
@@ -47,7 +47,7 @@ Remove that folder, or set EHR_JAX_VENV to another one." ;;
     if [ -n "$missing" ] || [ "$key" != "$(sed -n 1p "$stamp" 2>/dev/null)" ]; then
         install
     fi
-    exec 9>&-
+    exec 9<&-
 }
 
 # A folder this script made carries a mark, and only such a folder is ever replaced.
@@ -57,7 +57,7 @@ make_venv() {
         if suitable "$python" && [ "$(version "$python")" = "$(version "$base")" ]; then return; fi
         if [ ! -e "$venv/ehr_jax.mark" ] && [ -n "$(ls -A "$venv")" ]; then
             fail "$venv is not an environment with the Python asked for ($base), and holds other files.
-Set EHR_JAX_VENV to an empty folder."
+Remove it, or set EHR_JAX_VENV to an empty folder."
         fi
         echo "Making an environment with Python $(version "$base") in $venv"
         rm -rf "$venv" && mkdir "$venv" && : >"$venv/ehr_jax.mark" || fail "cannot write to $venv."

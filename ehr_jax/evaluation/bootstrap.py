@@ -31,7 +31,7 @@ def weights(
     chunk = max(1, CHUNK_CELLS // max(1, places.size * labels))
     for done in range(0, resamples, chunk):
         rows = min(chunk, resamples - done)
-        drawn = rng.integers(patients.size, size=(rows, patients.size))
+        drawn = rng.integers(max(1, patients.size), size=(rows, patients.size))
         drawn += np.arange(rows)[:, None] * patients.size
         times = np.bincount(drawn.ravel(), minlength=rows * patients.size)
         times = times.reshape(rows, patients.size).astype(np.int32)

@@ -40,9 +40,11 @@ def netmf(graph: jraph.GraphsTuple, width: int, window: int, negatives: float = 
         return vectors
     adjacency = adjacency[joined][:, joined]
     target = _deepwalk_matrix(adjacency, window, negatives)
+    if not target.any():  # two nodes, or walks that tell nothing
+        return vectors
     rank = min(width, joined.size - 1)
     # A fixed start makes the vectors repeatable, signs included.
-    left, values, _ = scipy.sparse.linalg.svds(target, rank, v0=np.ones(joined.size))
+    left, values, _ = scipy.sparse.linalg.svds(target, rank, v0=_start(joined.size))
     found = (left * np.sqrt(values))[:, ::-1]
     vectors[joined, :rank] = found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
     return vectors
@@ -60,9 +62,13 @@ def _deepwalk_matrix(adjacency: scipy.sparse.csr_matrix, window: int, negatives:
             power = power @ dense
             summed += power
     else:
-        start = np.ones(degree.size)
+        start = _start(degree.size)
         values, vectors = scipy.sparse.linalg.eigsh(symmetric, EIGENVECTORS, v0=start)
         powers = sum(values**r for r in range(1, window + 1))
         summed = (vectors * np.maximum(powers, 0)) @ vectors.T
     scaled = degree.sum() / (negatives * window) * summed * root[:, None] * root[None, :]
     return np.log(np.maximum(scaled, 1.0))
+
+
+def _start(size: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=size)

@@ -9,11 +9,15 @@ from ehr_jax.nn import dropout, set_attention, sparse_rows, spmm
 EPSILON = 1e-5  # of every LayerNorm, as in the published networks
 
 
+# Uniform within 1/sqrt(inputs), where the published linear layers start.
+_published_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
 class Linear(nn.Module):
     """x W + b with `nn.Dense`'s parameters, on dense rows or on `sparse_rows.SparseRows`."""
 
     width: int
-    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    kernel_init: nn.initializers.Initializer = _published_init
 
     @nn.compact
     def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
@@ -135,7 +139,7 @@ class NormLinear(nn.Module):
         inputs = x.shape[-1]
         gain = self.param("gain", nn.initializers.ones, (inputs,))
         offset = self.param("offset", nn.initializers.zeros, (inputs,))
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (inputs, self.width))
+        kernel = self.param("kernel", _published_init, (inputs, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         if isinstance(x, sparse_rows.SparseRows):
             mean, variance = (column[:, None] for column in x.moments())

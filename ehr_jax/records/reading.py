@@ -6,27 +6,20 @@ tables that fit in memory, with every row's number of fields checked first. All 
 RecordsError for what a user can mend, also while a lazy frame is being collected.
 """
 
-import csv
-import gzip
-import io
 import pathlib
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records import tables
+from ehr_jax.records import damage, tables
 
 # Where two files hold the same table the first kind wins: it is the quickest to read.
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 
 _ROW = "__row__"
-_CHUNK_BYTES = 1 << 24
-_DAMAGED = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error)
 
 
 def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pathlib.Path | None:
@@ -60,8 +53,8 @@ def read(
 ) -> pl.DataFrame:
     """Reads a whole table as `scan` does, with every row's number of fields checked first."""
     frame = scan(path, columns, optional)
-    if not _is_parquet(path):
-        _check_widths(pathlib.Path(path))
+    if not damage.is_parquet(path):
+        damage.check_widths(pathlib.Path(path))
     return frame.collect(engine="streaming")
 
 
@@ -86,29 +79,20 @@ def scan(
                 f"{path.name}: column '{name}' is missing.{errors.did_you_mean(name, header)} "
                 f"The file has {_listed(list(header))}. Did the export rename it?"
             )
-    if not _is_parquet(path):
-        _check_ending(path, len(header))
+    if not damage.is_parquet(path):
+        damage.check_ending(path, len(header))
 
     def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
         del batch_size
         wanted = {n: t for n, t in columns.items() if with_columns is None or n in with_columns}
-        left = n_rows
         try:
             for raw in _raw(path, header, wanted, n_rows).collect_batches(maintain_order=True):
                 batch = _typed(path, raw, wanted)
-                if left is not None:
-                    batch, left = batch.head(left), left - batch.height
                 yield batch if predicate is None else batch.filter(predicate)
-                if left is not None and left <= 0:
-                    return
-        except _DAMAGED as error:
-            raise _explained(path, error, header) from error
+        except damage.ERRORS as error:
+            raise damage.explained(path, error) from None
 
     return plugins.register_io_source(batches, schema=dict(columns))
-
-
-def _is_parquet(path: str | pathlib.Path) -> bool:
-    return str(path).lower().endswith(".parquet")
 
 
 def _listed(names: list[str]) -> str:
@@ -123,10 +107,14 @@ def _tidy(name: str) -> str:
 def _header(path: pathlib.Path) -> dict[str, str]:
     """Returns the columns of a table: lower-case name to the name polars knows it by."""
     try:
-        lazy = pl.scan_parquet(path) if _is_parquet(path) else pl.scan_csv(path, infer_schema=False)
+        lazy = (
+            pl.scan_parquet(path)
+            if damage.is_parquet(path)
+            else pl.scan_csv(path, infer_schema=False)
+        )
         found = lazy.collect_schema().names()
-    except _DAMAGED as error:
-        raise _explained(path, error, {}) from error
+    except damage.ERRORS as error:
+        raise damage.explained(path, error) from None
     header = {}
     for name in found:
         tidy = _tidy(re.sub(r"_duplicated_\d+$", "", name))
@@ -140,7 +128,7 @@ def _header(path: pathlib.Path) -> dict[str, str]:
 
 def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
     present = [pl.col(header[name]).alias(name) for name in wanted if name in header]
-    if _is_parquet(path):
+    if damage.is_parquet(path):
         lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW)
     else:
         lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW)
@@ -222,119 +210,7 @@ def _shown(column: str, value: str) -> str:
     # A cell of a shifted row may hold anything, a name or note text too: only what looks like a
     # date or a number is repeated, and nothing of a column that identifies somebody.
     private = column.endswith(("_id", "_nbr")) or column in ("dob", "dod", "dod_hosp", "dod_ssn")
+    private = private or (len(value) > 4 and value.isdigit())
     if not private and re.fullmatch(r"[-+0-9.:/, TZ]{1,32}", value):
         return f"'{value}'"
     return f"a text of {len(value)} character(s)"
-
-
-def _open(path: pathlib.Path) -> io.BufferedIOBase:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
-
-
-def _check_widths(path: pathlib.Path) -> None:
-    """Raises RecordsError for the first row with another number of fields than the header.
-
-    polars fills a short row with nulls without a word; a shifted or torn row must not pass.
-    """
-    try:
-        with _open(path) as file:
-            suspicious = _has_uneven_rows(file)
-    except _DAMAGED as error:
-        raise _explained(path, error, {}) from error
-    if suspicious and (found := _first_ragged(path)):
-        raise errors.RecordsError(found)
-
-
-def _has_uneven_rows(file: io.BufferedIOBase) -> bool:
-    width, commas_before, quotes_before = None, 0, 0
-    while chunk := file.read(_CHUNK_BYTES):
-        data = np.frombuffer(chunk, np.uint8)
-        ends, commas = data == ord("\n"), data == ord(",")
-        quotes = data == ord('"')
-        if quotes_before or quotes.any():
-            outside = (np.cumsum(quotes) + quotes_before) % 2 == 0
-            ends, commas = ends & outside, commas & outside
-            quotes_before = int(np.count_nonzero(quotes) + quotes_before) % 2
-        commas, ends = np.flatnonzero(commas), np.flatnonzero(ends)
-        upto = np.searchsorted(commas, ends)
-        counts = np.diff(upto, prepend=-commas_before)
-        commas_before = len(commas) - (upto[-1] if len(upto) else -commas_before)
-        if len(counts):
-            width = counts[0] if width is None else width
-            if np.any(counts != width):
-                return True
-    return bool(quotes_before) or (commas_before not in (0, width) and width is not None)
-
-
-def _first_ragged(path: pathlib.Path) -> str:
-    limit = csv.field_size_limit(1 << 30)
-    try:
-        with (
-            _open(path) as file,
-            io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text,
-        ):
-            reader = csv.reader(text)
-            width = len(next(reader, []))
-            for row, fields in enumerate(reader, 1):
-                if len(fields) != width:
-                    return (
-                        f"{path.name}: row {row} (the header not counted; it ends on line "
-                        f"{reader.line_num}) has {len(fields)} field(s), the header has {width}. "
-                        "Is a comma unquoted, or the file cut short? Mend or fetch it again"
-                    )
-    finally:
-        csv.field_size_limit(limit)
-    return ""
-
-
-def _check_ending(path: pathlib.Path, width: int) -> None:
-    """Raises RecordsError for a plain CSV whose last row was cut short, as by a broken copy."""
-    with open(path, "rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            return  # a cut gzip file is found when it is read
-        file.seek(max(0, path.stat().st_size - (1 << 16)))
-        ending = file.read()
-    last = ending.rsplit(b"\n", 1)[-1]
-    if last.strip() and b'"' not in ending and last.count(b",") != width - 1:
-        raise errors.RecordsError(
-            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has "
-            f"{width}; the file was cut short. Fetch it again"
-        )
-
-
-def _explained(path: pathlib.Path, error: Exception, header: Mapping) -> errors.RecordsError:
-    """Returns what is wrong with a file that could not be read, without a word of its content."""
-    name, said = path.name, str(error).lower()
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-        return errors.RecordsError(f"{name}: cannot be opened ({error.strerror or error})")
-    if _is_parquet(path):
-        return errors.RecordsError(
-            f"{name}: is not a readable parquet file; fetch or write it again"
-        )
-    if isinstance(error, pl.exceptions.NoDataError):
-        return errors.RecordsError(f"{name}: the file is empty; a header row was expected")
-    try:
-        if line := _first_undecodable(path):
-            return errors.RecordsError(
-                f"{name}: line {line} is not UTF-8 text; convert the file (iconv -t utf-8)"
-            )
-        if header and (ragged := _first_ragged(path)):
-            return errors.RecordsError(ragged)
-    except (EOFError, OSError, zlib.error):
-        return errors.RecordsError(
-            f"{name}: the gzip file is cut short or damaged; fetch it again, compare its checksum"
-        )
-    hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
-    return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
-
-
-def _first_undecodable(path: pathlib.Path) -> int:
-    with _open(path) as file:
-        for line, text in enumerate(file, 1):
-            try:
-                text.decode("utf-8")
-            except UnicodeDecodeError:
-                return line
-    return 0

@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.reporting import curves, page, plots, predictions, tables
+from ehr_jax.reporting import curves, data_page, page, plots, predictions, tables
 
-NOTES = {
-    "own": "Notes: the source's own, charted before the prediction time.",
-    "record": (
-        "Notes: the source holds none that may be used. What stands in their place is each visit's "
-        "own structured record, known at the prediction time, written out as plain text."
-    ),
-    "none": "Notes: none; the model saw codes alone.",
-}
 # Keys of results.json that have a place of their own on the page.
 PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data")
 
@@ -43,8 +35,8 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
         _curves(folder, results, found, trouble),
         _per_label(folder, results),
         _training(folder),
-        _data(data),
-        _notes(results, data),
+        data_page.section(data),
+        data_page.notes_section(results, data),
         _model(results),
         _setting(folder, data),
     ]
@@ -86,8 +78,8 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
             page.figures([(drawing, "Dot: mean over seeds. Line: 95 % interval over patients.")]),
             *paired,
         ),
-        _data(data),
-        _notes(results, data),
+        data_page.section(data),
+        data_page.notes_section(results, data),
         _model(results),
         _setting(folder, data),
     ]
@@ -131,7 +123,7 @@ def _headline(results: Mapping) -> str:
     conventions = test.get("conventions") or {}
     said = [f"{tables.metric_name(name)}: {words}" for name, words in conventions.items()]
     if len(set(conventions.values())) == 1:
-        said = [f"All metrics: {next(iter(conventions.values()))}"]
+        said = [f"All metrics are {next(iter(conventions.values()))}"]
     return page.section(
         "Results on the test split",
         page.tiles(tiles),
@@ -149,8 +141,8 @@ def _interval_note(test: Mapping) -> str:
         f"Test samples: {page.shown_count(test.get('samples'))} of "
         f"{page.shown_count(test.get('patients'))} patients. Values are means over seeds. "
         f"Intervals: {test['resamples']:,} bootstrap resamples of patients, the same for all "
-        "seeds. ↓: lower is better. F1 and accuracy take thresholds fitted on training "
-        "predictions, or 0.5 where the protocol says so."
+        "seeds. SD: standard deviation over seeds. ↓: lower is better. F1 and accuracy take "
+        "thresholds fitted on training predictions, or 0.5 where the protocol says so."
     )
     return page.text(words, "note")
 
@@ -216,7 +208,7 @@ def _per_label(folder: pathlib.Path, results: Mapping) -> str:
     names = list(dict.fromkeys(name for one in labels.values() for name in tables.metrics_of(one)))
     rows, marks = [], []
     for label, one in labels.items():
-        count, share = _prevalence(one.get("positives"), one.get("samples"))
+        count, share = data_page.prevalence(one.get("positives"), one.get("samples"))
         values = [tables.interval(one.get(name, {})) for name in names]
         rows.append([label, count, share, *values])
         marks.append(None if share == tables.NONE else one["positives"] / one["samples"])
@@ -249,75 +241,6 @@ def _training(folder: pathlib.Path) -> str:
         return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
     drawing = plots.save(plots.training(rows), folder / "plots" / "training.png")
     return page.section("Training", page.figures([(drawing, "")]))
-
-
-def _data(data: Mapping) -> str:
-    if not data:
-        return page.section("Data", page.text("data.json is not there.", "missing"))
-    cohort = data.get("cohort") or {}
-    parts = []
-    if cohort.get("splits"):
-        parts += [page.heading("Splits"), _splits(cohort["splits"])]
-    blocks = (
-        ("Records", data.get("records")),
-        ("Left out of the cohort", cohort.get("excluded")),
-        ("Mended or left out while reading", data.get("oddities")),
-        ("Features", data.get("features")),
-    )
-    shown = [
-        page.heading(title) + page.facts(values, counts=True)
-        for title, values in blocks
-        if values is not None
-    ]
-    parts.append(page.columns(*shown))
-    told = ("description", "faults", "labels", "excluded", "splits")
-    rest = {key: value for key, value in cohort.items() if key not in told}
-    known = ("records", "cohort", "oddities", "notes", "terms", "features", "source")
-    rest |= {key: value for key, value in data.items() if key not in known}
-    parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
-    small = f"Counts of 1 to {curves.SMALLEST - 1} are shown as <{curves.SMALLEST}."
-    return page.section("Data", *parts, page.text(small, "note"))
-
-
-def _splits(splits: Mapping[str, Mapping]) -> str:
-    header = ["", *splits]
-    rows = [
-        [name.capitalize(), *(page.shown_count(of.get(name)) for of in splits.values())]
-        for name in ("patients", "samples", "labelled")
-    ]
-    labels = dict.fromkeys(name for of in splits.values() for name in of.get("positives") or {})
-    positives = []
-    for label in labels:
-        cells = []
-        for of in splits.values():
-            count, share = _prevalence((of.get("positives") or {}).get(label), of.get("labelled"))
-            cells.append(count if share == tables.NONE else f"{count} ({share})")
-        positives.append([f"Positive: {label}", *cells])
-    if len(positives) <= 3:
-        return page.table(header, rows + positives)
-    return page.table(header, rows) + page.folded(
-        "Positives per label", page.table(header, positives)
-    )
-
-
-def _prevalence(positives: int | None, samples: int | None) -> tuple[str, str]:
-    """A label's count and share; both hidden where the positives or the negatives are few."""
-    if positives is None or not samples:
-        return page.shown_count(positives), tables.NONE
-    if 0 < samples - positives < curves.SMALLEST:
-        return f"all but <{curves.SMALLEST}", tables.NONE
-    if 0 < positives < curves.SMALLEST:
-        return page.shown_count(positives), tables.NONE
-    return page.shown_count(positives), f"{100 * positives / samples:.1f} %"
-
-
-def _notes(results: Mapping, data: Mapping) -> str:
-    notes = data.get("notes") or {}
-    source = results.get("notes") or notes.get("source")
-    if source is None:
-        return page.section("Notes", page.text("No note source was recorded.", "missing"))
-    said = page.text(NOTES.get(source, f"Notes: source '{source}'."))
-    return page.section("Notes", said, page.facts(notes, counts=True) if notes else "")
 
 
 def _model(results: Mapping) -> str:

@@ -182,3 +182,9 @@ def test_paired_differences_are_tighter_than_the_two_intervals():
     assert result["high"] - result["low"] < alone["high"] - alone["low"]
     assert result["value"] == pytest.approx(-swapped["value"])
     assert result["low"] == pytest.approx(-swapped["high"])
+
+
+def test_a_split_without_samples_has_null_results():
+    result = evaluate.evaluate(np.zeros((2, 0, 3)), np.zeros((0, 3)), np.zeros(0), list("abc"))
+    assert all(result[name]["value"] is None for name in metrics.METRICS)
+    assert result["samples"] == 0 and result["auroc"]["undefined_resamples"] == 1000

@@ -28,7 +28,6 @@ def test_the_check_finds_the_rows_that_jax_0_10_2_loses(faulty_python):
     ran = subprocess.run([faulty_python, "-I", CHECK], capture_output=True, text=True)
     assert ran.returncode == 1, ran.stderr
     assert "40000 rows of a vmapped product come out wrong" in ran.stdout
-    assert "1 rows of" not in ran.stdout.splitlines()
 
 
 def test_the_same_check_passes_on_the_running_jax():

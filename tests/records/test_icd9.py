@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_jax.records import icd9
+from ehr_jax.records import icd9, icd9_names
 
 categories = st.one_of(
     st.integers(1, 999).map(lambda n: f"{n:03d}"),
@@ -65,16 +65,16 @@ def test_column_that_kept_its_zeros_is_left_alone():
 
 def test_name_is_the_title_else_the_shared_group_else_the_shared_words():
     groups = {
-        "42800": ("Circulatory", "Heart", "Heart failure"),
-        "42801": ("Circulatory", "Heart", "Heart failure"),
-        "42811": ("Circulatory", "Heart", "Other"),
+        "42200": ("Circulatory", "Heart", "Myocarditis"),
+        "42201": ("Circulatory", "Heart", "Myocarditis"),
+        "42211": ("Circulatory", "Heart", "Other"),
     }
     titles = icd9.Titles.of(
-        {"42800": "Left heart failure", "V4501": "Cardiac pacemaker one"}, groups
+        {"42200": "Viral myocarditis", "V4501": "Cardiac pacemaker one"}, groups
     )
-    assert icd9.name_of("42800", titles) == "Left heart failure"
-    assert icd9.name_of("428", titles) == "Heart failure"
-    assert icd9.name_of("42811", titles) == "Other"
+    assert icd9.name_of("42200", titles) == "Viral myocarditis"
+    assert icd9.name_of("422", titles) == "Myocarditis"
+    assert icd9.name_of("42211", titles) == "Other"
     words = icd9.Titles.of(
         {"0031": "Salmonella food fever, a", "0032": "Salmonella food fever, b"}, {}
     )
@@ -95,6 +95,13 @@ def test_ccs_file_is_read_with_its_odd_quoting(tmp_path):
 def test_real_ccs_file_names_the_common_categories(data_root):
     titles = icd9.load(data_root / "diabetes_130")
     assert len(titles.groups) > 13_000
-    assert icd9.name_of("428", titles).startswith("Congestive heart failure")
-    assert icd9.name_of("401", titles) == "Essential hypertension"
-    assert icd9.name_of("584", titles) == "Acute renal failure"
+    assert icd9.name_of("25063", titles) == "Diabetes with neurological manifestations"
+    assert icd9.name_of("428", titles) == "Heart failure"
+    assert icd9.name_of("175", titles) == "Cancer of breast"
+
+
+def test_named_categories_lie_in_a_block():
+    for line in icd9_names.CATEGORIES.strip().splitlines():
+        code, name = line.split(" ", 1)
+        assert icd9.category(code) == code and name
+        assert not icd9.block(code).startswith("ICD-9-CM")

@@ -1,10 +1,14 @@
+import csv
 import gzip
+import io
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ehr_jax import errors
-from ehr_jax.records import reading, tables
+from ehr_jax.records import damage, reading, tables
 
 COLUMNS = {"hadm_id": pl.Int64, "admittime": tables.TIME, "value": pl.Float64, "drug": pl.String}
 GOOD = (
@@ -86,6 +90,7 @@ BAD = {
     "a long row": (GOOD + "4,2164-10-24,1,x,y\n", "row 4 .*5 field.*header has 4"),
     "a short row": (GOOD + "4,2164-10-24\n5,2164-10-24,1,x\n", "row 4 .*2 field.*header has 4"),
     "a cut last row": (GOOD + "4,2164-10", "2 field.*header has 4"),
+    "a last row of one field": (GOOD + "4", "1 field.*header has 4"),
     "a bad date": (GOOD + "4,2164-02-30,1,x\n", "row 4 .*'admittime'.*'2164-02-30'.*YYYY-MM-DD"),
     "a bad number": (GOOD + "4,2164-10-24,1..5,x\n", "row 4 .*'value'.*'1..5'.*number"),
     "a bad identifier": (GOOD + "77x77,2164-10-24,1,x\n", "row 4 .*'hadm_id'.*5 character"),
@@ -112,6 +117,27 @@ def test_damage_found_while_a_lazy_frame_is_collected_is_explained_too(tmp_path)
     lazy = reading.scan(path, COLUMNS)
     with pytest.raises(errors.RecordsError, match="t.csv.gz.*gzip.*cut short"):
         lazy.select(pl.col("value").sum()).collect(engine="streaming")
+
+
+@given(
+    st.lists(st.lists(st.text('a",\n', max_size=3), min_size=3, max_size=3), max_size=20),
+    st.integers(0, 2),
+    st.integers(1, 40),
+)
+def test_ragged_rows_are_found_whatever_is_quoted_and_wherever_a_chunk_ends(rows, cut, chunk):
+    def written(rows):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+        return text.getvalue().encode()
+
+    def uneven(data):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(damage, "_CHUNK_BYTES", chunk)
+            return damage._has_uneven_rows(io.BytesIO(data))
+
+    sound = [["x", "y", "z"], *rows]
+    assert not uneven(written(sound)) and not uneven(written(sound)[:-1])
+    assert uneven(written([*sound, ["a"] * cut]) if cut else written(sound) + b"\n")
 
 
 def test_truncated_gzip_is_explained(tmp_path):

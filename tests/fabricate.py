@@ -10,7 +10,7 @@ from ehr_jax.evaluation import evaluate
 SUBJECT_BASE = 770_000_000  # patient numbers no other figure of a report can equal
 
 
-def write(folder, labels=("heart failure", "sepsis", "rare"), seeds=(0, 1), samples=400, rare=0.02):
+def write(folder, labels=("heart failure", "sepsis", "rare"), seeds=(0, 1), samples=400, rare=0.01):
     """Fabricates every file of a run folder; returns its results."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

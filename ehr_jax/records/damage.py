@@ -1,0 +1,137 @@
+"""What can be wrong with a table's file, found and said without a word of its content."""
+
+import csv
+import gzip
+import io
+import pathlib
+import zlib
+
+import numpy as np
+import polars as pl
+
+from ehr_jax import errors
+
+# What reading a damaged file raises.
+ERRORS = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error)
+
+_CHUNK_BYTES = 1 << 24
+
+
+def is_parquet(path: str | pathlib.Path) -> bool:
+    """Says whether a table is a parquet file; every other is a CSV, gzip'd or not."""
+    return str(path).lower().endswith(".parquet")
+
+
+def check_widths(path: pathlib.Path) -> None:
+    """Raises RecordsError for the first row with another number of fields than the header.
+
+    polars fills a short row with nulls without a word; a shifted or torn row must not pass.
+    """
+    try:
+        with _open(path) as file:
+            suspicious = _has_uneven_rows(file)
+    except ERRORS as error:
+        raise explained(path, error) from None
+    if suspicious and (found := _first_ragged(path)):
+        raise errors.RecordsError(found)
+
+
+def check_ending(path: pathlib.Path, width: int) -> None:
+    """Raises RecordsError for a plain CSV whose last row was cut short, as by a broken copy."""
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return  # a cut gzip file is found when it is read
+        file.seek(max(0, path.stat().st_size - (1 << 16)))
+        ending = file.read()
+    last = ending.rsplit(b"\n", 1)[-1]
+    if last.strip() and b'"' not in ending and last.count(b",") != width - 1:
+        raise errors.RecordsError(
+            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has "
+            f"{width}; the file was cut short. Fetch it again"
+        )
+
+
+def explained(path: pathlib.Path, error: Exception) -> errors.RecordsError:
+    """Returns what is wrong with a file that could not be read, without a word of its content."""
+    name, said = path.name, str(error).lower()
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return errors.RecordsError(f"{name}: cannot be opened ({error.strerror or error})")
+    if is_parquet(path):
+        return errors.RecordsError(
+            f"{name}: is not a readable parquet file; fetch or write it again"
+        )
+    if isinstance(error, pl.exceptions.NoDataError):
+        return errors.RecordsError(f"{name}: the file is empty; a header row was expected")
+    try:
+        if line := _first_undecodable(path):
+            return errors.RecordsError(
+                f"{name}: line {line} is not UTF-8 text; convert the file (iconv -t utf-8)"
+            )
+        if ragged := _first_ragged(path):
+            return errors.RecordsError(ragged)
+    except (EOFError, OSError, zlib.error):
+        return errors.RecordsError(
+            f"{name}: the gzip file is cut short or damaged; fetch it again, compare its checksum"
+        )
+    hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
+    return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
+
+
+def _has_uneven_rows(file: io.BufferedIOBase) -> bool:
+    """Counts commas between line ends, both outside quotation marks; may suspect a sound file."""
+    width, commas_before, quotes_before, unfinished = None, 0, 0, False
+    while chunk := file.read(_CHUNK_BYTES):
+        data = np.frombuffer(chunk, np.uint8)
+        ends, commas = data == ord("\n"), data == ord(",")
+        quotes = data == ord('"')
+        if quotes_before or quotes.any():
+            outside = (np.cumsum(quotes) + quotes_before) % 2 == 0
+            ends, commas = ends & outside, commas & outside
+            quotes_before = int(np.count_nonzero(quotes) + quotes_before) % 2
+        commas, ends = np.flatnonzero(commas), np.flatnonzero(ends)
+        unfinished = not len(ends) or ends[-1] != len(data) - 1
+        upto = np.searchsorted(commas, ends)
+        counts = np.diff(upto, prepend=-commas_before)
+        commas_before = len(commas) - (upto[-1] if len(upto) else -commas_before)
+        if len(counts):
+            width = counts[0] if width is None else width
+            if np.any(counts != width):
+                return True
+    return bool(quotes_before) or (unfinished and width is not None and commas_before != width)
+
+
+def _first_ragged(path: pathlib.Path) -> str:
+    limit = csv.field_size_limit(1 << 30)
+    try:
+        with (
+            _open(path) as file,
+            io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text,
+        ):
+            reader = csv.reader(text)
+            width = len(next(reader, []))
+            for row, fields in enumerate(reader, 1):
+                if len(fields) != width:
+                    return (
+                        f"{path.name}: row {row} (the header not counted; it ends on line "
+                        f"{reader.line_num}) has {len(fields)} field(s), the header has {width}. "
+                        "Is a comma unquoted, or the file cut short? Mend or fetch it again"
+                    )
+    finally:
+        csv.field_size_limit(limit)
+    return ""
+
+
+def _first_undecodable(path: pathlib.Path) -> int:
+    with _open(path) as file:
+        for line, text in enumerate(file, 1):
+            try:
+                text.decode("utf-8")
+            except UnicodeDecodeError:
+                return line
+    return 0
+
+
+def _open(path: pathlib.Path) -> io.BufferedIOBase:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")

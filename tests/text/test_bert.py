@@ -1,0 +1,76 @@
+import jax
+import numpy as np
+import pytest
+
+from ehr_jax.text import bert, encoders
+
+
+def run(encoder, tokens, lengths) -> np.ndarray:
+    return np.asarray(
+        bert.hidden_states(encoder.params, tokens, lengths, encoder.config, encoder.precision)
+    )
+
+
+def real(states, lengths) -> np.ndarray:
+    """The rows of real tokens alone, [tokens, width]."""
+    return np.concatenate([row[:n] for row, n in zip(states, lengths, strict=True)])
+
+
+def test_hidden_states_equal_pytorch(each_tiny, golden):
+    name, encoder = each_tiny
+    expected = golden(name)
+    found = run(encoder, expected["tokens"], expected["lengths"])
+    np.testing.assert_allclose(
+        real(found, expected["lengths"]), real(expected["hidden"], expected["lengths"]), atol=1e-5
+    )
+
+
+def test_attention_example_by_example_equals_pytorch(each_tiny, golden, monkeypatch):
+    monkeypatch.setattr(bert, "MAP_FROM_LENGTH", 1)
+    name, encoder = each_tiny
+    expected = golden(name)
+    found = run(encoder, expected["tokens"], expected["lengths"])
+    np.testing.assert_allclose(
+        real(found, expected["lengths"]), real(expected["hidden"], expected["lengths"]), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("junk", [0, 7])
+def test_padding_changes_no_hidden_state(each_tiny, golden, junk):
+    name, encoder = each_tiny
+    tokens, lengths = golden(name)["tokens"], golden(name)["lengths"]
+    tokens = np.where(np.arange(tokens.shape[1]) < lengths[:, None], tokens, junk)
+    padded = np.pad(tokens, ((0, 2), (0, 11)), constant_values=junk)
+    found = run(encoder, padded, np.pad(lengths, (0, 2)))
+    np.testing.assert_allclose(
+        real(found[:-2], lengths), real(run(encoder, tokens, lengths), lengths), atol=2e-6
+    )
+    assert np.isfinite(found).all()
+
+
+def test_batch_order_changes_no_hidden_state(each_tiny, golden):
+    name, encoder = each_tiny
+    tokens, lengths = golden(name)["tokens"], golden(name)["lengths"]
+    order = np.random.default_rng(0).permutation(len(tokens))
+    found = run(encoder, tokens[order], lengths[order])
+    np.testing.assert_allclose(found, run(encoder, tokens, lengths)[order], atol=2e-6)
+
+
+def test_bfloat16_stays_close_to_float32(golden, tiny):
+    half = encoders.load(tiny.name, precision="bfloat16")
+    tokens, lengths = golden("tiny_mean")["tokens"], golden("tiny_mean")["lengths"]
+    exact = real(run(tiny, tokens, lengths), lengths)
+    rounded = real(run(half, tokens, lengths), lengths)
+    cosine = np.sum(exact * rounded, -1) / np.prod(
+        [np.linalg.norm(x, axis=-1) for x in (exact, rounded)], axis=0
+    )
+    assert rounded.dtype == np.float32
+    assert 1e-5 < 1 - cosine.min() < 0.01  # rounded indeed, but little
+
+
+def test_module_declares_the_parameters_a_checkpoint_gives(each_tiny):
+    _, encoder = each_tiny
+    module = bert.BertEncoder(encoder.config)
+    tokens, lengths = np.zeros((1, 4), np.int32), np.full(1, 4, np.int32)
+    declared = jax.eval_shape(module.init, jax.random.key(0), tokens, lengths)["params"]
+    assert jax.tree.map(np.shape, encoder.params) == jax.tree.map(np.shape, declared)
