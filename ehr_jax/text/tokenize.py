@@ -12,6 +12,7 @@ from ehr_jax.errors import TextError
 from ehr_jax.text import weights
 
 OVERLAP = 32  # tokens that two neighbouring chunks share, so that no phrase is cut in both
+VOCABULARY_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
 PADDED_VOCABULARY = 128  # checkpoints pad their embedding table up to a multiple of at most this
 
 
@@ -84,6 +85,11 @@ def _read(path: Path) -> tokenizers.Tokenizer:
 
 def _build(folder: Path) -> tokenizers.Tokenizer:
     """Builds a tokenizer from vocab.txt and the like, as transformers reads the folder."""
+    # Asked first, because transformers makes an empty tokenizer where there is no vocabulary.
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise TextError(
+            f"{folder}: no tokenizer.json and no vocab.txt; an encoder needs one of them"
+        )
     import transformers  # slow to import, and most folders do not need it
 
     try:
@@ -91,8 +97,8 @@ def _build(folder: Path) -> tokenizers.Tokenizer:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise TextError(
-            f"{folder}: no tokenizer.json, and none can be built from the folder's files "
-            f"({reason}); add tokenizer.json or vocab.txt with tokenizer_config.json"
+            f"{folder}: there is no tokenizer.json, and none can be built from the other files "
+            f"({reason}); add tokenizer.json"
         ) from error
     if not getattr(built, "is_fast", False):
         raise TextError(

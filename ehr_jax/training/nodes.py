@@ -74,9 +74,9 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
     _check(config.train)
     data = hypergraph_file.read(config.data.path)
     network = node_classifiers.build(config.model, data.num_classes)
+    splits = [draw_split(data.num_nodes, config.train, k) for k in range(config.train.splits)]
     folder = run_folder.claim(workdir, config.to_dict())
     _claim_data(folder, data)
-    splits = [draw_split(data.num_nodes, config.train, k) for k in range(config.train.splits)]
     problems = build(data, splits, config.model.depth)
     fit = jax.jit(
         functools.partial(train, network, _optimizer(config.train)), static_argnames="epochs"
@@ -119,11 +119,23 @@ def build(data: hypergraph_file.HypergraphFile, splits: list[Split], depth: int)
 
 
 def draw_split(num_nodes: int, config, index: int) -> Split:
-    """Returns random split `index`, drawn by a generator of its own from `config.seed`."""
+    """Returns random split `index`, drawn by a generator of its own from `config.seed`.
+
+    Raises:
+      ConfigError: a part would be empty.
+    """
     order = np.random.default_rng([config.seed, index]).permutation(num_nodes).astype(np.int32)
     first = int(num_nodes * config.train_fraction)
     second = first + int(num_nodes * config.validation_fraction)
-    return Split(*(np.sort(part) for part in np.split(order, [first, second])))
+    split = Split(*(np.sort(part) for part in np.split(order, [first, second])))
+    if not all(part.size for part in split):
+        raise errors.ConfigError(
+            f"config.train.train_fraction {config.train_fraction:g} and validation_fraction "
+            f"{config.validation_fraction:g} leave {split.train.size} training, "
+            f"{split.validation.size} validation and {split.test.size} test nodes; all three parts "
+            "need some"
+        )
+    return split
 
 
 def train(network, optimizer, problem: Problem, key: jax.Array, epochs: int) -> Curve:

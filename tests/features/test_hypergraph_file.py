@@ -55,7 +55,10 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
         ({"node": np.array([0, 1, 1, 0, 0])}, None),
         ({"node": np.array([0, 1, 1, 2])}, "'hyperedge' has 5 entries and 'node' has 4"),
         ({"node": np.array([0, 0, 1, 2, 0])}, r"repeats an incidence at position 1 \(node 0"),
-        ({"hyperedge": np.array([0, 0, 1, 1, 10**9])}, "'hyperedge' holds 1000000000 at position 4"),
+        (
+            {"hyperedge": np.array([0, 0, 1, 1, 10**9])},
+            "'hyperedge' holds 1000000000 at position 4",
+        ),
         ({"node": np.zeros(0, int), "hyperedge": np.zeros(0, int)}, "'hyperedge' is empty"),
         ({"labels": np.array([0, 1, 1])}, "'labels' has 3 entries; features_shape says 4 nodes"),
         ({"labels": np.array([1, 2, 2, 1])}, "'labels' starts at 1; classes count from 0"),

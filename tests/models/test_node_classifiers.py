@@ -12,10 +12,10 @@ from ehr_jax.nn import bipartite, hops, sparse_rows
 CLASSES = 3
 
 
-def settings(name, **changes):
+def settings(method, **changes):
     return ml_collections.ConfigDict(
         {
-            "name": name,
+            "name": method,
             "depth": 2,
             "width": 8,
             "heads": 2,
@@ -45,12 +45,17 @@ def draw(num_nodes, num_hyperedges, self_loops=True, seed=0):
 
 
 def start(network, features, layer_hops):
-    parameters = network.init(jax.random.key(0), features, layer_hops, train=False)
+    init = jax.jit(network.init, static_argnames="train")
+    parameters = init(jax.random.key(0), features, layer_hops, train=False)
     generator = np.random.default_rng(1)
     return jax.tree.map(
         lambda array: array + 0.2 * generator.normal(size=array.shape).astype(np.float32),
         parameters,
     )
+
+
+def apply(network):
+    return jax.jit(network.apply, static_argnames="train")
 
 
 def as_float64(parameters):
@@ -67,7 +72,9 @@ def test_hgnn_equals_the_dense_matrix_formula(num_nodes, num_hyperedges, self_lo
     network = node_classifiers.build(settings("hgnn"), CLASSES)
     layer_hops = hops.whole(graph, 2)
     parameters = start(network, sparse, layer_hops)
-    node_scale = np.divide(1, np.sqrt(matrix.sum(0)), where=matrix.sum(0) > 0, out=np.zeros(num_nodes))
+    node_scale = np.divide(
+        1, np.sqrt(matrix.sum(0)), where=matrix.sum(0) > 0, out=np.zeros(num_nodes)
+    )
     size = np.maximum(matrix.sum(1), 1)
     smooth = node_scale[:, None] * matrix.T / size @ matrix * node_scale
     p = as_float64(parameters)
@@ -76,7 +83,7 @@ def test_hgnn_equals_the_dense_matrix_formula(num_nodes, num_hyperedges, self_lo
     hidden = np.where(hidden > 0, hidden, np.expm1(hidden))
     expected = smooth @ hidden @ last["kernel"] + last["bias"]
     for features in (dense, sparse):
-        logits = network.apply(parameters, features, layer_hops, train=False)
+        logits = apply(network)(parameters, features, layer_hops, train=False)
         np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
@@ -124,7 +131,9 @@ def norm(p):
     return p["scale"], p["bias"]
 
 
-@pytest.mark.parametrize("name, half_layer", [("allset_transformer", attend), ("alldeepsets", add_up)])
+@pytest.mark.parametrize(
+    "name, half_layer", [("allset_transformer", attend), ("alldeepsets", add_up)]
+)
 @pytest.mark.parametrize("num_nodes, num_hyperedges", SIZES)
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_set_networks_equal_a_plain_loop(name, half_layer, num_nodes, num_hyperedges, self_loops):
@@ -139,7 +148,7 @@ def test_set_networks_equal_a_plain_loop(name, half_layer, num_nodes, num_hypere
         x = np.array([relu(half_layer(hyperedges[row > 0], down)) for row in matrix.T])
     expected = linear(x, p["classifier"])
     for features in (dense, sparse):
-        logits = network.apply(parameters, features, layer_hops, train=False)
+        logits = apply(network)(parameters, features, layer_hops, train=False)
         np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
@@ -156,8 +165,9 @@ def test_chosen_nodes_score_and_learn_as_in_the_whole_hypergraph(name):
         logits = network.apply(parameters, sparse, layer_hops, train=False)[picked]
         return jnp.sin(logits).sum()
 
-    value, gradient = jax.value_and_grad(loss)(parameters, everything, rows)
-    ours, our_gradient = jax.value_and_grad(loss)(parameters, chosen, np.arange(3))
+    both = jax.jit(jax.value_and_grad(loss))
+    value, gradient = both(parameters, everything, rows)
+    ours, our_gradient = both(parameters, chosen, np.arange(3))
     np.testing.assert_allclose(ours, value, rtol=1e-4)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), our_gradient, gradient
@@ -173,7 +183,7 @@ def test_dropout_acts_in_training_alone(name):
 
     def logits(train, seed):
         rngs = {"dropout": jax.random.key(seed)}
-        return network.apply(parameters, sparse, layer_hops, train=train, rngs=rngs)
+        return apply(network)(parameters, sparse, layer_hops, train=train, rngs=rngs)
 
     np.testing.assert_array_equal(logits(False, 1), logits(False, 2))
     assert np.abs(logits(True, 1) - logits(True, 2)).max() > 1e-3

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from ehr_jax.nn import bipartite
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(random_hypergraphs.dense())
 def test_unpack_gives_back_what_was_packed(matrix):
     hyperedge, node = np.nonzero(matrix)
@@ -21,7 +21,9 @@ def test_unpack_gives_back_what_was_packed(matrix):
 def test_packed_graph_can_be_batched_and_padded_by_jraph():
     graph = random_hypergraphs.graph(random_hypergraphs.mixed())
     vertices, incidences = int(graph.n_node.sum()), int(graph.n_edge.sum())
-    padded = jraph.pad_with_graphs(jraph.batch([graph, graph]), 2 * vertices + 3, 2 * incidences + 5)
+    padded = jraph.pad_with_graphs(
+        jraph.batch([graph, graph]), 2 * vertices + 3, 2 * incidences + 5
+    )
     first = jraph.unbatch(jraph.unpad_with_graphs(padded))[1]
     np.testing.assert_array_equal(first.senders, graph.senders)
     np.testing.assert_array_equal(first.receivers, graph.receivers)
@@ -42,7 +44,7 @@ def test_impossible_incidences_are_refused(node, hyperedge, message):
         bipartite.pack(node, hyperedge, 5, 3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(random_hypergraphs.dense())
 def test_self_loops_give_every_node_exactly_one_new_or_old_singleton(matrix):
     looped, added = bipartite.with_self_loops(random_hypergraphs.graph(matrix))

@@ -97,8 +97,8 @@ def test_half_precision_files_are_read_as_float32(checkpoint, dtype):
         ({"num_attention_heads": 5}, "not a multiple of num_attention_heads 5"),
         ({"hidden_act": "swish"}, "hidden_act 'swish' is not one of"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
-        ({"vocab_size": 300}, "the tokenizer has 70 tokens, the weights have 300"),
-        ({"vocab_size": 60}, "the tokenizer has 70 tokens, the weights have 60"),
+        ({"vocab_size": 300}, "the tokenizer has 62 tokens, the weights have 300"),
+        ({"vocab_size": 60}, "the tokenizer has 62 tokens, the weights have 60"),
     ],
 )
 def test_impossible_config_is_a_clear_error(checkpoint, changes, message):

@@ -1,0 +1,197 @@
+"""Fitting a network: independence of test visits, padding, resume, selection, weights."""
+
+import dataclasses
+
+import arrays as make
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ehr_jax import errors
+from ehr_jax.models import registry
+from ehr_jax.nn import bipartite
+from ehr_jax.training import checkpoints, fit, problem
+
+
+def network(config, labels: int = 2):
+    return registry.load(config.model.name).build(config.model, labels)
+
+
+def start(config, arrays):
+    model, data = network(config), problem.build(arrays, config.train.positive_weight)
+    state = fit.init_state(model, fit.make_optimiser(config.train), data, jax.random.key(0))
+    # A few steps away from the start, where many things are zero.
+    noise = [
+        leaf + 0.1 * jax.random.normal(jax.random.key(k), leaf.shape)
+        for k, leaf in enumerate(jax.tree.leaves(state.params))
+    ]
+    return model, data, jax.tree.unflatten(jax.tree.structure(state.params), noise)
+
+
+def without_samples(arrays, dropped: np.ndarray):
+    """`arrays` in which the samples `dropped` hold no node, no note, and stay in place."""
+    node, sample, num_nodes, num_samples = bipartite.unpack(arrays.visits)
+    keep = ~np.isin(sample, dropped)
+    has_note = arrays.has_note.copy()
+    has_note[dropped] = False
+    return dataclasses.replace(
+        arrays,
+        visits=bipartite.pack(node[keep], sample[keep], num_nodes, num_samples),
+        has_note=has_note,
+    )
+
+
+@pytest.mark.parametrize("method", ["mingle", "hypehr", "alldeepsets", "mlp_notes"])
+def test_in_strict_a_test_visit_is_scored_alone(method):
+    config = registry.configure(make.make_config(), method)
+    arrays = make.make_arrays()
+    model, data, params = start(config, arrays)
+    everyone = fit.probabilities(model, params, arrays, data)
+    test = np.flatnonzero(arrays.split == "test")
+    for one in test[:3]:
+        others = without_samples(arrays, test[test != one])
+        alone = fit.probabilities(model, params, others, problem.build(others, "1"))
+        np.testing.assert_allclose(alone[one], everyone[one], atol=1e-6)
+    assert np.ptp(everyone[test], axis=0).min() > 1e-3  # the scores do differ by visit
+
+
+def test_in_paper_a_test_visit_shapes_the_others():
+    config = make.make_config()
+    arrays = make.make_arrays(protocol="paper")
+    model, data, params = start(config, arrays)
+    everyone = fit.probabilities(model, params, arrays, data)
+    test = np.flatnonzero(arrays.split == "test")
+    others = without_samples(arrays, test[1:])
+    alone = fit.probabilities(model, params, others, problem.build(others, "1"))
+    assert np.abs(alone[test[0]] - everyone[test[0]]).max() > 1e-5
+
+
+def test_reading_the_shaping_visits_gives_their_encoded_scores():
+    config = make.make_config()
+    arrays = make.make_arrays()
+    model, data, params = start(config, arrays)
+    encoded, frozen = model.apply(params, data.nodes, data.shaping, train=False, method="encode")
+    shaping = problem.visits(arrays, np.flatnonzero(arrays.shapes), self_loops=False)
+    read = model.apply(params, data.nodes, shaping, frozen, method="read")
+    np.testing.assert_allclose(read, encoded, atol=1e-5)
+
+
+def test_order_of_samples_changes_no_score():
+    config = make.make_config()
+    arrays = make.make_arrays()
+    model, data, params = start(config, arrays)
+    order = np.random.default_rng(1).permutation(arrays.split.size)
+    place = np.argsort(order)
+    node, sample, num_nodes, num_samples = bipartite.unpack(arrays.visits)
+    shuffled = dataclasses.replace(
+        arrays,
+        visits=bipartite.pack(node, place[sample], num_nodes, num_samples),
+        **{
+            name: getattr(arrays, name)[order]
+            for name in ("notes", "has_note", "labels", "split", "subjects", "shapes")
+        },
+    )
+    again = fit.probabilities(model, params, shuffled, problem.build(shuffled, "1"))
+    expected = fit.probabilities(model, params, arrays, data)
+    np.testing.assert_allclose(again, expected[order], atol=1e-5)
+
+
+def test_notes_change_scores_only_where_they_are_used():
+    arrays = make.make_arrays()
+    blank = dataclasses.replace(arrays, notes=arrays.notes * 0.0)
+    for method, changes in (("mingle", True), ("mingle_no_notes", False), ("hypehr", False)):
+        config = registry.configure(make.make_config(), method)
+        model, data, params = start(config, arrays)
+        scores = fit.probabilities(model, params, arrays, data)
+        other = fit.probabilities(model, params, blank, problem.build(blank, "1"))
+        assert (np.abs(scores - other).max() > 1e-4) == changes
+
+
+def test_fit_learns_and_keeps_the_best_validation(tmp_path):
+    config = make.make_config(train__steps=100, model__input_dropout=0.0)
+    arrays = make.make_arrays(samples=400)
+    data = problem.build(arrays, "1")
+    model = network(config)
+    fitted = fit.fit(model, data, config.train, 0, tmp_path / "checkpoints" / "seed_0", "test")
+    rows = [line for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == fitted.steps // config.train.eval_every
+    scores = fit.validation_scores(fitted.params, model, data)
+    from sklearn.metrics import roc_auc_score
+
+    known = ~np.isnan(np.asarray(data.validation_labels)).any(axis=1)
+    auroc = roc_auc_score(np.asarray(data.validation_labels)[known], np.asarray(scores)[known])
+    assert auroc > 0.7
+
+
+def test_a_broken_run_ends_as_the_unbroken_one(tmp_path, monkeypatch):
+    config = make.make_config(train__steps=40, train__checkpoint_every=2, model__dropout=0.2)
+    arrays = make.make_arrays()
+    data = problem.build(arrays, "1")
+    model = network(config)
+    whole = fit.fit(model, data, config.train, 3, tmp_path / "a" / "checkpoints" / "s", "whole")
+
+    class Killed(Exception):
+        pass
+
+    saved = []
+
+    def kill_after_two(manager, step, state):
+        if len(saved) == 2:
+            raise Killed
+        saved.append(step)
+        original(manager, step, state)
+        manager.wait_until_finished()
+
+    original = checkpoints.save
+    folder = tmp_path / "b" / "checkpoints" / "s"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", kill_after_two)
+        with pytest.raises(Killed):
+            fit.fit(model, data, config.train, 3, folder, "broken")
+    resumed = fit.fit(model, data, config.train, 3, folder, "resumed")
+    assert resumed.best_step == whole.best_step
+    for one, other in zip(
+        jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    logs = [(tmp_path / run / "metrics.jsonl").read_text().count("\n") for run in "ab"]
+    assert logs[0] == logs[1]
+
+
+def test_cross_entropy_is_that_of_optax_over_known_cells():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(9, 3)).astype(np.float32)
+    labels = rng.integers(0, 2, (9, 3)).astype(np.float32)
+    labels[2, 1] = np.nan
+    known = ~np.isnan(labels)
+    expected = optax.sigmoid_binary_cross_entropy(logits, np.nan_to_num(labels))[known].mean()
+    assert fit.cross_entropy(logits, labels, jnp.ones(3)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_weight_of_two_is_two_copies_of_each_positive():
+    logits = np.array([[0.3], [-1.0], [0.7]], np.float32)
+    labels = np.array([[1.0], [0.0], [1.0]], np.float32)
+    weighted = fit.cross_entropy(logits, labels, jnp.array([2.0])) * 3
+    copied = fit.cross_entropy(logits[[0, 0, 1, 2, 2]], labels[[0, 0, 1, 2, 2]], jnp.ones(1)) * 5
+    assert weighted == pytest.approx(float(copied), rel=1e-5)
+
+
+def test_balanced_weight_counts_training_labels():
+    arrays = make.make_arrays()
+    train = arrays.labels[(arrays.split == "train") & ~np.isnan(arrays.labels).any(axis=1)]
+    expected = np.clip((train == 0).sum(0) / (train == 1).sum(0), 1, 100)
+    np.testing.assert_allclose(problem.build(arrays, "balanced").positive_weight, expected)
+
+
+def test_a_diverging_loss_names_the_key(tmp_path):
+    config = make.make_config(train__learning_rate=1e30)
+    data = problem.build(make.make_arrays(), "1")
+    with pytest.raises(errors.ConfigError, match="config.train.learning_rate"):
+        fit.fit(network(config), data, config.train, 0, tmp_path / "checkpoints" / "s", "bad")
+
+
+def test_an_unknown_positive_weight_is_refused():
+    with pytest.raises(errors.ConfigError, match="positive_weight"):
+        problem.build(make.make_arrays(), "heavy")

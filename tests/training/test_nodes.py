@@ -1,0 +1,185 @@
+import json
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+import scipy.stats
+
+from ehr_jax import errors
+from ehr_jax.training import nodes
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A hypergraph whose hyperedges and features tell the class of their nodes."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    node = np.concatenate(
+        [generator.choice(np.flatnonzero(labels == k % 3), 4, replace=False) for k in range(30)]
+    )
+    hot = generator.random((60, 12)) < 0.1 + 0.4 * (np.arange(12) % 3 == labels[:, None])
+    row, column = np.nonzero(hot)
+    file = tmp_path_factory.mktemp("data") / "planted.npz"
+    np.savez(
+        file,
+        node=node,
+        hyperedge=np.repeat(np.arange(30), 4),
+        labels=labels,
+        features_indptr=np.searchsorted(row, np.arange(61)),
+        features_indices=column,
+        features_data=np.ones(column.size),
+        features_shape=np.array(hot.shape),
+    )
+    return file
+
+
+def config(path, **changes):
+    settings = ml_collections.ConfigDict(
+        {
+            "data": {"source": "hypergraph_file", "path": str(path)},
+            "model": {
+                "name": "hgnn",
+                "depth": 2,
+                "width": 8,
+                "heads": 2,
+                "feed_forward_depth": 2,
+                "dropout": 0.5,
+                "input_dropout": 0.0,
+            },
+            "train": {
+                "seed": 0,
+                "splits": 3,
+                "train_fraction": 0.5,
+                "validation_fraction": 0.25,
+                "epochs": 30,
+                "learning_rate": 0.02,
+                "weight_decay": 0.0,
+            },
+        }
+    )
+    settings.update_from_flattened_dict(changes)
+    return settings
+
+
+@pytest.mark.parametrize(
+    "name, depth", [("hgnn", 2), ("allset_transformer", 1), ("alldeepsets", 1)]
+)
+def test_a_planted_signal_is_learned_and_reported(path, tmp_path, name, depth):
+    settings = config(path, **{"model.name": name, "model.depth": depth, "train.epochs": 60})
+    results = nodes.run(settings, tmp_path / "run")
+    assert results["test"]["accuracy"]["value"] > 0.7  # chance is one in three
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert (data["nodes"], data["hyperedges"], data["classes"]) == (60, 30, 3)
+
+
+def test_spread_is_the_sample_deviation_and_the_t_interval_of_the_mean(path, tmp_path):
+    results = nodes.run(config(path), tmp_path / "run")
+    found = results["test"]["accuracy"]
+    values = [record["test_accuracy"] for record in results["per_split"]]
+    assert found["value"] == pytest.approx(np.mean(values))
+    assert found["std"] == pytest.approx(np.std(values, ddof=1))
+    interval = scipy.stats.t.interval(0.95, 2, np.mean(values), scipy.stats.sem(values))
+    assert (found["low"], found["high"]) == pytest.approx(interval)
+
+
+def test_a_run_cut_between_splits_ends_with_the_same_results(path, tmp_path):
+    nodes.run(config(path), tmp_path / "whole")
+    nodes.run(config(path), tmp_path / "cut")
+    kept = tmp_path / "cut" / "splits" / "001.json"
+    before = kept.stat().st_mtime_ns
+    (tmp_path / "cut" / "results.json").unlink()
+    (tmp_path / "cut" / "splits" / "000.json").unlink()
+    (tmp_path / "cut" / "splits" / "002.json").unlink()
+    (tmp_path / "cut" / "splits" / "002.json.partial").write_text('{"split": 2, "tes')
+    nodes.run(config(path), tmp_path / "cut")
+    assert kept.stat().st_mtime_ns == before
+    whole = (tmp_path / "whole" / "results.json").read_bytes()
+    assert (tmp_path / "cut" / "results.json").read_bytes() == whole
+
+
+def test_another_config_or_file_in_the_same_folder_is_refused(path, tmp_path):
+    folder = tmp_path / "run"
+    settings = config(path, **{"train.epochs": 2, "train.splits": 1})
+    nodes.run(settings, folder)
+    with pytest.raises(errors.RunFolderError, match="model.width: 8 there, 16 now"):
+        nodes.run(config(path, **settings_of(settings) | {"model.width": 16}), folder)
+    changed = tmp_path / "changed.npz"
+    arrays = dict(np.load(path))
+    arrays["labels"] = arrays["labels"][::-1]
+    np.savez(changed, **arrays)
+    (folder / "config.json").write_text(
+        (folder / "config.json").read_text().replace(str(path), str(changed))
+    )
+    settings.data.path = str(changed)
+    with pytest.raises(errors.RunFolderError, match="data.json there differs"):
+        nodes.run(settings, folder)
+
+
+def settings_of(settings):
+    return {"train.epochs": settings.train.epochs, "train.splits": settings.train.splits}
+
+
+def test_splits_part_the_nodes_and_depend_on_seed_and_number_alone():
+    train = config("")["train"]
+    split = nodes.draw_split(2708, train, 4)
+    assert [part.size for part in split] == [1354, 677, 677]
+    np.testing.assert_array_equal(np.sort(np.concatenate(split)), np.arange(2708))
+    for part, again in zip(split, nodes.draw_split(2708, train, 4), strict=True):
+        np.testing.assert_array_equal(part, again)
+    assert (split.test != nodes.draw_split(2708, train, 5).test).any()
+    train.seed = 1
+    assert (split.test != nodes.draw_split(2708, train, 4).test).any()
+
+
+def test_the_first_epoch_of_best_validation_is_chosen():
+    split = nodes.Split(np.array([0]), np.array([1]), np.array([2]))
+    curve = nodes.Curve(
+        loss=np.array([3.0, 2, 1, 0]),
+        validation=np.array([0.1, 0.8, 0.7, 0.8]),
+        test=np.array([0.2, 0.6, 0.9, 0.95]),
+    )
+    record = nodes.summarise(0, split, curve)
+    assert (record["best_epoch"], record["test_accuracy"]) == (2, 0.6)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"train.splits": 0}, "config.train.splits is 0; expected at least 1"),
+        ({"train.epochs": -1}, "config.train.epochs is -1"),
+        ({"train.learning_rate": 0.0}, "config.train.learning_rate is 0.0; expected above 0"),
+        ({"train.weight_decay": -0.1}, "config.train.weight_decay is -0.1; expected 0 or more"),
+        ({"train.train_fraction": 0.8}, "sum to 1.05; expected below 1"),
+        ({"train.validation_fraction": 0.001}, "leave 30 training, 0 validation and 30 test nodes"),
+        ({"data.path": ""}, "config.data.path is empty"),
+        ({"model.name": "gcn"}, "config.model.name is 'gcn'"),
+        ({"train.learning_rate": 1e30, "train.splits": 1}, "the loss of split 0 is not finite"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_kept(path, tmp_path, changes, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        nodes.run(config(path, **changes), tmp_path / "run")
+    assert not list(tmp_path.glob("run/splits/*.json"))
+
+
+@pytest.mark.slow
+def test_hgnn_reaches_its_published_accuracy_on_cora(data_root, tmp_path):
+    file = data_root / "hypergraph_cora" / "cora_cocitation.npz"
+    changes = {"train.splits": 4, "train.epochs": 100, "train.learning_rate": 1e-3}
+    results = nodes.run(config(file, **changes | {"model.width": 128}), tmp_path / "run")
+    counts = results["data"]
+    assert (counts["nodes"], counts["hyperedges"], counts["incidences"]) == (2708, 1579, 4786)
+    assert (counts["isolated_nodes"], counts["features"], counts["classes"]) == (1274, 1433, 7)
+    deviation = 0.0136 / 4**0.5  # published standard deviation over splits, of a mean of four
+    assert abs(results["test"]["accuracy"]["value"] - 0.7939) < 3 * deviation
+
+
+def test_members_of_a_split_share_one_compiled_shape(path):
+    from ehr_jax.features import hypergraph_file
+
+    data = hypergraph_file.read(path)
+    splits = [nodes.draw_split(60, config(path).train, index) for index in range(4)]
+    shapes = [jax.tree.map(np.shape, problem) for problem in nodes.build(data, splits, 2)]
+    assert all(jax.tree.leaves(shape) == jax.tree.leaves(shapes[0]) for shape in shapes)
