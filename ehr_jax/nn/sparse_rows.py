@@ -65,6 +65,7 @@ def from_csr(
     indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> SparseRows:
     """Returns the matrix of a CSR triple without repeated entries (scipy's array names)."""
+    indices = np.asarray(indices, np.int64)
     row = np.repeat(np.arange(shape[0]), np.diff(indptr))
     by_row, by_column = np.lexsort((indices, row)), np.lexsort((row, indices))
     position = np.empty(row.size, np.int64)

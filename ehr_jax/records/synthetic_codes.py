@@ -89,7 +89,7 @@ def _variants(kind: str, owner: int) -> list[tuple[str, str]]:
         codes, procedures, drugs = condition.codes, condition.procedures, condition.drugs
     if kind == "drug":
         names = [name for drug in drugs.split("; ") for name in _drug_names(drug)]
-        return [(f"DRUG:{name.lower()}", name) for name in names]
+        return [(f"DRUG:{name}", name) for name in names]
     prefix, text = ("ICD9CM", codes) if kind == "diagnosis" else ("ICD9PROC", procedures)
     split = [entry.split(" ", 1) for entry in text.split("; ") if entry]
     return [(f"{prefix}:{code}", name) for code, name in split]

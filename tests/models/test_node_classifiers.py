@@ -28,7 +28,7 @@ def settings(method, **changes):
 
 
 def draw(num_nodes, num_hyperedges, self_loops=True, seed=0):
-    """(dense features, sparse features, [hyperedge, node] matrix, graph), isolated nodes included."""
+    """(dense features, sparse features, [hyperedge, node] matrix, graph); node 0 is isolated."""
     generator = np.random.default_rng(seed)
     matrix = generator.random((num_hyperedges, num_nodes)) < 0.15
     matrix[:, 0] = False

@@ -243,13 +243,13 @@ def test_with_signal_outcomes_depend_on_the_traits():
 @pytest.mark.parametrize("signal", [0.0, 1.0])
 def test_codes_and_measurements_of_a_visit_never_tell_its_traits(signal):
     records, truth = synthetic.generate_with_truth(3000, 11, signal)
+    written = records.codes.group_by("visit_id").len()
+    written = records.visits.join(written, on="visit_id", how="left", maintain_order="left")
     marks = (
         truth.conditions.sum(1),
-        records.visits.join(
-            records.codes.group_by("visit_id").len(), on="visit_id", how="left", maintain_order="left"
-        )["len"].fill_null(0).to_numpy(),
+        written["len"].fill_null(0).to_numpy(),
         records.visits["age"].to_numpy(),
-    )  # fmt: skip
+    )
     values = [
         stats.kruskal(*(mark[truth.hidden[:, trait] == level] for level in range(3))).pvalue
         for mark in marks
