@@ -52,9 +52,9 @@ Remove that folder, or set EHR_JAX_VENV to another one." ;;
 
 # A folder this script made carries a mark, and only such a folder is ever replaced.
 make_venv() {
-    if [ -n "${PYTHON-}" ] || ! suitable "$python"; then
+    if [ -n "${PYTHON-}" ] || ! usable; then
         find_python
-        if suitable "$python" && [ "$(version "$python")" = "$(version "$base")" ]; then return; fi
+        if usable && [ "$(version "$python")" = "$(version "$base")" ]; then return; fi
         if [ ! -e "$venv/ehr_jax.mark" ] && [ -n "$(ls -A "$venv")" ]; then
             fail "$venv is not an environment with the Python asked for ($base), and holds other files.
 Set EHR_JAX_VENV to an empty or a new folder."
@@ -80,6 +80,11 @@ Install them (on Debian and Ubuntu: apt install python3-venv), or set PYTHON to 
         fail "PYTHON is '$PYTHON', which does not run as a Python 3.11, 3.12 or 3.13."
     fi
     fail "no Python 3.11, 3.12 or 3.13 found on the PATH. Install one, or set PYTHON to its path."
+}
+
+# bin/pip is the last thing that making an environment writes.
+usable() {
+    [ -e "$venv/bin/pip" ] && suitable "$python"
 }
 
 suitable() {

@@ -1,15 +1,22 @@
 #!/bin/sh
 # Installs ehr_jax with its test tools, checks style, and runs the tests.
 #
-#   launch/test.sh [pytest arguments]        paths among them start in the repository
+#   launch/test.sh [pytest arguments]          paths among them start in the repository
+#   launch/test.sh oracle [pytest arguments]   the suite that compares with PyTorch, in .venv-oracle
 #
 # Tests on real data run where EHR_JAX_DATA names the data root, and say so where they are skipped.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/launch/setup.sh"
-
-prepare_venv "${EHR_JAX_VENV:-$root/.venv}" baselines test
 export HF_HUB_OFFLINE=1
+
+if [ "${1-}" = oracle ]; then
+    shift
+    prepare_venv "${EHR_JAX_VENV:-$root/.venv-oracle}" baselines test oracle
+    cd "$root"
+    exec "$python" -m pytest tests/oracle "$@"
+fi
+prepare_venv "${EHR_JAX_VENV:-$root/.venv}" baselines test
 cd "$root"
 "$python" -m ruff check --quiet .
 "$python" -m ruff format --check --quiet . || fail "formatting differs: run 'ruff format' in $root"

@@ -10,7 +10,6 @@ from ehr_jax.records import tables
 SOURCES = ("auto", "own", "record", "none")
 HEADINGS = {
     "attribute": "Patient and stay",
-    "main diagnosis": "Reason for admission",
     "diagnosis": "Diagnoses",
     "procedure": "Procedures",
     "drug": "Drugs",
@@ -55,10 +54,13 @@ def texts(
 
 
 def written(nodes: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Returns (sample_id, text): each visit's nodes by name, kind by kind, in the source's order."""
+    """Returns (sample_id, text): each visit's nodes by name, kind by kind, in the source's order.
+
+    Nodes of kind "main diagnosis" are left out: the diagnoses begin with it.
+    """
     order = {kind: rank for rank, kind in enumerate(HEADINGS)}
     by_kind = (
-        nodes.join(names, on="code")
+        nodes.join(names.filter(pl.col("kind") != "main diagnosis"), on="code")
         .sort("sample_id", "kind", "position", "name", nulls_last=True)
         .group_by("sample_id", "kind", maintain_order=True)
         .agg(pl.col("name").unique(maintain_order=True).str.join("; "))

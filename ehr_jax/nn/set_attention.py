@@ -47,10 +47,12 @@ def pool(
 
 def _pool_by_product(incidence, scores, values, shift, backend):
     weights = jnp.exp(scores - shift)  # [source, head]
-    both = jnp.concatenate([values * weights[..., None], weights[..., None]], axis=-1)
-    summed = spmm.product(incidence, both, backend)  # [target, head, width + 1]
-    total = summed[..., -1:]
-    return jnp.where(total > 0, summed[..., :-1] / jnp.where(total > 0, total, 1.0), 0.0)
+    heads, width = values.shape[1:]
+    weighted = (values * weights[..., None]).reshape(-1, heads * width)
+    summed = spmm.product(incidence, jnp.concatenate([weighted, weights], axis=1), backend)
+    total = summed[:, heads * width :]  # [target, head]
+    share = jnp.where(total > 0, 1.0 / jnp.where(total > 0, total, 1.0), 0.0)
+    return summed[:, : heads * width].reshape(-1, heads, width) * share[..., None]
 
 
 def _pool_by_softmax(incidence, scores, values):

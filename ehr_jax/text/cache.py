@@ -60,11 +60,7 @@ def open_folder(folder: Path | str | None, fingerprint: str) -> Path:
         parts.mkdir(mode=0o700, exist_ok=True)
         if not (root / "DATA_USE.txt").exists():
             (root / "DATA_USE.txt").write_text(DATA_USE)
-        for unfinished in parts.glob(".*.tmp"):
-            if time.time() - unfinished.stat().st_mtime > STALE_SECONDS:
-                unfinished.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass  # another process tidied the same unfinished part
+        _tidy(parts)
     except OSError as error:
         raise TextError(
             f"{parts}: the vector cache cannot be written ({error.strerror}); "
@@ -92,8 +88,6 @@ def read(
     for path in sorted(parts.glob("*.safetensors")):
         try:
             part = _read_part(path, fingerprint, width)
-        except FileNotFoundError:
-            continue  # removed since the listing
         except (TextError, safetensors.SafetensorError, OSError, ValueError) as error:
             print(
                 f"vector cache: damaged part left out, its texts are encoded again: {error}",
@@ -140,6 +134,16 @@ def write(parts: Path, fingerprint: str, keys: np.ndarray, vectors: np.ndarray) 
             f"{parts}: vectors cannot be saved ({error.strerror}); free some space or set "
             "EHR_JAX_CACHE to another disk, then start again: what was saved is kept"
         ) from error
+
+
+def _tidy(parts: Path) -> None:
+    """Removes unfinished parts that no living process writes any more."""
+    for unfinished in parts.glob(".*.tmp"):
+        try:
+            if time.time() - unfinished.stat().st_mtime > STALE_SECONDS:
+                unfinished.unlink()
+        except FileNotFoundError:
+            continue  # another process was quicker
 
 
 def _read_part(path: Path, fingerprint: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:

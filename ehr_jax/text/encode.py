@@ -22,6 +22,7 @@ from ehr_jax.text import cache, encoders, pooling, tokenize
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
 WINDOW = 2048  # texts tokenised ahead at a time
+FINE_FROM = 20_000  # texts
 PART_SECONDS, PART_ROWS = 30.0, 50_000  # a part is written after either: what a kill can lose
 
 
@@ -74,8 +75,8 @@ def encode(
     began, tokens, shapes, unsaved, saved_at = time.monotonic(), 0, set(), [], time.monotonic()
 
     def save():
-        if unsaved:
-            rows = np.concatenate(unsaved)
+        rows = np.concatenate([*unsaved, np.empty(0, np.int64)])
+        if len(rows):
             cache.write(parts, encoder.fingerprint, keys[rows], vectors[rows])
             unsaved.clear()
 
@@ -105,10 +106,14 @@ def encode(
     return vectors
 
 
-def bucket_lengths(max_length: int) -> list[int]:
-    """Returns the lengths batches are padded to: steps of 16 tokens up to 128, then of 32."""
-    lengths = [*range(16, 129, 16), *range(160, max_length + 32, 32)]
-    return [min(n, max_length) for n in lengths if n - (16 if n <= 128 else 32) < max_length]
+def bucket_lengths(max_length: int, texts: int = 0) -> list[int]:
+    """Returns the lengths batches are padded to: steps of 16 tokens up to 128, then of 32.
+
+    From `FINE_FROM` texts on the short steps are 8: 6 % less padding pays for the compilations.
+    """
+    step = 8 if texts >= FINE_FROM else 16
+    lengths = [*range(16, 128, step), *range(128, max_length, 32)]
+    return [n for n in lengths if n < max_length] + [max_length]
 
 
 @functools.partial(jax.jit, static_argnames=("module", "mode"))
@@ -153,7 +158,8 @@ def _encode_missing(
 
     running = collections.deque()  # one batch computes while the next is prepared
     chunks = _tokenise_ahead(texts, rows, encoder.tokenizer, left)
-    for batch in _batches(chunks, bucket_lengths(encoder.tokenizer.max_length), budget):
+    buckets = bucket_lengths(encoder.tokenizer.max_length, len(rows))
+    for batch in _batches(chunks, buckets, budget):
         pooled = embed(encoder.params, batch.tokens, batch.lengths, module, encoder.pooling.mode)
         running.append((batch, pooled))
         if len(running) > 1:

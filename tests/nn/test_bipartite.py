@@ -21,9 +21,8 @@ def test_unpack_gives_back_what_was_packed(matrix):
 def test_packed_graph_can_be_batched_and_padded_by_jraph():
     graph = random_hypergraphs.graph(random_hypergraphs.mixed())
     vertices, incidences = int(graph.n_node.sum()), int(graph.n_edge.sum())
-    padded = jraph.pad_with_graphs(
-        jraph.batch([graph, graph]), 2 * vertices + 3, 2 * incidences + 5
-    )
+    batch = jraph.batch([graph, graph])
+    padded = jraph.pad_with_graphs(batch, 2 * vertices + 3, 2 * incidences + 5, n_graph=3)
     first = jraph.unbatch(jraph.unpad_with_graphs(padded))[1]
     np.testing.assert_array_equal(first.senders, graph.senders)
     np.testing.assert_array_equal(first.receivers, graph.receivers)

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,10 +100,10 @@ def test_a_long_text_is_the_mean_of_its_chunks_weighted_by_tokens(tiny, vectors)
     text = "chest pain fever cough blood heart " * 20
     chunks = tokenize.chunk([text], tiny.tokenizer)[0]
     assert len(chunks) > 2
-    module = encoders.ARCHITECTURES["bert"].module(tiny.config)
+    apply = jax.jit(encoders.ARCHITECTURES["bert"].module(tiny.config).apply)
     expected = np.zeros(tiny.width)
     for ids in chunks:
-        states = module.apply({"params": tiny.params}, ids[None], np.array([len(ids)]))
+        states = apply({"params": tiny.params}, ids[None], np.array([len(ids)]))
         expected += np.asarray(states)[0].sum(axis=0)
     expected /= np.linalg.norm(expected)
     np.testing.assert_allclose(vectors([text], tiny)[0], expected, atol=1e-5)
@@ -110,9 +111,10 @@ def test_a_long_text_is_the_mean_of_its_chunks_weighted_by_tokens(tiny, vectors)
 
 @pytest.mark.parametrize("longest", [16, 40, 48, 128, 200, 256, 512])
 def test_buckets_rise_to_the_longest_chunk(longest):
-    lengths = encode.bucket_lengths(longest)
-    assert lengths == sorted(set(lengths)) and lengths[-1] == longest
-    assert len(lengths) <= 8 + max(longest - 128, 0) // 32 + 1
+    for texts, most_short in ((10, 8), (100_000, 15)):
+        lengths = encode.bucket_lengths(longest, texts)
+        assert lengths == sorted(set(lengths)) and lengths[-1] == longest
+        assert len(lengths) <= most_short + max(longest - 128, 0) // 32 + 1
 
 
 def test_compilations_are_bounded_by_buckets(tiny, vectors, monkeypatch):
