@@ -15,12 +15,12 @@ from ehr_jax.records import synthetic_conditions, synthetic_course
 
 CONDITIONS = synthetic_conditions.CONDITIONS
 _COMMON = len(CONDITIONS)  # the owner of codes that belong to no condition
-_LAST = {"diagnosis": 0.5, "drug": 0.5, "procedure": 0.5}  # exponent of the use of a rank
+_LAST = {"diagnosis": 0.3, "drug": 0.3, "procedure": 0.3}  # exponent of the use of a rank
 
 _MAKERS = ("home supply", "unit dose", "generic brand")  # labels of a ward's stock
 
 # How often a condition leaves how many marks of each kind, and how many common marks a visit has.
-_MARKS = {"diagnosis": (0.70, 0.05), "drug": (0.65, 0.35), "procedure": (0.30, 0.05)}
+_MARKS = {"diagnosis": (0.70, 0.05), "drug": (0.75, 0.45), "procedure": (0.30, 0.05)}
 _COMMON_MARKS = {"diagnosis": 2.0, "drug": 3.0, "procedure": 0.6}
 _FALSE_MARKS = {"diagnosis": 0.3, "drug": 0.6, "procedure": 0.2}  # of a condition not there
 

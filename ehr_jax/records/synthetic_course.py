@@ -25,13 +25,13 @@ for _before in CONDITIONS:
 
 # Log-odds of a group's conditions at the next visit per standard deviation of each trait.
 _TRAIT_EFFECT = {
-    "heart": (1.3, 0.2, 0.0),
-    "metabolic": (1.3, 0.0, 0.3),
-    "lung": (0.3, 1.3, 0.0),
-    "infection": (0.0, 1.3, 0.3),
-    "kidney": (0.3, 0.0, 1.3),
-    "gut": (0.3, 0.0, 1.3),
-    "brain": (0.9, 0.9, 0.0),
+    "heart": (1.5, 0.2, 0.0),
+    "metabolic": (1.5, 0.0, 0.3),
+    "lung": (0.3, 1.5, 0.0),
+    "infection": (0.0, 1.5, 0.3),
+    "kidney": (0.3, 0.0, 1.5),
+    "gut": (0.3, 0.0, 1.5),
+    "brain": (1.1, 1.1, 0.0),
 }
 _NEXT = np.array([_TRAIT_EFFECT[c.group] for c in CONDITIONS]).T  # [trait, condition]
 _READMISSION = np.array([1.3, 0.9, 0.7])  # [trait]
@@ -109,7 +109,7 @@ def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, n
     score = liability + _column("acuity") * acuity[:, None]
     rate = _column("prevalence")
     if before is not None:
-        score += before["conditions"] * 1.6 * _column("persistence") + before["conditions"] @ _LINKS
+        score += before["conditions"] * 2.0 * _column("persistence") + before["conditions"] @ _LINKS
         score += note_signal * standardised(before["hidden"]) @ _NEXT
         rate = rate * 1.1
     conditions = _draw(rng, score, rate)

@@ -10,6 +10,7 @@ from ehr_jax.models import node_classifiers
 from ehr_jax.nn import bipartite, hops, sparse_rows
 
 CLASSES = 3
+DEPTHS = {"allset_transformer": 1, "alldeepsets": 1, "hgnn": 2}
 
 
 def settings(method, **changes):
@@ -154,10 +155,11 @@ def test_set_networks_equal_a_plain_loop(name, half_layer, num_nodes, num_hypere
 def test_chosen_nodes_score_and_learn_as_in_the_whole_hypergraph(name):
     _, sparse, _, graph = draw(20, 8)
     network = node_classifiers.build(settings(name), CLASSES)
-    everything = hops.whole(graph, 2)
+    depth = DEPTHS[name]
+    everything = hops.whole(graph, depth)
     parameters = start(network, sparse, everything)
     rows = np.array([4, 0, 11])
-    (chosen,) = hops.reaching(graph, 2, [rows])
+    (chosen,) = hops.reaching(graph, depth, [rows])
 
     def loss(parameters, layer_hops, picked):
         logits = network.apply(parameters, sparse, layer_hops, train=False)[picked]
@@ -176,7 +178,7 @@ def test_chosen_nodes_score_and_learn_as_in_the_whole_hypergraph(name):
 def test_dropout_acts_in_training_alone(name):
     _, sparse, _, graph = draw(20, 8)
     network = node_classifiers.build(settings(name), CLASSES)
-    layer_hops = hops.whole(graph, 1 if name != "hgnn" else 2)
+    layer_hops = hops.whole(graph, DEPTHS[name])
     parameters = start(network, sparse, layer_hops)
     scores = apply(network)
 
