@@ -6,13 +6,15 @@ target. Where scores span more than `SAFE_RANGE`, weights far below the shift wo
 softmax falls back to a maximum of each target's own.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jraph
 
 from ehr_jax.nn import spmm
 
-# exp(-40)**-2 is still finite in float32, and that square is what the division's gradient needs.
+# Weights down to exp(-40) and their inverses are far inside the range of float32.
 SAFE_RANGE = 40.0
 
 
@@ -31,28 +33,77 @@ def pool(
     """
     if backend == "jraph":
         return _pool_by_softmax(incidence, scores, values)
-    highest = (
-        scores.max(axis=0, initial=-jnp.inf) if scores.shape[0] else jnp.zeros(scores.shape[1])
-    )
-    lowest = scores.min(axis=0, initial=jnp.inf) if scores.shape[0] else highest
-    safe = jnp.all(jax.lax.stop_gradient(highest - lowest) < SAFE_RANGE)
-    return jax.lax.cond(
+    return _pool(incidence, scores, values, backend)
+
+
+# Differentiated by hand: the derivative of `cond` would keep what both branches need, and the
+# gradient of a softmax average is one more product, with the transposed incidence.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _pool(incidence, scores, values, backend):
+    return _pool_forward(incidence, scores, values, backend)[0]
+
+
+def _pool_forward(incidence, scores, values, backend):
+    shift, safe = _shift(scores)
+    pooled, share = jax.lax.cond(
         safe,
-        lambda: _pool_by_product(
-            incidence, scores, values, jax.lax.stop_gradient(highest), backend
+        lambda: _pool_by_product(incidence, scores, values, shift, backend),
+        lambda: (
+            _pool_by_softmax(incidence, scores, values),
+            jnp.zeros((incidence.forward.num_targets, scores.shape[1]), scores.dtype),
         ),
-        lambda: _pool_by_softmax(incidence, scores, values),
     )
+    return pooled, (incidence, scores, values, pooled, share)
+
+
+def _pool_backward(backend, kept, cotangent):
+    incidence, scores, values, pooled, share = kept
+    shift, safe = _shift(scores)
+
+    def by_product():
+        # d values = sum over targets of attention * cotangent, and d score = attention * <value -
+        # pooled, cotangent>; attention = weight (of the source) * share (of the target).
+        along = (pooled * cotangent).sum(-1)  # [target, head]
+        onto_value, onto_pooled = _product_by_head(
+            incidence.transpose, cotangent * share[..., None], along * share, backend
+        )
+        weights = jnp.exp(scores - shift)
+        return weights * ((values * onto_value).sum(-1) - onto_pooled), (
+            weights[..., None] * onto_value
+        )
+
+    def by_softmax():
+        _, pull = jax.vjp(lambda s, v: _pool_by_softmax(incidence, s, v), scores, values)
+        return pull(cotangent)
+
+    return None, *jax.lax.cond(safe, by_product, by_softmax)
+
+
+_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def _shift(scores):
+    """The highest score a head, [head], and whether all others are near enough to it."""
+    if scores.shape[0] == 0:
+        return jnp.zeros(scores.shape[1], scores.dtype), jnp.array(True)
+    highest = scores.max(axis=0)
+    return highest, jnp.all(highest - scores.min(axis=0) < SAFE_RANGE)
 
 
 def _pool_by_product(incidence, scores, values, shift, backend):
+    """The average, [target, head, width], and 1 / total weight, [target, head] (0 if empty)."""
     weights = jnp.exp(scores - shift)  # [source, head]
-    heads, width = values.shape[1:]
-    weighted = (values * weights[..., None]).reshape(-1, heads * width)
-    summed = spmm.product(incidence, jnp.concatenate([weighted, weights], axis=1), backend)
-    total = summed[:, heads * width :]  # [target, head]
+    summed, total = _product_by_head(incidence, values * weights[..., None], weights, backend)
     share = jnp.where(total > 0, 1.0 / jnp.where(total > 0, total, 1.0), 0.0)
-    return summed[:, : heads * width].reshape(-1, heads, width) * share[..., None]
+    return summed * share[..., None], share
+
+
+def _product_by_head(incidence, wide, narrow, backend):
+    """Sums [source, head, width] and [source, head] over targets, in one product."""
+    heads, width = wide.shape[1:]
+    both = jnp.concatenate([wide.reshape(-1, heads * width), narrow], axis=1)
+    summed = spmm.product(incidence, both, backend)
+    return summed[:, : heads * width].reshape(-1, heads, width), summed[:, heads * width :]
 
 
 def _pool_by_softmax(incidence, scores, values):

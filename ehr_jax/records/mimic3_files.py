@@ -243,8 +243,8 @@ def _titles(records: tables.Records, system: str) -> pl.DataFrame:
 
 def _measured(records: tables.Records, table: str) -> pl.DataFrame:
     """Returns the rows of LABEVENTS ("LAB:") or CHARTEVENTS ("CHART:")."""
-    frame = records.measurements.collect()
-    frame = frame.with_columns(pl.col("variable").replace(_item_of_variable()))
+    items = {name: item.variable for name, item in ITEMS.items()}
+    frame = records.measurements.collect().with_columns(pl.col("variable").replace(items))
     strange = frame.filter(~pl.col("variable").str.contains(r"^(LAB|CHART):\d+$"))
     if strange.height:
         raise errors.RecordsError(
@@ -267,10 +267,6 @@ def _measured(records: tables.Records, table: str) -> pl.DataFrame:
             valueuom="unit",
         )
     )
-
-
-def _item_of_variable() -> dict[str, str]:
-    return {name: item.variable for name, item in ITEMS.items()}
 
 
 def _dictionary(table: str) -> pl.DataFrame:

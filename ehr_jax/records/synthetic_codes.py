@@ -15,7 +15,7 @@ from ehr_jax.records import synthetic_conditions, synthetic_course
 
 CONDITIONS = synthetic_conditions.CONDITIONS
 _COMMON = len(CONDITIONS)  # the owner of codes that belong to no condition
-_LAST = {"diagnosis": 0.3, "drug": 0.3, "procedure": 0.3}  # exponent of the use of a rank
+_FALLOFF = 0.3  # exponent with which the use of a condition's codes falls with their rank
 
 _MAKERS = ("home supply", "unit dose", "generic brand")  # labels of a ward's stock
 
@@ -43,7 +43,7 @@ def vocabulary(kind: str) -> Vocabulary:
         named = [(code, name, owner) for code, name in _variants(kind, owner)]
         if named:
             named = [named[k] for k in order.permutation(len(named))]
-            share = np.arange(1, len(named) + 1) ** -_LAST[kind]
+            share = np.arange(1, len(named) + 1) ** -_FALLOFF
             reach.append(owner + np.cumsum(share) / share.sum())
             rows += named
     columns = [np.array(column, dtype=object) for column in zip(*rows, strict=True)]

@@ -99,7 +99,7 @@ def _liability(rng, patients: int, age: np.ndarray) -> np.ndarray:
     groups = len(synthetic_conditions.GROUPS)
     shared = rng.normal(size=(patients, 1))
     group = 0.5 * shared + rng.normal(size=(patients, groups))
-    return 1.0 * group[:, _GROUP] + 0.2 * (age[:, None] - 63) / 16
+    return group[:, _GROUP] + 0.2 * (age[:, None] - 63) / 16
 
 
 def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, note_signal: float):
@@ -109,7 +109,7 @@ def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, n
     score = liability + _column("acuity") * acuity[:, None]
     rate = _column("prevalence")
     if before is not None:
-        score += before["conditions"] * 2.0 * _column("persistence") + before["conditions"] @ _LINKS
+        score += before["conditions"] * _column("persistence") + before["conditions"] @ _LINKS
         score += note_signal * standardised(before["hidden"]) @ _NEXT
         rate = rate * 1.1
     conditions = _draw(rng, score, rate)

@@ -67,6 +67,8 @@ def _admission(told: Told, named: np.ndarray, rng) -> np.ndarray:
         _heading("Past medical history"),
         _mention(rng, synthetic_phrases.HISTORICAL, named[:, 1]),
         _mention(rng, synthetic_phrases.HISTORICAL, named[:, 2]),
+        _heading("Physical exam"),
+        _pick(rng, synthetic_phrases.EXAM, count),
         _heading("Family history"),
         _mention(rng, synthetic_phrases.FAMILY, _anything(rng, count)),
         _heading("Assessment and plan"),
@@ -80,11 +82,14 @@ def _nursing(told: Told, named: np.ndarray, rng) -> np.ndarray:
     return _text(
         _heading("Events"),
         _pick(rng, synthetic_phrases.WARD, count) + " ",
+        _pick(rng, synthetic_phrases.EXAM, count) + " ",
+        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
         _negated(rng, told),
         _heading("Assessment and plan"),
         _trait(rng, told, rng.integers(0, 3, count)),
-        _mention(rng, synthetic_phrases.PLANS, named[:, rng.integers(0, 2)]),
-        _pick(rng, synthetic_phrases.WARD, count),
+        _mention(rng, synthetic_phrases.PLANS, named[:, 1]),
+        _pick(rng, synthetic_phrases.WARD, count) + " ",
+        _pick(rng, synthetic_phrases.ADVICE, count),
     )
 
 

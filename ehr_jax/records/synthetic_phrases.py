@@ -148,3 +148,12 @@ ADVICE = [
     "Return papers were reviewed.",
     "Instructions were given in writing.",
 ]
+
+EXAM = [
+    "Alert, in mild distress, skin warm and dry.",
+    "Comfortable at rest, speech clear, pupils equal.",
+    "Examined at the bedside; vital signs as charted.",
+    "Mucous membranes moist, abdomen soft, pulses present.",
+    "Oriented, cooperative with the exam, no new rash.",
+    "Heart and lung sounds as documented by the team.",
+]
