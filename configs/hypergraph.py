@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from ehr_jax import errors
+
 # Settings a method has of its own.
 METHODS = {
     "allset_transformer": {"depth": 1, "width": 256, "heads": 4},
@@ -11,9 +13,12 @@ METHODS = {
 
 
 def get_config(method: str = "allset_transformer") -> ml_collections.ConfigDict:
-    """Returns the config of one method of METHODS."""
+    """Returns the config of `method`, a key of METHODS."""
     if method not in METHODS:
-        raise ValueError(f"unknown method '{method}'; one of {', '.join(METHODS)}")
+        raise errors.ConfigError(
+            f"configs/hypergraph.py has no method '{method}'; expected one of "
+            f"{', '.join(METHODS)}.{errors.did_you_mean(method, METHODS)}"
+        )
     config = ml_collections.ConfigDict()
 
     config.data = data = ml_collections.ConfigDict()

@@ -31,7 +31,10 @@ _DIABETES = {
     "features.main_diagnosis": True,
     "features.min_visits": 5,
     "model.depth": 1,
-    "train.patience": 10,
+    "model.dropout": 0.3,
+    "train.learning_rate": 7e-3,
+    "train.steps": 80,
+    "train.patience": 6,
 }
 # All columns are nodes, with names: a text of the same columns would only repeat them.
 _FULL = {"features.columns": "full", "notes.source": "none"}

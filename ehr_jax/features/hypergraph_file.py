@@ -12,6 +12,7 @@ import hashlib
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import jraph
@@ -119,10 +120,9 @@ def fingerprint(path: str | os.PathLike) -> str:
 
 def _load(path) -> dict[str, np.ndarray]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with file:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive, as an npz is")
+        with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file.files]
             if missing:
                 raise errors.RecordsError(
@@ -131,7 +131,7 @@ def _load(path) -> dict[str, np.ndarray]:
                     f"{', '.join(map(repr, ARRAYS))}"
                 )
             return {name: file[name] for name in ARRAYS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise errors.RecordsError(
             f"{path} cannot be read as an npz of plain arrays ({reason}); write it with "

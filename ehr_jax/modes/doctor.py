@@ -9,4 +9,4 @@ from ehr_jax import doctor
 
 def run(config: ml_collections.ConfigDict | None, workdir: pathlib.Path) -> int:
     """Prints the report; the exit status is 1 where something is broken."""
-    return doctor.run()
+    return doctor.run(config)

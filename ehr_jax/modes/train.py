@@ -24,7 +24,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     cohort, arrays = inputs.load(config, workdir)
     results = fit_and_score(config, cohort, arrays, workdir)
     report.write_report(workdir)
-    print(tables.headline(results))
+    print(tables.results_table(results))
     print(f"report: {workdir / 'report.html'}")
     return 0
 

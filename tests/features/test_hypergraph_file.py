@@ -109,6 +109,17 @@ def test_a_truncated_npz_is_refused(tmp_path):
         hypergraph_file.read(path)
 
 
+def test_damage_inside_a_compressed_npz_is_refused(tmp_path):
+    path = tmp_path / "damaged.npz"
+    np.savez_compressed(path, **arrays() | {"labels": np.arange(4).repeat(500)})
+    content = bytearray(path.read_bytes())
+    middle = content.find(b"labels.npy") + 60
+    content[middle : middle + 20] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(errors.RecordsError, match="cannot be read as an npz"):
+        hypergraph_file.read(path)
+
+
 def test_a_single_array_is_refused(tmp_path):
     path = tmp_path / "one.npy"
     np.save(path, np.arange(3))
