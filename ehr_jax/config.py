@@ -43,7 +43,9 @@ def defaults() -> ml_collections.ConfigDict:
     config.text = ml_collections.ConfigDict()
     config.text.encoder = "all-MiniLM-L6-v2"  # or a folder with config.json, model.safetensors, ...
     config.text.precision = "float32"  # or bfloat16: operands only, accumulated in float32
-    config.text.cache = ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
+    config.text.cache = (
+        ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
+    )
 
     config.model = ml_collections.ConfigDict()
     config.model.name = "mingle"  # a method of ehr_jax.models.registry

@@ -53,7 +53,9 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
         near = errors.did_you_mean(values.mode, MODES)
         raise errors.ConfigError(f"--mode={values.mode}; expected one of {', '.join(MODES)}.{near}")
     if values.config is None and values.mode not in WITHOUT_CONFIG:
-        raise errors.ConfigError("--config=configs/NAME.py is missing; start with configs/quickstart.py")
+        raise errors.ConfigError(
+            "--config=configs/NAME.py is missing; start with configs/quickstart.py"
+        )
     mode = values.mode
     if mode == "train" and values.config.data.source == "hypergraph_file":
         mode = "nodes"

@@ -14,7 +14,9 @@ PLAIN_SECONDS = 10.0  # between two plain lines, so that a log file stays readab
 class Progress:
     """Counts `total` units of work; call `advance(n, note)` as they are done."""
 
-    def __init__(self, label: str, total: int, done: int = 0, bar: rich.progress.Progress | None = None):
+    def __init__(
+        self, label: str, total: int, done: int = 0, bar: rich.progress.Progress | None = None
+    ):
         self.label, self.total, self.done = label, total, done
         self._first, self._began, self._last = done, time.monotonic(), time.monotonic()
         self._bar = bar
@@ -29,7 +31,10 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= PLAIN_SECONDS or self.done >= self.total:
             self._last = now
-            print(f"{self.label}: {self.done}/{self.total}{self._eta(now)} {note}".rstrip(), flush=True)
+            print(
+                f"{self.label}: {self.done}/{self.total}{self._eta(now)} {note}".rstrip(),
+                flush=True,
+            )
 
     def _eta(self, now: float) -> str:
         worked = self.done - self._first

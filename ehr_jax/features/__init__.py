@@ -1,1 +1,1 @@
-"""From a cohort to arrays: vocabulary, hypergraph, structure vectors, texts. Fitted on training only."""
+"""From a cohort to arrays; everything fitted is fitted on training samples alone."""

@@ -58,8 +58,10 @@ def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
         joined = joined.filter(charted <= pl.col("prediction_time"), ~is_summary)
     elif cohort.protocol == "strict":
         day = pl.col("prediction_time").dt.truncate("1d")
-        in_time = pl.when("date_only").then(pl.col("time") <= day).otherwise(
-            pl.col("time") <= pl.col("prediction_time")
+        in_time = (
+            pl.when("date_only")
+            .then(pl.col("time") <= day)
+            .otherwise(pl.col("time") <= pl.col("prediction_time"))
         )
         joined = joined.filter(in_time.fill_null(True) & pl.col("time").is_not_null())
     return (

@@ -64,7 +64,9 @@ def fit(
 def at_category_level(codes: pl.Expr) -> pl.Expr:
     """Cuts an ICD-9-CM code to its category: three characters, four for E codes; others as is."""
     length = pl.when(codes.str.starts_with("ICD9CM:E")).then(11).otherwise(10)
-    return pl.when(codes.str.starts_with("ICD9CM:")).then(codes.str.slice(0, length)).otherwise(codes)
+    return (
+        pl.when(codes.str.starts_with("ICD9CM:")).then(codes.str.slice(0, length)).otherwise(codes)
+    )
 
 
 def category_names(code_names: pl.DataFrame) -> pl.DataFrame:
@@ -117,7 +119,7 @@ def fit_bins(attributes: pl.DataFrame, training: pl.Series, bins: int) -> tuple[
 def attribute_nodes(
     attributes: pl.DataFrame, bins: tuple[Bins, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns (sample_id, code) and (code, kind, name) of attributes as nodes of kind "attribute"."""
+    """Returns (sample_id, code) and (code, kind, name); nodes of kind "attribute"."""
     texts = attributes.filter(pl.col("text").is_not_null()).select(
         "sample_id", pl.format("{}: {}", "name", "text").alias("name")
     )

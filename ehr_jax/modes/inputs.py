@@ -1,4 +1,4 @@
-"""From a config to arrays: reads records, builds the cohort, prepares features, writes data.json."""
+"""From a config to arrays: records, cohort and features, with data.json written."""
 
 import pathlib
 

@@ -47,11 +47,11 @@ def fit_and_score(
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
         data = problem.build(arrays, config.train.positive_weight)
-        seeds = [_fit_network(method, config, arrays, data, seed, folder) for seed in config.train.seeds]
-    else:
         seeds = [
-            Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds
+            _fit_network(method, config, arrays, data, seed, folder) for seed in config.train.seeds
         ]
+    else:
+        seeds = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
     write_predictions(cohort, config.train.seeds, seeds, folder)
     probabilities = np.stack([seed.probabilities for seed in seeds])
     results = {

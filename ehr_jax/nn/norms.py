@@ -29,7 +29,7 @@ def pair_statistics(x: jax.Array) -> PairStatistics:
 
 
 def pair_norm(x: jax.Array, statistics: PairStatistics) -> jax.Array:
-    """(x - mean row) / sqrt(eps + mean squared row norm): PN of the HypEHR network, [row, width]."""
+    """(x - mean row) / sqrt(eps + mean squared row norm), [row, width]: PN of HypEHR."""
     return (x - statistics.center) * jax.lax.rsqrt(EPSILON + statistics.squared_norm)
 
 

@@ -101,7 +101,9 @@ class Records:
     measurements: pl.LazyFrame
     notes: pl.LazyFrame
     terms: str
-    oddities: Mapping[str, int] = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
+    oddities: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: types.MappingProxyType({})
+    )
 
 
 def empty(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -144,7 +146,8 @@ def check(records: Records) -> Records:
 def _check_schema(source, table, found, wanted) -> None:
     if dict(found) != dict(wanted):
         raise errors.RecordsError(
-            f"{source}: canonical table '{table}' has columns {dict(found)}, expected {dict(wanted)}"
+            f"{source}: canonical table '{table}' has columns {dict(found)}, "
+            f"expected {dict(wanted)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fitting one network with one seed: full-batch steps scanned on the device, early stopping, resume.
+"""Fitting one network with one seed: full-batch steps on the device, early stopping, resume.
 
 A chunk of `eval_every` steps, the validation after it and the choice of the best parameters are one
 compiled program; the host reads a few numbers a chunk. The randomness of step n is

@@ -1,4 +1,4 @@
-"""Training metrics: one JSON line a validation in metrics.jsonl, and TensorBoard events beside it."""
+"""Training metrics: a JSON line a validation in metrics.jsonl, TensorBoard events beside it."""
 
 import json
 import pathlib

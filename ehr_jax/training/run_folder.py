@@ -57,8 +57,8 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
                 for key in differing[:8]
             )
             raise errors.RunFolderError(
-                f"{folder} holds a run of another config ({len(differing)} key(s) differ: {shown}). "
-                "Choose another --workdir, or remove that folder"
+                f"{folder} holds a run of another config ({len(differing)} key(s) differ: {shown})"
+                ". Choose another --workdir, or remove that folder"
             )
     else:
         write_json(path, json.loads(json.dumps(config)))
@@ -136,8 +136,8 @@ def write_data_use(folder: pathlib.Path, terms: str) -> None:
     """Writes DATA_USE.txt: what terms bind this folder."""
     text = (
         f"This folder was made from health records under: {terms}.\n"
-        "predictions.parquet, split.parquet and checkpoints are derived from single patients: treat\n"
-        "them as the records themselves. report.html and plots/ hold aggregates only.\n"
+        "predictions.parquet, split.parquet and checkpoints are derived from single patients:\n"
+        "treat them as the records themselves. report.html and plots/ hold aggregates only.\n"
     )
     write_whole(folder / "DATA_USE.txt", lambda path: pathlib.Path(path).write_text(text))
 

@@ -56,7 +56,8 @@ def test_a_timed_code_is_known_from_its_time_on():
 def test_last_measurement_is_the_last_before_the_prediction():
     records, cohort = make(at_discharge=False)
     rows = [
-        {"visit_id": 0, "stay_id": None, "time": hospital.day(d), "variable": "hr", "value": v, "unit": ""}
+        {"visit_id": 0, "stay_id": None, "time": hospital.day(d), "variable": "hr", "value": v}
+        | {"unit": ""}
         for d, v in ((0.1, 80.0), (0.9, 95.0), (1.1, 300.0))
     ]  # fmt: skip
     records = dataclasses.replace(

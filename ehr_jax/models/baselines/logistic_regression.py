@@ -1,4 +1,4 @@
-"""Logistic regression on multi-hot codes and, where used, note vectors; L2 strength by validation."""
+"""Logistic regression on multi-hot codes and note vectors; L2 strength by validation."""
 
 import numpy as np
 import scipy.sparse
