@@ -31,15 +31,20 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
+    given = [arguments[0], *map(_find_config, arguments[1:])]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
-        "config", None, "the experiment: configs/NAME.py[:variant]", flag_values=values
+        "config",
+        None,
+        "the experiment: configs/NAME.py[:variant]",
+        flag_values=values,
+        sys_argv=given,  # where ml_collections looks for --config.key=value
     )
     flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
     flags.DEFINE_string("mode", "train", f"one of {', '.join(MODES)}", flag_values=values)
     flags.DEFINE_bool("help", False, "show these flags", flag_values=values, allow_override=True)
     try:
-        rest = values([arguments[0], *map(_find_config, arguments[1:])])
+        rest = values(given)
     except errors.UserError:
         raise
     except Exception as error:  # ml_collections raises what it meets: all are the user's to mend

@@ -1,7 +1,8 @@
 """Methods by name: which file makes one, and what a config must say for it.
 
 A new method is one file with `build(config.model, labels)` (a network) or
-`fit_predict(arrays, config, seed)` (anything else), and one entry here.
+`fit_predict(arrays, config, seed)` (anything else; with `USES_SEED = False` it is fitted once for
+all seeds), and one entry here.
 """
 
 import importlib

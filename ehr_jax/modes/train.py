@@ -50,8 +50,11 @@ def fit_and_score(
         seeds = [
             _fit_network(method, config, arrays, data, seed, folder) for seed in config.train.seeds
         ]
-    else:
+    elif getattr(method, "USES_SEED", True):
         seeds = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
+    else:
+        once = Seed(method.fit_predict(arrays, config, config.train.seeds[0]), {})
+        seeds = [once] * len(config.train.seeds)
     write_predictions(cohort, config.train.seeds, seeds, folder)
     probabilities = np.stack([seed.probabilities for seed in seeds])
     results = {

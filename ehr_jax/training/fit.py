@@ -158,7 +158,7 @@ def run_chunk(
             params, model, data, jax.random.fold_in(key, step)
         )
         updates, moments = optimiser.update(gradient, moments, params)
-        norms = optax.global_norm(gradient), optax.global_norm(updates)
+        norms = optax.tree.norm(gradient), optax.tree.norm(updates)
         return (optax.apply_updates(params, updates), moments, step + 1), (loss, *norms)
 
     carry = state.params, state.moments, state.step
