@@ -68,7 +68,8 @@ def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:
 
 
 def _check_same(path: pathlib.Path, fingerprint: str) -> None:
-    if path.exists() and run_folder.read_json(path).get("fingerprint") != fingerprint:
+    begun = path.exists() and run_folder.has_work(path.parent)
+    if begun and run_folder.read_json(path).get("fingerprint") != fingerprint:
         raise errors.RunFolderError(
             f"{path.parent} was begun with other records (the fingerprint in data.json differs); "
             "choose another --workdir, or give config.data.root the earlier files"

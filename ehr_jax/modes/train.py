@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 import polars as pl
 
+from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, thresholds
 from ehr_jax.features import prepare
@@ -44,6 +45,7 @@ def fit_and_score(
 ) -> dict:
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
     began = time.monotonic()
+    _check_seeds(config.train.seeds)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
         data = problem.build(arrays, config.train.positive_weight)
@@ -109,6 +111,14 @@ def write_predictions(cohort, seeds, fitted: list[Seed], folder: pathlib.Path) -
         parts.append(part.filter("labelled", pl.col("split") != "train").drop("labelled"))
     frame = pl.concat(parts)
     run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)
+
+
+def _check_seeds(seeds: tuple[int, ...]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise errors.ConfigError(
+            f"config.train.seeds is {tuple(seeds)}; expected one or more distinct seeds (a flag "
+            "given twice adds to the first)"
+        )
 
 
 def _fit_network(method, config, arrays, data, seed, folder) -> Seed:

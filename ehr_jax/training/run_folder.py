@@ -24,12 +24,17 @@ REPORTED_PACKAGES = (
     "polars", "scikit-learn", "transformers", "tokenizers", "safetensors", "lightgbm",
 )  # fmt: skip
 
+# What only a run that got past its preparations leaves.
+WORK = ("checkpoints", "methods", "splits", "results.json")
+
 # Keys that do not change what is computed, so a second start may change them.
 FREE_KEYS = ("data.root", "text.cache", "train.checkpoint_every")
 
 
 def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     """Makes `folder` the run of `config`, or finds that it is already.
+
+    A folder whose run ended on a mistake, before anything was computed, is taken over.
 
     Raises:
       RunFolderError: the folder holds a run of another config (the keys that differ are named), or
@@ -44,7 +49,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
         ) from error
     path = folder / "config.json"
     wanted = _flat(config)
-    if path.exists():
+    if path.exists() and has_work(folder):
         found = _flat(read_json(path))
         differing = sorted(
             key
@@ -64,6 +69,11 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
         write_json(path, json.loads(json.dumps(config)))
     write_json(folder / "environment.json", environment())
     return folder
+
+
+def has_work(folder: pathlib.Path) -> bool:
+    """Whether a run has computed something in `folder` that another config would spoil."""
+    return any((folder / name).exists() for name in WORK)
 
 
 def environment() -> dict[str, Any]:
