@@ -89,7 +89,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     for argument in arguments:
         key = re.match(r"--?config\.([\w.]+)", argument)
         if key and _last(key.group(1)) in text:
-            return f"--config.{key.group(1)}: {text}{_near_key(key.group(1))}"
+            return f"--config.{key.group(1)}: {_first_sentence(text)}{_near_key(key.group(1))}"
     return text
 
 
@@ -100,6 +100,12 @@ def _near_key(key: str) -> str:
     flat = [f"{part}.{name}" for part in known for name in config.defaults()[part]]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
+
+
+def _first_sentence(text: str) -> str:
+    """Without ml_collections' own guess at a near key, which knows only one section."""
+    text = text.split("\\nDid you mean")[0].replace("\\'", "'").strip("'\"")
+    return f"there is no key '{text}'" if text.isidentifier() else text
 
 
 def _last(key: str) -> str:

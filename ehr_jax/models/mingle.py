@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax.models import inputs
-from ehr_jax.nn import layers, norms
+from ehr_jax.nn import dropout, layers, norms
 
 
 class Frozen(NamedTuple):
@@ -74,15 +74,15 @@ class Mingle(nn.Module):
         self.hidden = nn.Dense(self.classifier_width)
         self.hidden_norm = nn.LayerNorm(epsilon=1e-5)
         self.out = nn.Dense(self.labels)
-        self.drop_input = nn.Dropout(self.input_dropout)
-        self.drop = nn.Dropout(self.dropout)
+        self.drop_input = dropout.Dropout(self.input_dropout)
+        self.drop = dropout.Dropout(self.dropout)
         self.node_update = NodeUpdate() if self.train_nodes else None
 
     def encode(
         self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
     ) -> tuple[jax.Array, Frozen]:
         """Returns the visits' logits, [visit, label] float32, and what `read` needs."""
-        states = [self.drop_input(self._node_features(nodes), deterministic=not train)]
+        states = [self.drop_input(self._node_features(nodes), train)]
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         statistics, kept = [], []
         for layer in range(self.depth + 1):
@@ -92,10 +92,10 @@ class Mingle(nn.Module):
             kept.append(edges[: visits.num_visits])
             if layer == self.depth:
                 break
-            edges = self.drop(nn.relu(self.hyperedge_norms[layer](edges)), deterministic=not train)
+            edges = self.drop(nn.relu(self.hyperedge_norms[layer](edges)), train)
             new = self.to_nodes[layer](visits.incidence.transpose, edges)
             new = norms.pair_norm(new, norms.pair_statistics(new))
-            states.append(self.drop(nn.relu(self.node_norms[layer](new)), deterministic=not train))
+            states.append(self.drop(nn.relu(self.node_norms[layer](new)), train))
         return self._classify(kept), Frozen(tuple(states), tuple(statistics))
 
     def read(self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen) -> jax.Array:

@@ -28,7 +28,7 @@ REPORTED_PACKAGES = (
 WORK = ("checkpoints", "methods", "splits", "results.json")
 
 # Keys that do not change what is computed, so a second start may change them.
-FREE_KEYS = ("data.root", "text.cache", "train.checkpoint_every")
+FREE_KEYS = ("data.root", "data.path", "text.cache", "train.checkpoint_every")
 
 
 def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:

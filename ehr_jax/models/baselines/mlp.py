@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax.models import inputs
-from ehr_jax.nn import spmm
+from ehr_jax.nn import dropout, spmm
 
 
 class VisitMLP(nn.Module):
@@ -21,7 +21,7 @@ class VisitMLP(nn.Module):
         self.note_layer = nn.Dense(self.width) if self.use_notes else None
         self.hidden = nn.Dense(self.width)
         self.out = nn.Dense(self.labels)
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = dropout.Dropout(self.dropout)
 
     def encode(self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool):
         """Returns logits [visit, label] float32 and nothing kept."""
@@ -35,8 +35,8 @@ class VisitMLP(nn.Module):
         x = self.code_layer(visits.incidence)[: visits.num_visits]
         if self.note_layer is not None:
             x = x + self.note_layer(visits.notes)
-        x = self.drop(nn.relu(x), deterministic=not train)
-        return self.out(self.drop(nn.relu(self.hidden(x)), deterministic=not train))
+        x = self.drop(nn.relu(x), train)
+        return self.out(self.drop(nn.relu(self.hidden(x)), train))
 
 
 class CodeLayer(nn.Module):
