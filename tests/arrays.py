@@ -40,7 +40,7 @@ def make_arrays(
 def make_config(**changes):
     """A config of a network small enough for a test."""
     config = base.defaults()
-    config.model.depth = 2
+    config.model.depth = 1
     config.model.width = 8
     config.model.heads = 2
     config.train.steps = 20
