@@ -27,8 +27,15 @@ REPORTED_PACKAGES = (
 # What only a run that got past its preparations leaves.
 WORK = ("checkpoints", "methods", "splits", "results.json")
 
-# Keys that do not change what is computed, so a second start may change them.
-FREE_KEYS = ("data.root", "data.path", "text.cache", "train.checkpoint_every")
+# Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
+FREE_KEYS = (
+    "data.root",
+    "data.path",
+    "text.cache",
+    "train.checkpoint_every",
+    "benchmark.methods",
+    "benchmark.reference",
+)
 
 
 def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
@@ -65,8 +72,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
                 f"{folder} holds a run of another config ({len(differing)} key(s) differ: {shown})"
                 ". Choose another --workdir, or remove that folder"
             )
-    else:
-        write_json(path, json.loads(json.dumps(config)))
+    write_json(path, json.loads(json.dumps(config)))
     write_json(folder / "environment.json", environment())
     return folder
 
