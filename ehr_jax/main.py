@@ -88,7 +88,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
     for argument in arguments:
         key = re.match(r"--?config\.([\w.]+)", argument)
-        if key and _last(key.group(1)) in text:
+        if key and any(part in text for part in key.group(1).split(".")):
             return f"--config.{key.group(1)}: {_first_sentence(text)}{_near_key(key.group(1))}"
     return text
 
@@ -106,10 +106,6 @@ def _first_sentence(text: str) -> str:
     """Without ml_collections' own guess at a near key, which knows only one section."""
     text = text.split("\\nDid you mean")[0].replace("\\'", "'").strip("'\"")
     return f"there is no key '{text}'" if text.isidentifier() else text
-
-
-def _last(key: str) -> str:
-    return key.rsplit(".", 1)[-1]
 
 
 def _default_folder(arguments: list[str], mode: str) -> str:

@@ -7,11 +7,14 @@ import jraph
 import numpy as np
 import polars as pl
 
+from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import known, structure, texts, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
 from ehr_jax.text import encode, encoders
+
+COLUMNS = ("codes", "full")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,10 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
+    if config.features.columns not in COLUMNS:
+        raise errors.ConfigError(
+            f"config.features.columns is '{config.features.columns}'; expected one of {COLUMNS}"
+        )
     samples = cohort.samples
     training = samples.filter(pl.col("split") == "train")["sample_id"]
     shapes = np.ones(samples.height, bool)
@@ -69,7 +76,7 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
     node_index, hyperedge = _incidence(nodes, fitted)
     graph = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
     written, notes_source = texts.texts(records, cohort, config.notes.source, nodes, names)
-    concepts, notes, has_note, encoder = _vectors(fitted, written, samples.height, config, cache)
+    concepts, notes, has_note, encoder = _vectors(fitted, written, shapes, config, cache)
     label_columns = [f"label.{name}" for name in cohort.labels]
     labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
     kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
@@ -147,21 +154,26 @@ def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
     return pairs["node"].to_numpy(), pairs["sample_id"].to_numpy()
 
 
-def _vectors(fitted, written, num_samples, config, cache):
-    """Vectors of names and notes, scaled to a root mean square of 1 an entry."""
+def _vectors(fitted, written, shapes, config, cache):
+    """Vectors of names and notes, scaled to a root mean square of 1 an entry of shaping samples."""
     encoder = encoders.load(config.text.encoder, config.text.precision)
     concepts = encode.encode(list(fitted.names), encoder, cache)
-    notes = np.zeros((num_samples, concepts.shape[1]), np.float32)
-    has_note = np.zeros(num_samples, bool)
+    notes = np.zeros((shapes.size, concepts.shape[1]), np.float32)
+    has_note = np.zeros(shapes.size, bool)
     if written.height:
         rows = written["sample_id"].to_numpy()
         notes[rows] = encode.encode(written["text"].to_list(), encoder, cache)
         has_note[rows] = True
-    return _unit_scale(concepts), _unit_scale(notes), has_note, encoder.name
+    return (
+        _unit_scale(concepts, concepts),
+        _unit_scale(notes, notes[shapes]),
+        has_note,
+        encoder.name,
+    )
 
 
-def _unit_scale(vectors: np.ndarray) -> np.ndarray:
-    """Scales rows by one number: sentence vectors have unit norm, so entries of about 0.05."""
-    filled = vectors[np.any(vectors != 0, axis=1)]
+def _unit_scale(vectors: np.ndarray, fitting: np.ndarray) -> np.ndarray:
+    """Scales rows by one number, fitted on `fitting`: unit vectors have entries of about 0.05."""
+    filled = fitting[np.any(fitting != 0, axis=1)]
     size = float(np.sqrt(np.mean(filled**2))) if filled.size else 1.0
     return vectors / size if size > 0 else vectors

@@ -16,8 +16,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ehr_jax import errors
 from ehr_jax.models import inputs
 from ehr_jax.nn import dropout, layers, norms
+
+HALF_LAYERS = ("attention", "deep_set")
 
 
 class Frozen(NamedTuple):
@@ -150,7 +153,16 @@ class NodeUpdate(nn.Module):
 
 
 def build(config, labels: int) -> Mingle:
-    """Returns the network of `config.model`."""
+    """Returns the network of `config.model`; ConfigError where its widths or names do not fit."""
+    if config.half_layer not in HALF_LAYERS:
+        raise errors.ConfigError(
+            f"config.model.half_layer is '{config.half_layer}'; expected one of {HALF_LAYERS}"
+        )
+    if config.heads < 1 or config.width % config.heads:
+        raise errors.ConfigError(
+            f"config.model.heads is {config.heads}; it must divide config.model.width, "
+            f"{config.width}"
+        )
     return Mingle(
         labels=labels,
         depth=config.depth,

@@ -78,6 +78,9 @@ def fit(
         raise errors.ConfigError(
             f"config.train.select is '{config.select}'; expected one of {SELECTIONS}"
         )
+    for name in ("steps", "eval_every", "patience", "checkpoint_every"):
+        if config[name] < 1:
+            raise errors.ConfigError(f"config.train.{name} is {config[name]}; expected 1 or more")
     optimiser = make_optimiser(config)
     key = jax.random.key(seed)
     state = init_state(model, optimiser, data, key)

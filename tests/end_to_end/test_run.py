@@ -144,6 +144,10 @@ def test_benchmark_compares_methods_on_one_split(tmp_path):
         ("--config.train.select=auc", "auroc"),
         ("--config.text.encoder=nowhere", "all-MiniLM-L6-v2"),
         ("--mode=trian", "train"),
+        ("--config.trian.steps=3", "config.train.steps"),
+        ("--config.features.columns=ful", "full"),
+        ("--config.model.heads=3", "config.model.width"),
+        ("--config.train.eval_every=0", "config.train.eval_every"),
         ("stray", "stray"),
     ],
 )

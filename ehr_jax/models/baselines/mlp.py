@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from ehr_jax.models import inputs
 from ehr_jax.nn import dropout, spmm
@@ -49,7 +48,7 @@ class CodeLayer(nn.Module):
         num_nodes = incidence.forward.num_sources
         rows = self.param("rows", nn.initializers.normal(0.1), (num_nodes, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return spmm.product(incidence, rows) + jnp.asarray(bias)
+        return spmm.product(incidence, rows) + bias
 
 
 def build(config, labels: int) -> VisitMLP:
