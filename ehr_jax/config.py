@@ -23,6 +23,8 @@ def defaults() -> ml_collections.ConfigDict:
     config.cohort = ml_collections.ConfigDict()
     config.cohort.task = "phenotype_next"  # phenotype_next, readmission30, cvd_next or mortality
     config.cohort.protocol = "strict"  # strict, or paper: as published, with its faults printed
+    # patient: at random; source: as the source assigns its patients. The paper protocol has its own.
+    config.cohort.split = "patient"
     config.cohort.split_seed = 0  # of the split by patient; the same split for every training seed
 
     config.features = ml_collections.ConfigDict()

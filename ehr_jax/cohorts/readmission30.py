@@ -71,9 +71,13 @@ def readmission30(records: tables.Records, protocol: str) -> draft.Draft:
 
 def lacks(records: tables.Records) -> str:
     """Says what the records lack for the task, "" when nothing."""
-    dated = draft.has(records, "visits", "start", "end")
+    dated = records.dated and draft.has(records, "visits", "start", "end")
     stated = draft.has(records, "visits", "readmitted_30d")
-    return "" if dated or stated else "admission and discharge dates, or stated readmissions"
+    return (
+        ""
+        if dated or stated
+        else "dates that compare across a patient's visits, or stated readmissions"
+    )
 
 
 def _goes_on() -> pl.Expr:

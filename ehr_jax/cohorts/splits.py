@@ -23,22 +23,34 @@ def by_patient(
     that a small cohort has labels in each split: three patients of a kind reach all three.
     """
     _check_fractions(fractions)
-    labelled = pl.col("labelled").fill_null(False)
-    subjects = (
-        samples.group_by("subject_id")
-        .agg(labelled.any(), positive=(labelled & _any_positive(samples)).any())
-        .sort("subject_id")
-    )
-    generator = np.random.default_rng(seed)
-    parts = []
-    for positive, has_label in ((True, True), (False, True), (False, False)):
-        kind = subjects.filter(
-            pl.col("positive") == pl.lit(positive), pl.col("labelled") == pl.lit(has_label)
+    return _by_visit(samples.join(_assign(samples, seed, fractions), on="subject_id"))
+
+
+def as_given(
+    samples: pl.DataFrame,
+    given: pl.DataFrame,
+    seed: int,
+    fractions: tuple[float, float, float] = FRACTIONS,
+) -> pl.DataFrame:
+    """Assigns patients as the source does, (subject_id, split) a row of `given`.
+
+    Where the source gives no validation patients, some of its training patients become that, at
+    random, in the proportion of `fractions`. Raises CohortError where a patient is not assigned.
+    """
+    _check_fractions(fractions)
+    assigned = samples.select("subject_id").unique().join(given, on="subject_id", how="left")
+    if assigned["split"].null_count():
+        raise errors.CohortError(
+            f"the source assigns {assigned['split'].null_count()} of the cohort's "
+            f"{assigned.height} patients to no split; set config.cohort.split to 'patient'"
         )
-        shuffled = generator.permutation(kind["subject_id"].to_numpy())
-        split = np.repeat(cohort.SPLITS, _shares(kind.height, fractions))
-        parts.append(pl.DataFrame({"subject_id": shuffled, "split": split}, _SUBJECT_SPLIT))
-    return _by_visit(samples.join(pl.concat(parts), on="subject_id"))
+    if "validation" not in set(assigned["split"]):
+        train = assigned.filter(split="train").select("subject_id")
+        share = fractions[0] + fractions[1] or 1.0
+        kept = (fractions[0] / share, fractions[1] / share, 0.0)
+        cut = _assign(samples.join(train, on="subject_id", how="semi"), seed, kept)
+        assigned = pl.concat([assigned.filter(pl.col("split") != "train"), cut])
+    return _by_visit(samples.join(assigned, on="subject_id"))
 
 
 def by_file_order(
@@ -90,6 +102,26 @@ def check(samples: pl.DataFrame, labels: tuple[str, ...]) -> None:
 
 
 _SUBJECT_SPLIT = {"subject_id": pl.Int64, "split": pl.String}
+
+
+def _assign(samples: pl.DataFrame, seed: int, fractions) -> pl.DataFrame:
+    """Returns (subject_id, split) at random, each kind of patient by `fractions`."""
+    labelled = pl.col("labelled").fill_null(False)
+    subjects = (
+        samples.group_by("subject_id")
+        .agg(labelled.any(), positive=(labelled & _any_positive(samples)).any())
+        .sort("subject_id")
+    )
+    generator = np.random.default_rng(seed)
+    parts = []
+    for positive, has_label in ((True, True), (False, True), (False, False)):
+        kind = subjects.filter(
+            pl.col("positive") == pl.lit(positive), pl.col("labelled") == pl.lit(has_label)
+        )
+        shuffled = generator.permutation(kind["subject_id"].to_numpy())
+        split = np.repeat(cohort.SPLITS, _shares(kind.height, fractions))
+        parts.append(pl.DataFrame({"subject_id": shuffled, "split": split}, _SUBJECT_SPLIT))
+    return pl.concat(parts)
 
 
 def _any_positive(samples: pl.DataFrame) -> pl.Expr:

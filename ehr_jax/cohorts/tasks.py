@@ -26,6 +26,7 @@ TASKS = {
 
 # strict: split by patient, honest labels. paper: the published split and labels.
 PROTOCOLS = ("strict", "paper")
+SPLITTINGS = ("patient", "source")
 
 
 def build(
@@ -34,14 +35,24 @@ def build(
     protocol: str = "strict",
     split_seed: int = 0,
     fractions: tuple[float, float, float] = splits.FRACTIONS,
+    split: str = "patient",
 ) -> cohort.Cohort:
     """Builds the cohort of a task, sorted by (subject_id, order) and split.
+
+    Args:
+      split: of the `strict` protocol: "patient" (at random, by `split_seed`), or "source" (the
+        source's own).
 
     Raises CohortError for an unknown task or protocol, records that cannot serve the task, and a
     split without a positive.
     """
     _check_name("task", task, TASKS)
     _check_name("protocol", protocol, PROTOCOLS)
+    _check_name("split", split, SPLITTINGS)
+    if split == "source" and records.given_split.is_empty():
+        raise errors.CohortError(
+            f"{records.source} assigns no patient to a split; set config.cohort.split to 'patient'"
+        )
     lacking = TASKS[task].lacks(records)
     if lacking:
         raise errors.CohortError(
@@ -56,7 +67,9 @@ def build(
             f"task '{task}': no visit of {records.source} has a label, of {records.visits.height} "
             f"({counts or 'none left out'}). Use more records or another task."
         )
-    if protocol == "strict":
+    if protocol == "strict" and split == "source":
+        assigned = splits.as_given(samples, records.given_split, split_seed, fractions)
+    elif protocol == "strict":
         assigned = splits.by_patient(samples, split_seed, fractions)
     elif drafted.published_split == "by_sample":
         assigned = splits.by_sample(samples, split_seed, fractions)

@@ -24,9 +24,8 @@ def load(
     """
     records = read(config)
     run_folder.write_data_use(workdir, records.terms)
-    cohort = tasks.build(
-        records, config.cohort.task, config.cohort.protocol, config.cohort.split_seed
-    )
+    asked = config.cohort
+    cohort = tasks.build(records, asked.task, asked.protocol, asked.split_seed, split=asked.split)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
     data = {

@@ -82,6 +82,14 @@ NOTES = {
     "text": pl.String,
 }
 
+# One row a patient whom the source itself assigns to "train", "validation" or "test".
+GIVEN_SPLIT = {"subject_id": pl.Int64, "split": pl.String}
+
+
+def empty(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Returns a table of `schema` without rows."""
+    return pl.DataFrame(schema=dict(schema))
+
 
 @dataclasses.dataclass(frozen=True)
 class Records:
@@ -89,6 +97,9 @@ class Records:
 
     `oddities` counts what the reader mended or left out, by a short description of the rule, for
     data.json and the report. `terms` names the licence or agreement that binds the data.
+    `given_split` is empty where the source assigns no patient to a split. `dated` is False where
+    times compare within a visit only (a source of offsets from admission, put on arbitrary dates):
+    the days between two visits then mean nothing, and only `visits.order` relates them.
     """
 
     source: str
@@ -104,11 +115,8 @@ class Records:
     oddities: Mapping[str, int] = dataclasses.field(
         default_factory=lambda: types.MappingProxyType({})
     )
-
-
-def empty(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Returns a table of `schema` without rows."""
-    return pl.DataFrame(schema=dict(schema))
+    given_split: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(GIVEN_SPLIT))
+    dated: bool = True
 
 
 def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -125,6 +133,7 @@ def check(records: Records) -> Records:
         "codes": CODES,
         "code_names": CODE_NAMES,
         "attributes": ATTRIBUTES,
+        "given_split": GIVEN_SPLIT,
     }
     for name, schema in eager.items():
         _check_schema(records.source, name, getattr(records, name).schema, schema)
@@ -133,11 +142,13 @@ def check(records: Records) -> Records:
     _check_unique(records, "patients", "subject_id")
     _check_unique(records, "visits", "visit_id")
     _check_unique(records, "code_names", "code")
+    _check_unique(records, "given_split", "subject_id")
     _check_refers(records, "visits", "subject_id", "patients")
     _check_refers(records, "codes", "visit_id", "visits")
     _check_refers(records, "codes", "code", "code_names")
     _check_refers(records, "attributes", "visit_id", "visits")
     _check_refers(records, "stays", "visit_id", "visits")
+    _check_refers(records, "given_split", "subject_id", "patients")
     if records.visits.height == 0:
         raise errors.RecordsError(f"{records.source}: no visit was read; is this the right folder?")
     return records

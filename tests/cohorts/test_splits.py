@@ -130,3 +130,25 @@ def test_a_split_of_structure_alone_is_refused():
 def test_fractions_that_are_no_partition_are_refused(fractions):
     with pytest.raises(errors.CohortError, match="expected one each for train, validation, test"):
         splits.by_patient(_samples([1], [True]), 0, fractions)
+
+
+def test_given_split_is_kept_and_validation_is_cut_from_training_patients():
+    samples = _samples(range(80), [True, False] * 40)
+    given = pl.DataFrame({"subject_id": range(80), "split": ["train"] * 60 + ["test"] * 20})
+    assigned = splits.as_given(samples, given, 3)["split"].to_list()
+    assert assigned[60:] == ["test"] * 20
+    # 30 of each kind at 0.7 to 0.1
+    assert sorted(assigned[:60]) == ["train"] * 52 + ["validation"] * 8
+
+
+def test_given_validation_patients_stay_as_they_are():
+    samples = _samples(range(6), [True, False] * 3)
+    names = ["train", "validation", "test"] * 2
+    given = pl.DataFrame({"subject_id": range(6), "split": names})
+    assert splits.as_given(samples, given, 3)["split"].to_list() == names
+
+
+def test_patient_without_a_given_split_is_an_error():
+    given = pl.DataFrame({"subject_id": [0], "split": ["train"]})
+    with pytest.raises(errors.CohortError, match="1 of the cohort's 2 patients"):
+        splits.as_given(_samples(range(2), [True, False]), given, 0)
