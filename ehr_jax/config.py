@@ -49,6 +49,9 @@ def defaults() -> ml_collections.ConfigDict:
         ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
     )
 
+    config.audit = ml_collections.ConfigDict()
+    config.audit.stop = True  # a strict run stops where patients, times or fitted parts leak
+
     config.model = ml_collections.ConfigDict()
     config.model.name = "mingle"  # a method of ehr_jax.models.registry
     config.model.depth = 3  # L; L + 1 readings of nodes by hyperedges

@@ -21,6 +21,10 @@ class CohortError(UserError):
     """A task cannot be built from these records."""
 
 
+class AuditError(UserError):
+    """A cohort or its inputs break what the `strict` protocol promises."""
+
+
 class ConfigError(UserError):
     """A config key is unknown, of the wrong type, or its value is not possible."""
 

@@ -59,46 +59,33 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
-    if config.features.columns not in COLUMNS:
-        raise errors.ConfigError(
-            f"config.features.columns is '{config.features.columns}'; expected one of {COLUMNS}"
-        )
     samples = cohort.samples
-    training = samples.filter(pl.col("split") == "train")["sample_id"]
-    shapes = np.ones(samples.height, bool)
-    if cohort.protocol == "strict":
-        shapes = (samples["split"] == "train").to_numpy()
-    nodes, names = _nodes(records, cohort, config.features, training)
-    fitting = samples["sample_id"].filter(pl.Series(shapes))
-    fitted = vocabulary.fit(
-        nodes.select("sample_id", "code").unique(), names, fitting, config.features.min_visits
+    graph = fit_graph(records, cohort, config.features)
+    fitted, shapes = graph.vocabulary, graph.shapes
+    written, notes_source = texts.texts(
+        records, cohort, config.notes.source, graph.nodes, graph.names
     )
-    node_index, hyperedge = _incidence(nodes, fitted)
-    graph = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
-    written, notes_source = texts.texts(records, cohort, config.notes.source, nodes, names)
     concepts, notes, has_note, encoder = _vectors(fitted, written, shapes, config, cache)
     label_columns = [f"label.{name}" for name in cohort.labels]
     labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
     kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
+    hyperedge = bipartite.unpack(graph.visits)[1]
+    incidences = int(hyperedge.size)
     counts = {
         "nodes": len(fitted.codes),
         "kinds": {str(kind): int(count) for kind, count in kinds.items()},
-        "incidences": int(node_index.size),
-        "incidences_of_unknown_codes_left_out": nodes.select("sample_id", "code").n_unique()
-        - int(node_index.size),
+        "incidences": incidences,
+        "incidences_of_unknown_codes_left_out": graph.nodes.select("sample_id", "code").n_unique()
+        - incidences,
         "samples_without_known_code": int(samples.height - np.unique(hyperedge).size),
-        "codes_a_sample": round(node_index.size / max(samples.height, 1), 2),
+        "codes_a_sample": round(incidences / max(samples.height, 1), 2),
         "notes": {"source": notes_source, "samples_with_text": int(has_note.sum())},
         "encoder": encoder,
     }
     return Arrays(
         vocabulary=fitted,
-        visits=graph,
-        structure=structure.netmf(
-            select_visits(graph, np.flatnonzero(shapes)),
-            config.features.structure_width,
-            config.features.structure_window,
-        ),
+        visits=graph.visits,
+        structure=graph.structure,
         concepts=concepts,
         notes=notes,
         has_note=has_note,
@@ -109,6 +96,52 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
         shapes=shapes,
         counts=counts,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """The hypergraph and all that is fitted for it.
+
+    Attributes:
+      vocabulary, visits, structure, shapes: as in `Arrays`.
+      nodes: (sample_id, code, position) of all that is known, unknown nodes included.
+      names: (code, kind, name).
+    """
+
+    vocabulary: vocabulary.Vocabulary
+    visits: jraph.GraphsTuple
+    structure: np.ndarray
+    shapes: np.ndarray
+    nodes: pl.DataFrame
+    names: pl.DataFrame
+
+
+def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config) -> Graph:
+    """Fits vocabulary, bins and structure vectors to the training samples; `config` is features.
+
+    Raises CohortError or ConfigError.
+    """
+    if config.columns not in COLUMNS:
+        raise errors.ConfigError(
+            f"config.features.columns is '{config.columns}'; expected one of {COLUMNS}"
+        )
+    samples = cohort.samples
+    training = samples.filter(pl.col("split") == "train")["sample_id"]
+    shapes = np.ones(samples.height, bool)
+    if cohort.protocol == "strict":
+        shapes = (samples["split"] == "train").to_numpy()
+    nodes, names = _nodes(records, cohort, config, training)
+    fitting = samples["sample_id"].filter(pl.Series(shapes))
+    distinct = nodes.select("sample_id", "code").unique()
+    fitted = vocabulary.fit(distinct, names, fitting, config.min_visits)
+    node_index, hyperedge = _incidence(nodes, fitted)
+    visits = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
+    vectors = structure.netmf(
+        select_visits(visits, np.flatnonzero(shapes)),
+        config.structure_width,
+        config.structure_window,
+    )
+    return Graph(fitted, visits, vectors, shapes, nodes, names)
 
 
 def select_visits(graph: jraph.GraphsTuple, rows: np.ndarray) -> jraph.GraphsTuple:

@@ -6,6 +6,7 @@ import ml_collections
 import polars as pl
 
 from ehr_jax import errors
+from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import summary, tasks
 from ehr_jax.features import prepare
@@ -16,7 +17,7 @@ from ehr_jax.training import run_folder
 def load(
     config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> tuple[cohorts.Cohort, prepare.Arrays]:
-    """Prepares a run's data and writes data.json, split.parquet and DATA_USE.txt into `workdir`.
+    """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
 
     Raises:
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
@@ -24,8 +25,7 @@ def load(
     """
     records = read(config)
     run_folder.write_data_use(workdir, records.terms)
-    asked = config.cohort
-    cohort = tasks.build(records, asked.task, asked.protocol, asked.split_seed, split=asked.split)
+    cohort = build_cohort(records, config)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
     data = {
@@ -42,6 +42,12 @@ def load(
     data["features"] = {key: value for key, value in arrays.counts.items() if key != "notes"}
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
+    findings = audit.run(evidence.of(records, cohort, config, arrays))
+    run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
+    for finding in audit.failed(findings):
+        print(f"audit, {finding.check}: {finding.message}")
+    if cohort.protocol == "strict" and config.audit.stop:
+        audit.require(findings)
     return cohort, arrays
 
 
@@ -51,6 +57,12 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
         made = config.synthetic
         return synthetic.generate(made.patients, made.seed, made.note_signal)
     return sources.read(config.data.source, config.data.root)
+
+
+def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> cohorts.Cohort:
+    """Builds the cohort that config.cohort asks for."""
+    asked = config.cohort
+    return tasks.build(records, asked.task, asked.protocol, asked.split_seed, split=asked.split)
 
 
 def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:

@@ -1,0 +1,194 @@
+"""Checks of what points at a leak: inputs that tell the outcome too well, notes that repeat."""
+
+import re
+
+import numpy as np
+import polars as pl
+import scipy.sparse
+import scipy.stats
+
+from ehr_jax.audit import evidence, near_duplicates
+from ehr_jax.features import known
+from ehr_jax.nn import bipartite
+
+NEARLY_PERFECT = 0.95  # AUROC of one column
+FEWEST = 10  # samples of either class for a check to say anything
+BEYOND_CHANCE = 0.01  # over all columns and labels (Bonferroni)
+HALF = 0.5  # a gap in presence that no measuring habit explains
+
+# Names under which an outcome, or something known only after it, may stand among the inputs.
+_ALWAYS = r"\breadmi(t|ssion)|\bsurviv|\bsaps\b|\bsofa\b"
+_IN_STAY = r"\b(dead|death|died|deceased|expired?)\b|length of stay|disposition|discharged? to"
+
+
+def columns_that_encode_the_outcome(given: evidence.Evidence) -> evidence.Finding:
+    """No input alone ranks an outcome nearly perfectly, and none is named as an outcome."""
+    rows = _named_as_outcome(given) + _telling_alone(given)
+    schema = {"input": pl.String, "label": pl.String, "why": pl.String}
+    return evidence.found(
+        "columns that encode the outcome",
+        pl.DataFrame(rows, schema=schema, orient="row"),
+        "{count} input(s) encode an outcome, or are named as one",
+        f"no input alone reaches an AUROC of {NEARLY_PERFECT}, none is named as an outcome",
+    )
+
+
+def notes_repeated_across_splits(given: evidence.Evidence) -> evidence.Finding:
+    """No text of a test or validation sample is nearly that of a training sample."""
+    check, source = "notes repeated across splits", given.config.notes.source
+    if source not in ("auto", "own"):
+        return evidence.Finding(check, "skip", f"config.notes.source is '{source}'")
+    used = known.notes(given.records, given.cohort)
+    if used.is_empty():
+        return evidence.Finding(check, "skip", "the records have no notes")
+    placed = used.join(given.cohort.samples, on="sample_id").sort("sample_id")
+    pairs = near_duplicates.pairs(placed["text"].to_list(), placed["split"].to_list())
+    rows = pl.DataFrame(
+        {
+            "sample_id": placed["sample_id"].gather([a for a, _, _ in pairs]),
+            "subject_id": placed["subject_id"].gather([a for a, _, _ in pairs]),
+            "split": placed["split"].gather([a for a, _, _ in pairs]),
+            "like_sample_id": placed["sample_id"].gather([b for _, b, _ in pairs]),
+            "in_split": placed["split"].gather([b for _, b, _ in pairs]),
+            "similarity": [round(similarity, 3) for _, _, similarity in pairs],
+        },
+        schema_overrides={"similarity": pl.Float64},
+    )
+    return evidence.found(
+        check,
+        rows,
+        "{count} text(s) are nearly the same as a text of another split (similarity of "
+        f"{near_duplicates.SIMILAR} or more)",
+        f"no two of {used.height} texts of different splits are nearly the same",
+    )
+
+
+def missingness_by_label(given: evidence.Evidence) -> evidence.Finding:
+    """Whether something was recorded does not tell the label beyond chance.
+
+    Sick patients are measured more often, so a difference is a warning; one of half of all samples
+    is a failure.
+    """
+    check = "missingness by label"
+    present, names = _presence(given)
+    if not names:
+        return evidence.Finding(check, "skip", "no attribute, measurement or note is an input")
+    labels = _labels(given)
+    told = []
+    for k, label in enumerate(given.cohort.labels):
+        positive, negative = labels[:, k] == 1, labels[:, k] == 0
+        n1, n0 = positive.sum(), negative.sum()
+        if min(n1, n0) < FEWEST:
+            continue
+        x1, x0 = present[positive].sum(axis=0), present[negative].sum(axis=0)
+        chance = BEYOND_CHANCE / (len(names) * len(given.cohort.labels))
+        for name, a, b in zip(names, x1, x0, strict=True):
+            if a / n1 == b / n0:
+                continue
+            table = [[a, n1 - a], [b, n0 - b]]
+            if scipy.stats.fisher_exact(table).pvalue < chance:
+                told.append((name, label, round(a / n1, 4), round(b / n0, 4)))
+    columns = ("input", "label", "recorded_of_positives", "recorded_of_negatives")
+    rows = pl.DataFrame(told, schema=columns, orient="row")
+    gross = any(abs(a - b) >= HALF for _, _, a, b in told)
+    return evidence.found(
+        check,
+        rows,
+        "{count} input(s) are recorded more often for one class than for the other",
+        f"what is recorded does not differ by label beyond chance ({len(names)} inputs)",
+        "fail" if gross else "warn",
+    )
+
+
+def _labels(given: evidence.Evidence) -> np.ndarray:
+    names = [f"label.{name}" for name in given.cohort.labels]
+    return given.cohort.samples.select(pl.col(names).cast(pl.Float32)).to_numpy()
+
+
+def _held(given: evidence.Evidence) -> scipy.sparse.csr_matrix:
+    node, sample, nodes, samples = bipartite.unpack(given.visits)
+    return scipy.sparse.csr_matrix(
+        (np.ones(len(node), np.float32), (sample, node)), shape=(samples, nodes)
+    )
+
+
+def _named_as_outcome(given: evidence.Evidence) -> list[tuple[str, str, str]]:
+    pattern = _ALWAYS if given.cohort.at_discharge else f"{_ALWAYS}|{_IN_STAY}"
+    held = zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
+    names = {_fact(name) for kind, name in held if kind == "attribute"}
+    return [
+        (name, ", ".join(given.cohort.labels), "its name")
+        for name in sorted(names)
+        if re.search(pattern, name.replace("_", " ").lower())
+    ]
+
+
+def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
+    """Nodes, and attributes by all their nodes, whose AUROC on labelled samples is too good."""
+    held, labels = _held(given), _labels(given)
+    facts = {}
+    for index, (kind, name) in enumerate(
+        zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
+    ):
+        if kind == "attribute":
+            facts.setdefault(_fact(name), []).append(index)
+    told = []
+    for k, label in enumerate(given.cohort.labels):
+        rows = np.flatnonzero(~np.isnan(labels[:, k]))
+        truth, columns = labels[rows, k] == 1, held[rows]
+        n1, n0 = truth.sum(), (~truth).sum()
+        if min(n1, n0) < FEWEST:
+            continue
+        of_positives = np.asarray(columns[truth].sum(axis=0)).ravel() / n1
+        of_negatives = np.asarray(columns[~truth].sum(axis=0)).ravel() / n0
+        auroc = 0.5 + np.abs(of_positives - of_negatives) / 2
+        for index in np.flatnonzero(auroc >= NEARLY_PERFECT):
+            why = f"alone an AUROC of {auroc[index]:.3f}"
+            told.append((given.vocabulary.names[index], label, why))
+        for fact, nodes in facts.items():
+            if len(nodes) > 1:
+                score = _auroc_of_rates(columns[:, nodes], truth)
+                if score >= NEARLY_PERFECT:
+                    told.append((fact, label, f"alone an AUROC of {score:.3f}"))
+    return told
+
+
+def _auroc_of_rates(held: scipy.sparse.csr_matrix, truth: np.ndarray) -> float:
+    """AUROC of the label's rate by value, rates from every other sample, judged on the rest."""
+    first = np.arange(len(truth)) % 2 == 0
+    value = np.where(
+        np.diff(held.indptr) > 0, np.asarray(held.argmax(axis=1)).ravel(), held.shape[1]
+    )
+    counts = np.bincount(value[first], minlength=held.shape[1] + 1)
+    positives = np.bincount(value[first], truth[first], minlength=held.shape[1] + 1)
+    rate = (positives + truth.mean()) / (counts + 1)
+    scores, judged = rate[value[~first]], truth[~first]
+    if judged.all() or not judged.any():
+        return 0.5
+    test = scipy.stats.mannwhitneyu(scores[judged], scores[~judged])
+    return float(test.statistic / (judged.sum() * (~judged).sum()))
+
+
+def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
+    """[sample, fact] bool: is anything recorded of each attribute, measurement, or in notes?"""
+    held, columns, names = _held(given), [], []
+    facts = {}
+    for index, (kind, name) in enumerate(
+        zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
+    ):
+        if kind == "attribute":
+            facts.setdefault(_fact(name), []).append(index)
+    for fact, nodes in facts.items():
+        columns.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
+        names.append(fact)
+    if given.config.notes.source in ("auto", "own"):
+        noted = known.notes(given.records, given.cohort)["sample_id"].to_numpy()
+        if noted.size:
+            columns.append(np.isin(np.arange(held.shape[0]), noted))
+            names.append("notes")
+    return np.stack(columns, axis=1) if columns else np.zeros((held.shape[0], 0)), names
+
+
+def _fact(name: str) -> str:
+    """The attribute of a node called "<attribute>: <value>"."""
+    return name.split(": ", 1)[0]

@@ -1,0 +1,235 @@
+"""Checks of what is certain: patients, times and fitted parts. A failure is an error of the run."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from ehr_jax.audit import evidence
+from ehr_jax.features import known, prepare, vocabulary
+from ehr_jax.nn import bipartite
+from ehr_jax.records import tables
+
+
+def patients_across_splits(given: evidence.Evidence) -> evidence.Finding:
+    """No patient with labelled samples in one split has labelled or training samples in another."""
+    uses = given.cohort.samples
+    if given.cohort.protocol != "strict":
+        # Visits that give structure only are put in "train" by the published splits.
+        uses = uses.filter("labelled")
+    rows = (
+        uses.group_by("subject_id")
+        .agg(pl.col("split").unique().sort().str.join("+").alias("splits"), samples=pl.len())
+        .filter(pl.col("splits").str.contains("+", literal=True))
+        .sort("subject_id")
+    )
+    return evidence.found(
+        "patients across splits",
+        rows,
+        "{count} patient(s) have samples in more than one split: a model may recognise them",
+        "every patient is in one split",
+    )
+
+
+def inputs_after_prediction(given: evidence.Evidence) -> evidence.Finding:
+    """Every node of a sample was known at its prediction time, by the records' own times."""
+    rows = pl.concat([_late_codes(given), _late_facts(given)]).sort("sample_id", "input")
+    return evidence.found(
+        "inputs after the prediction time",
+        rows,
+        "{count} input(s) of samples became known only after the prediction time",
+        "every code, attribute and measurement was known at the prediction time",
+    )
+
+
+def notes_after_prediction(given: evidence.Evidence) -> evidence.Finding:
+    """No sample's text holds a note that was written after its prediction time."""
+    check, source = "notes after the prediction time", given.config.notes.source
+    if source not in ("auto", "own"):
+        return evidence.Finding(check, "skip", f"config.notes.source is '{source}'")
+    used = known.notes(given.records, given.cohort)
+    if used.is_empty():
+        return evidence.Finding(check, "skip", "the records have no notes")
+    rows = _late_notes(given, used)
+    return evidence.found(
+        check,
+        rows,
+        "the text of {count} sample(s) holds notes written after the prediction time",
+        f"the texts of {used.height} samples hold nothing written after the prediction time",
+    )
+
+
+def windows_by_label(given: evidence.Evidence) -> evidence.Finding:
+    """The observed window does not tell the label by its length (Mann-Whitney, p < 0.001)."""
+    check = "window length by label"
+    cohort = given.cohort
+    visits = given.records.visits.select("visit_id", "start", "end")
+    first = given.records.stays.group_by("visit_id").agg(pl.col("start").min().alias("stay_start"))
+    samples = (
+        cohort.samples.filter("labelled")
+        .join(visits, on="visit_id", how="left", maintain_order="left")
+        .join(first, on="visit_id", how="left", maintain_order="left")
+    )
+    if samples["prediction_time"].is_null().all():
+        return evidence.Finding(check, "skip", "the records have no times")
+    if cohort.at_discharge:
+        rows = samples.filter(pl.col("prediction_time") != pl.col("end"))
+        return evidence.found(
+            check,
+            rows.select("sample_id", "subject_id"),
+            "{count} sample(s) are predicted at another time than their discharge",
+            "every sample is predicted at discharge, with its whole visit",
+        )
+    hours = (
+        (pl.col("prediction_time") - pl.coalesce("stay_start", "start")).dt.total_seconds() / 3600
+    ).alias("hours")
+    samples = samples.with_columns(hours).drop_nulls("hours")
+    told = []
+    for name in cohort.labels:
+        label = pl.col(f"label.{name}")
+        groups = [samples.filter(label == value)["hours"].to_numpy() for value in (True, False)]
+        if min(map(len, groups)) and np.ptp(np.concatenate(groups)) > 0:
+            test = scipy.stats.mannwhitneyu(*groups)
+            if test.pvalue < 0.001 / len(cohort.labels):
+                auroc = test.statistic / (len(groups[0]) * len(groups[1]))
+                medians = [float(np.median(group)) for group in groups]
+                told.append((name, round(float(auroc), 3), *medians))
+    columns = ("label", "auroc_of_the_length", "median_hours_positive", "median_hours_negative")
+    rows = pl.DataFrame(told, schema=columns, orient="row")
+    return evidence.found(
+        check,
+        rows,
+        "the length of the observed window tells {count} label(s)",
+        "the observed window is as long for positives as for negatives",
+    )
+
+
+def fitted_on_training(given: evidence.Evidence) -> evidence.Finding:
+    """Vocabulary, bins and structure vectors come out the same from training patients alone."""
+    train = pl.col("split") == "train"
+    alone = _only(given, given.cohort.samples.filter(train)["subject_id"].unique())
+    samples = given.cohort.samples.filter(train).with_columns(
+        sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
+    fitted = prepare.fit_graph(
+        alone, dataclasses.replace(given.cohort, samples=samples), given.config.features
+    )
+    rows = [
+        ("vocabulary", code)
+        for code in sorted(set(given.vocabulary.codes) ^ set(fitted.vocabulary.codes))
+    ]
+    if not rows and not np.array_equal(given.structure, fitted.structure):
+        rows = [("structure vectors", "differ")]
+    return evidence.found(
+        "fitted on training patients alone",
+        pl.DataFrame(rows, schema=("part", "difference"), orient="row"),
+        "{count} difference(s) to what training patients alone give: validation or test patients "
+        "were seen while fitting",
+        "vocabulary, bins and structure vectors are those of the training patients alone",
+    )
+
+
+def _times(table: pl.DataFrame, given: evidence.Evidence) -> pl.DataFrame:
+    """Rows of a records table that are known in time, with their sample_id."""
+    samples = given.cohort.samples.select("sample_id", "visit_id", "prediction_time")
+    ends = given.records.visits.select("visit_id", "end", undated=pl.col("end").is_null())
+    joined = table.join(samples, on="visit_id").join(ends, on="visit_id")
+    known_at = pl.coalesce("time", "end")
+    no_clock = pl.col("prediction_time").is_null() & given.cohort.at_discharge
+    in_time = no_clock | (known_at <= pl.col("prediction_time"))
+    return joined.filter(in_time.fill_null(False))
+
+
+def _held(given: evidence.Evidence, kinds: tuple[str, ...], but: bool = False) -> pl.DataFrame:
+    """(sample_id, input) of the nodes of these kinds (or of all `but` these)."""
+    node, sample, _, _ = bipartite.unpack(given.visits)
+    held = pl.DataFrame({"sample_id": np.asarray(sample, np.int64), "node": np.asarray(node)})
+    index = pl.DataFrame(
+        {
+            "node": np.arange(len(given.vocabulary.codes)),
+            "input": given.vocabulary.codes,
+            "kind": given.vocabulary.kinds,
+            "name": given.vocabulary.names,
+        }
+    ).with_columns(pl.col("node").cast(held.schema["node"]))
+    chosen = pl.col("kind").is_in(kinds)
+    return held.join(index.filter(~chosen if but else chosen), on="node")
+
+
+def _late_codes(given: evidence.Evidence) -> pl.DataFrame:
+    code = pl.col("code")
+    if given.config.features.categories:
+        code = vocabulary.at_category_level(code)
+    in_time = _times(given.records.codes, given).select("sample_id", input=code).unique()
+    held = _held(given, ("attribute",), but=True)
+    plain = held.with_columns(pl.col("input").str.strip_prefix("MAIN:"))
+    late = plain.join(in_time, on=["sample_id", "input"], how="anti")
+    return _named(late, given)
+
+
+def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
+    held = _held(given, ("attribute",))
+    # A node is called "<attribute>: <value>"; of a measurement, "last <variable>: <bin>".
+    held = held.with_columns(fact=pl.col("name").str.extract(r"(?s)^(.*?): "))
+    in_time = [_times(given.records.attributes, given).select("sample_id", fact="name").unique()]
+    if given.config.features.measurements:
+        samples = given.cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
+        measured = (
+            given.records.measurements.join(samples, on="visit_id")
+            .filter(pl.col("time") <= pl.col("prediction_time"))
+            .select("sample_id", pl.format("last {}", "variable").alias("fact"))
+            .unique()
+        )
+        in_time.append(measured.collect(engine="streaming"))
+    # The fact's own name may hold ": ", so what is left is held to whole names too.
+    facts = pl.concat(in_time)
+    late = held.join(facts, on=["sample_id", "fact"], how="anti")
+    return _named(late, given)
+
+
+def _late_notes(given: evidence.Evidence, used: pl.DataFrame) -> pl.DataFrame:
+    cohort = given.cohort
+    samples = cohort.samples.lazy().select("sample_id", "subject_id", "visit_id", "prediction_time")
+    notes = given.records.notes.join(samples, on="visit_id").drop_nulls("text")
+    day = pl.col("prediction_time").dt.truncate("1d")
+    if cohort.at_discharge:
+        late = pl.when("date_only").then(pl.col("time") > day)
+        late = late.otherwise(pl.col("time") > pl.col("prediction_time"))
+    else:
+        summary = pl.col("category").fill_null("").str.to_lowercase().str.contains("discharge")
+        late = pl.when("date_only").then(pl.col("time") + pl.duration(days=1))
+        late = summary | (late.otherwise(pl.col("time")) > pl.col("prediction_time"))
+    notes = notes.with_columns(late=late.fill_null(False))
+    keys = ["sample_id", "text"]
+    # The same words may have been written in time too.
+    early = notes.filter(~pl.col("late")).select(keys)
+    late_only = notes.filter("late").join(early, on=keys, how="anti").collect()
+    joined = late_only.join(used.rename({"text": "used"}), on="sample_id")
+    holds = joined.filter(pl.col("used").str.contains(pl.col("text"), literal=True))
+    return holds.group_by("sample_id", "subject_id").len("late_notes").sort("sample_id")
+
+
+def _named(late: pl.DataFrame, given: evidence.Evidence) -> pl.DataFrame:
+    subjects = given.cohort.samples.select("sample_id", "subject_id", "split")
+    joined = late.join(subjects, on="sample_id")
+    return joined.select("sample_id", "subject_id", "split", "input")
+
+
+def _only(given: evidence.Evidence, subjects: pl.Series) -> tables.Records:
+    """The records of these patients."""
+    records = given.records
+    of_patient = pl.col("subject_id").is_in(subjects.implode())
+    visits = records.visits.filter(of_patient)
+    of_visit = pl.col("visit_id").is_in(visits["visit_id"].implode())
+    return dataclasses.replace(
+        records,
+        patients=records.patients.filter(of_patient),
+        visits=visits,
+        stays=records.stays.filter(of_visit),
+        codes=records.codes.filter(of_visit),
+        attributes=records.attributes.filter(of_visit),
+        measurements=records.measurements.filter(of_visit),
+        notes=records.notes.filter(of_visit),
+        given_split=records.given_split.filter(of_patient),
+    )
