@@ -14,6 +14,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     config.data.source = "synthetic"  # diabetes130, mimic3 or synthetic
     config.data.root = ""  # the folder of the source; "" looks in $EHR_JAX_DATA and the user cache
+    config.data.series = ""  # eicu: folder of an hourly series (YAIB dyn.parquet) of its stays
 
     config.synthetic = ml_collections.ConfigDict()  # read where data.source is synthetic
     config.synthetic.patients = 1500
@@ -21,11 +22,19 @@ def defaults() -> ml_collections.ConfigDict:
     config.synthetic.note_signal = 1.0  # how far outcomes depend on what only notes tell; 0 is not
 
     config.cohort = ml_collections.ConfigDict()
-    config.cohort.task = "phenotype_next"  # phenotype_next, readmission30, cvd_next or mortality
+    config.cohort.task = "phenotype_next"  # a name of cohorts/spec.py: TASKS
     config.cohort.protocol = "strict"  # strict, or paper: as published, with its faults printed
-    # patient: at random; source: as the source assigns its patients. The paper protocol has its own.
-    config.cohort.split = "patient"
+    config.cohort.split = "patient"  # at random; or source: its own. (paper has the published one)
     config.cohort.split_seed = 0  # of the split by patient; the same split for every training seed
+
+    # Changes to the task's own description (cohorts/spec.py); None leaves it as it is.
+    config.task = ml_collections.ConfigDict()
+    config.task.after_hours = ml_collections.config_dict.placeholder(float)
+    config.task.gap_hours = ml_collections.config_dict.placeholder(float)
+    config.task.horizon_days = ml_collections.config_dict.placeholder(float)
+    config.task.more_than_days = ml_collections.config_dict.placeholder(float)
+    config.task.codes = ml_collections.config_dict.placeholder(tuple)  # ("ICD9CM:390-459",)
+    config.task.exclude = ml_collections.config_dict.placeholder(tuple)  # names of cohorts/rules.py
 
     config.features = ml_collections.ConfigDict()
     config.features.columns = "codes"  # codes, or full: structured attributes become nodes too

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from ehr_jax.cohorts import spec as specs
+
 SPLITS = ("train", "validation", "test")
 
 # Columns of `Cohort.samples` beside one Boolean `label.<name>` a label. One row a visit that takes
@@ -26,7 +28,7 @@ class Cohort:
     `at_discharge` says that the prediction time is the end of the visit, so that everything the
     visit recorded is known; otherwise only what carries a time up to `prediction_time` is.
     `excluded` counts visits left out, by reason. `faults` says what the protocol gets wrong
-    (empty for `strict`).
+    (empty for `strict`). `spec` is the task as data.
     """
 
     task: str
@@ -37,3 +39,4 @@ class Cohort:
     at_discharge: bool
     excluded: Mapping[str, int]
     faults: tuple[str, ...] = ()
+    spec: specs.Spec | None = None

@@ -1,14 +1,17 @@
-"""A cohort before its split: what each task file gives to `tasks.build`."""
+"""A cohort before its split: visits with prediction times and labels, as a Spec says."""
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
-from typing import Literal
 
 import polars as pl
 
+from ehr_jax.cohorts import labels, phenotypes, rules
+from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import tables
 
-DIED = pl.col("disposition").fill_null("unknown") == "died"  # in hospital, as the source states it
+TRANSFER_GAP = datetime.timedelta(hours=24)
+JOINED = "not the last part of an episode joined over transfers (structure only)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,25 +19,97 @@ class Draft:
     """Visits that take part in a task, with their labels.
 
     `rows` has visit_id, prediction_time and one nullable Boolean column a label, named as the
-    label; a visit whose labels are null gives structure only. `published_split` is the split of
-    the `paper` protocol. The rest is as in `cohort.Cohort`.
+    label; a visit whose labels are null gives structure only. `excluded` counts visits by reason.
     """
 
     rows: pl.DataFrame
     labels: tuple[str, ...]
-    at_discharge: bool
-    description: str
-    published_split: Literal["by_file_order", "by_sample"]
-    excluded: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    faults: tuple[str, ...] = ()
+    excluded: Mapping[str, int]
 
 
-def next_of_patient(column: str) -> pl.Expr:
-    """Returns the value of `column` at the patient's next visit in the frame, null at the last."""
-    return pl.col(column).shift(-1).over("subject_id", order_by="order")
+def draft(records: tables.Records, spec: specs.Spec) -> Draft:
+    """Finds the visits of a task, their prediction times and labels."""
+    chosen = [rules.RULES[name] for name in spec.exclude]
+    unseen = {rule.reason(spec): rule.holds(spec) for rule in chosen if rule.unseen}
+    left_out = {rule.reason(spec): rule.holds(spec) for rule in chosen if not rule.unseen}
+    found, excluded = _drop(visits(records, spec), unseen)
+    found, more = _drop(_with_next(found), left_out)
+    excluded |= more
+    if spec.join_transfers:
+        excluded[JOINED] = int(found["goes_on"].sum())
+    label = labels.LABELS[spec.label]
+    names = label.names(spec)
+    found = label.make(records, found, spec)
+    return Draft(found.select("visit_id", "prediction_time", *names), names, excluded)
 
 
-def drop(
+def visits(records: tables.Records, spec: specs.Spec) -> pl.DataFrame:
+    """Returns the visits with what rules and labels ask of them.
+
+    Beside the columns of `tables.VISITS`: death_time, coded (has an ICD-9-CM diagnosis),
+    index_start and index_end (of the visit, or of its first ICU stay), stays (their count) and
+    prediction_time.
+    """
+    coded = records.codes.filter(pl.col("code").str.starts_with(phenotypes.SYSTEM))["visit_id"]
+    found = records.visits.join(
+        records.patients.select("subject_id", "death_time"), on="subject_id", how="left"
+    ).with_columns(coded=pl.col("visit_id").is_in(coded.unique().implode()))
+    if spec.index == "icu_stay" and not records.stays.is_empty():
+        stays = records.stays.sort("visit_id", "start", "stay_id", nulls_last=True)
+        first = stays.group_by("visit_id").agg(
+            index_start=pl.col("start").first(), index_end=pl.col("end").first(), stays=pl.len()
+        )
+        found = found.join(first, on="visit_id", how="left")
+    else:
+        found = found.with_columns(index_start="start", index_end="end", stays=pl.lit(1, pl.UInt32))
+    after = datetime.timedelta(hours=spec.after_hours)
+    return found.with_columns(prediction_time=pl.col(f"index_{spec.predict}") + after)
+
+
+def describe(spec: specs.Spec, note: str) -> str:
+    """Says a task in words: what, of whom, when, how far ahead, who is left out."""
+    where = "visit" if spec.index == "visit" else "first ICU stay (of the visit where none is)"
+    when = f"{spec.after_hours:g} h after the {spec.predict} of the {where}"
+    if spec.at_discharge and not spec.after_hours:
+        when = "at discharge"
+    bounds = []
+    if spec.gap_hours:
+        bounds.append(f"no earlier than {spec.gap_hours:g} h after that")
+    if spec.horizon_days is not None:
+        bounds.append(f"at most {spec.horizon_days:g} days after that")
+    says = ", ".join([labels.LABELS[spec.label].says(spec), " and ".join(bounds)]).rstrip(", ")
+    parts = [f"One sample a visit, predicted {when}: {says}."]
+    if spec.exclude:
+        reasons = "; ".join(rules.RULES[name].reason(spec) for name in spec.exclude)
+        parts.append(f"Left out: {reasons}.")
+    if spec.join_transfers:
+        parts.append(
+            "Visits joined by a transfer are one episode, and its discharge is that of the last "
+            "part: the next visit starts at most 24 h after this one ended, and this one ended in "
+            "a transfer, or the next began with one and the patient had not gone home; visits "
+            "that overlap are joined as well."
+        )
+    return " ".join([*parts, note])
+
+
+def _with_next(found: pl.DataFrame) -> pl.DataFrame:
+    """Adds next_visit, gap (to its start) and goes_on (it is a part of the same episode)."""
+    # An earlier visit that ended later than this one (they overlap) keeps the patient in hospital.
+    latest_end = pl.col("end").cum_max().over("subject_id", order_by="order")
+    found = found.with_columns(
+        next_visit=labels.next_of_patient("visit_id"),
+        gap=labels.next_of_patient("start") - latest_end,
+    )
+    came_by_transfer = labels.next_of_patient("transferred_in").fill_null(False)
+    disposition = pl.col("disposition").fill_null("unknown")
+    transfer = (disposition == "transfer") | (came_by_transfer & (disposition != "home"))
+    gap = pl.col("gap")
+    joined = (gap < datetime.timedelta(0)) | ((gap <= TRANSFER_GAP) & transfer)
+    stated = pl.col("readmitted_30d").is_not_null()
+    return found.with_columns(goes_on=joined.fill_null(False) & ~stated)
+
+
+def _drop(
     frame: pl.DataFrame, reasons: Mapping[str, pl.Expr]
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Leaves out the rows for which a reason holds; each counts under its first reason."""
@@ -44,9 +119,3 @@ def drop(
         counts[reason] = frame.height - kept.height
         frame = kept
     return frame, counts
-
-
-def has(records: tables.Records, table: str, *columns: str) -> bool:
-    """Says whether some row of a table has a value in all these columns."""
-    frame = getattr(records, table)
-    return not frame.drop_nulls(list(columns)).is_empty()

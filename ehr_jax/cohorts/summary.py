@@ -23,6 +23,7 @@ def summary(built: cohort.Cohort) -> dict[str, Any]:
         "task": built.task,
         "protocol": built.protocol,
         "description": built.description,
+        "spec": dataclasses.asdict(built.spec) if built.spec else None,
         "faults": list(built.faults),
         "labels": list(built.labels),
         "at_discharge": built.at_discharge,

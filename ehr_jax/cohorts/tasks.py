@@ -1,28 +1,13 @@
 """From records to a cohort: the tasks by name, and how one is built under a protocol."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort, draft, mortality, next_visit, readmission30, splits
+from ehr_jax.cohorts import cohort, draft, labels, rules, splits
+from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import tables
-
-
-class Task(NamedTuple):
-    """A task: `draft(records, protocol)`, and `lacks(records)`, what they lack for it or ""."""
-
-    draft: Callable[[tables.Records, str], draft.Draft]
-    lacks: Callable[[tables.Records], str]
-
-
-TASKS = {
-    "phenotype_next": Task(next_visit.phenotype_next, next_visit.lacks),
-    "readmission30": Task(readmission30.readmission30, readmission30.lacks),
-    "cvd_next": Task(next_visit.cvd_next, next_visit.lacks),
-    "mortality": Task(mortality.mortality, mortality.lacks),
-}
 
 # strict: split by patient, honest labels. paper: the published split and labels.
 PROTOCOLS = ("strict", "paper")
@@ -36,30 +21,35 @@ def build(
     split_seed: int = 0,
     fractions: tuple[float, float, float] = splits.FRACTIONS,
     split: str = "patient",
+    changes: Mapping | None = None,
 ) -> cohort.Cohort:
     """Builds the cohort of a task, sorted by (subject_id, order) and split.
 
     Args:
       split: of the `strict` protocol: "patient" (at random, by `split_seed`), or "source" (the
         source's own).
+      changes: to the task's own description, by the keys of `spec.CHANGES`.
 
     Raises CohortError for an unknown task or protocol, records that cannot serve the task, and a
     split without a positive.
     """
-    _check_name("task", task, TASKS)
+    _check_name("task", task, specs.TASKS)
     _check_name("protocol", protocol, PROTOCOLS)
     _check_name("split", split, SPLITTINGS)
+    spec = specs.find(task, protocol, dict(changes or {}))
+    for name in spec.exclude:
+        _check_name("config.task.exclude", name, rules.RULES)
     if split == "source" and records.given_split.is_empty():
         raise errors.CohortError(
             f"{records.source} assigns no patient to a split; set config.cohort.split to 'patient'"
         )
-    lacking = TASKS[task].lacks(records)
+    lacking = labels.LABELS[spec.label].lacks(records, spec)
     if lacking:
         raise errors.CohortError(
             f"{records.source} cannot serve task '{task}': the task needs {lacking}. "
             f"Tasks possible with these records: {', '.join(possible(records)) or 'none'}."
         )
-    drafted = TASKS[task].draft(records, protocol)
+    drafted = draft.draft(records, spec)
     samples = _samples(records, drafted)
     if not samples["labelled"].any():
         counts = ", ".join(f"{reason}: {n}" for reason, n in drafted.excluded.items() if n)
@@ -71,7 +61,7 @@ def build(
         assigned = splits.as_given(samples, records.given_split, split_seed, fractions)
     elif protocol == "strict":
         assigned = splits.by_patient(samples, split_seed, fractions)
-    elif drafted.published_split == "by_sample":
+    elif specs.TASKS[task].published_split == "by_sample":
         assigned = splits.by_sample(samples, split_seed, fractions)
     else:
         assigned = splits.by_file_order(samples, fractions)
@@ -80,18 +70,23 @@ def build(
     return cohort.Cohort(
         task=task,
         protocol=protocol,
-        description=drafted.description,
+        description=draft.describe(spec, specs.TASKS[task].note),
         labels=drafted.labels,
         samples=samples,
-        at_discharge=drafted.at_discharge,
+        at_discharge=spec.at_discharge,
         excluded=drafted.excluded,
-        faults=drafted.faults,
+        faults=specs.TASKS[task].faults if protocol == "paper" else (),
+        spec=spec,
     )
 
 
 def possible(records: tables.Records) -> tuple[str, ...]:
     """Returns the names of the tasks that these records can serve."""
-    return tuple(name for name, task in TASKS.items() if not task.lacks(records))
+    return tuple(
+        name
+        for name, task in specs.TASKS.items()
+        if not labels.LABELS[task.strict.label].lacks(records, task.strict)
+    )
 
 
 def with_split(samples: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:

@@ -56,13 +56,21 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
     if config.data.source == "synthetic":
         made = config.synthetic
         return synthetic.generate(made.patients, made.seed, made.note_signal)
-    return sources.read(config.data.source, config.data.root)
+    return sources.read(config.data.source, config.data.root, config.data.series)
 
 
 def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> cohorts.Cohort:
     """Builds the cohort that config.cohort asks for."""
     asked = config.cohort
-    return tasks.build(records, asked.task, asked.protocol, asked.split_seed, split=asked.split)
+    changes = {key: value for key, value in config.task.items() if value is not None}
+    return tasks.build(
+        records,
+        asked.task,
+        asked.protocol,
+        asked.split_seed,
+        split=asked.split,
+        changes=changes,
+    )
 
 
 def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:

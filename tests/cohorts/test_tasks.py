@@ -7,22 +7,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort, phenotypes, readmission30, tasks
+from ehr_jax.cohorts import cohort, draft, phenotypes, rules, tasks
+from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import diabetes130, mimic3, tables
 
 visit, day = hospital.visit, hospital.day
 SECOND = 1 / 86_400
+UNDATED = rules.RULES["undated"].reason(specs.TASKS["readmission30"].strict)
+
+
+def _draft(records, task, protocol="strict", **changes):
+    return draft.draft(records, specs.find(task, protocol, changes))
 
 
 def _labels(records, task, protocol="strict", label=None):
     """The label of each visit that takes part, None for those of structure only."""
-    rows = tasks.TASKS[task].draft(records, protocol).rows
+    rows = _draft(records, task, protocol).rows
     label = label or task.removesuffix("30").removesuffix("_next")
     return dict(rows.select("visit_id", label).iter_rows())
 
 
 def _excluded(records, task, protocol="strict"):
-    return {k: n for k, n in tasks.TASKS[task].draft(records, protocol).excluded.items() if n}
+    return {k: n for k, n in _draft(records, task, protocol).excluded.items() if n}
 
 
 # readmission30
@@ -73,7 +79,7 @@ def test_transfers_join_into_one_episode_discharged_at_its_last_part():
         ]
     )
     assert _labels(records, "readmission30") == {0: None, 1: None, 2: True, 3: False}
-    assert _excluded(records, "readmission30") == {readmission30.JOINED: 2}
+    assert _excluded(records, "readmission30") == {draft.JOINED: 2}
     paper = _labels(records, "readmission30", "paper")
     assert paper == {0: True, 1: True, 2: True, 3: False}
 
@@ -112,12 +118,12 @@ def test_what_the_source_states_is_used_before_dates():
         ]
     )
     assert _labels(records, "readmission30") == {0: True, 1: False, 2: False, 3: False}
-    assert _excluded(records, "readmission30") == {readmission30.UNDATED: 1}
-    assert _excluded(records, "readmission30", "paper") == {readmission30.UNDATED: 1}
+    assert _excluded(records, "readmission30") == {UNDATED: 1}
+    assert _excluded(records, "readmission30", "paper") == {UNDATED: 1}
 
 
 def test_readmission_is_predicted_at_discharge():
-    rows = tasks.TASKS["readmission30"].draft(hospital.records([visit(1, 0, 5)]), "strict").rows
+    rows = _draft(hospital.records([visit(1, 0, 5)]), "readmission30", "strict").rows
     assert rows["prediction_time"].to_list() == [day(5)]
 
 
@@ -133,7 +139,7 @@ def test_phenotypes_are_those_of_the_next_coded_visit():
             visit(2, 0, 1, "78552"),
         ]
     )
-    drafted = tasks.TASKS["phenotype_next"].draft(records, "strict")
+    drafted = _draft(records, "phenotype_next", "strict")
     row = drafted.rows.filter(visit_id=0).row(0, named=True)
     positive = {name for name in phenotypes.LABELS if row[name]}
     assert positive == {"acute_renal_failure", "sepsis"}
@@ -178,7 +184,7 @@ def test_mortality_is_predicted_48_hours_into_the_first_stay():
         [visit(1, 0, 9, disposition="died"), visit(2, 0, 9), visit(3, 0, 9)],
         stays=((0, 6, 9), (0, 1, 4), (1, 2, 4), (2, 2, 4 - SECOND)),
     )
-    rows = tasks.TASKS["mortality"].draft(records, "strict").rows
+    rows = _draft(records, "mortality", "strict").rows
     assert rows.rows() == [(0, day(3), True), (1, day(4), False)]
 
 
@@ -223,8 +229,70 @@ def test_paper_mortality_takes_single_stays_and_dates_of_death():
 
 def test_without_stays_the_48_hours_begin_at_admission():
     records = hospital.records([visit(1, 0, 9, disposition="died"), visit(2, 0, 1)])
-    rows = tasks.TASKS["mortality"].draft(records, "strict").rows
+    rows = _draft(records, "mortality", "strict").rows
     assert rows.rows() == [(0, day(2), True)]
+
+
+# long_stay, and changes to a task
+
+
+def test_long_stays_are_asked_about_24_hours_in():
+    records = hospital.records(
+        [visit(1, 0, 7), visit(2, 0, 7 + SECOND), visit(3, 0, 1)], stays=((0, 0, 2), (1, 0, 2))
+    )
+    assert _draft(records, "long_stay").rows.rows() == [(0, day(1), False), (1, day(1), True)]
+
+
+def test_horizon_gap_and_hours_of_a_task_can_be_changed():
+    records = hospital.records([visit(1, 0, 5), visit(1, 40, 49, disposition="died")])
+    for days, expected in ((30, False), (34.9, False), (35, True)):
+        rows = _draft(records, "readmission30", horizon_days=days).rows
+        assert rows["readmission"].to_list() == [expected]
+    late = _draft(records, "readmission30", horizon_days=90, gap_hours=36 * 24)
+    assert late.rows["readmission"].to_list() == [False]
+    rows = _draft(records, "mortality", after_hours=24).rows
+    assert rows.rows() == [(0, day(1), False), (1, day(41), True)]
+    soon = _draft(records, "mortality", after_hours=24, horizon_days=7)
+    assert soon.rows["mortality"].to_list() == [False, False]
+
+
+def test_codes_of_a_task_can_be_changed():
+    records = hospital.records([visit(1, 0, 1, "25000"), visit(1, 2, 3, "486")])
+    for codes, expected in ((("ICD9CM:480-487",), True), (("ICD9CM:487", "ICD10CM:J18"), False)):
+        assert _draft(records, "cvd_next", codes=codes).rows["cvd"].to_list() == [expected, None]
+
+
+def test_an_exclusion_can_be_added():
+    records = hospital.records([visit(1, 0, 5, planned=True), visit(2, 0, 5)])
+    found = _draft(records, "readmission30", exclude=("undated", "planned"))
+    assert found.rows["visit_id"].to_list() == [1]
+    assert found.excluded["planned admission"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"horizon": 3}, "config.task.horizon cannot be changed.*horizon_days"),
+        ({"horizon_days": -1}, "expected a number, 0 or more"),
+        ({"more_than_days": 3}, "means nothing for task 'readmission30'"),
+        ({"exclude": ("dead",)}, "config.task.exclude 'dead' is unknown"),
+    ],
+)
+def test_changes_that_no_task_can_have_are_refused(changes, message):
+    with pytest.raises(errors.CohortError, match=message):
+        tasks.build(_many(), "readmission30", changes=changes)
+
+
+def test_codes_that_are_none_are_refused():
+    with pytest.raises(errors.CohortError, match="config.task.codes holds 'ICD9CM:39-459'"):
+        tasks.build(_many(), "cvd_next", changes={"codes": ("ICD9CM:39-459",)})
+
+
+def test_a_description_says_what_was_changed():
+    built = tasks.build(_many(), "readmission30", changes={"horizon_days": 100.0})
+    assert "whether the patient is admitted again" in built.description
+    assert "at most 100 days after" in built.description
+    assert built.spec.horizon_days == 100
 
 
 # build
@@ -244,7 +312,7 @@ def _many(patients=60):
 
 
 @pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", specs.TASKS)
 def test_every_task_gives_a_cohort_of_the_contract(task, protocol):
     records = _many()
     built = tasks.build(records, task, protocol, split_seed=3)
@@ -260,11 +328,11 @@ def test_every_task_gives_a_cohort_of_the_contract(task, protocol):
     assert built.samples["prediction_time"].null_count() == 0
     assert len(built.description) > 100
     assert bool(built.faults) == (protocol == "paper")
-    assert built.at_discharge == (task != "mortality")
+    assert built.at_discharge == (task not in ("mortality", "long_stay"))
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.randoms(), st.sampled_from(sorted(tasks.TASKS)), st.sampled_from(tasks.PROTOCOLS))
+@given(st.randoms(), st.sampled_from(sorted(specs.TASKS)), st.sampled_from(tasks.PROTOCOLS))
 def test_a_cohort_does_not_depend_on_the_order_of_rows(random, task, protocol):
     records = _many()
     shuffled = {}

@@ -1,0 +1,191 @@
+"""Tasks as data: what is predicted, of whom, when and how far ahead; and the tasks that come along.
+
+A `Spec` is read by `draft.py`. Its label and its exclusions are names in `labels.LABELS` and
+`rules.RULES`; `describe` says it all in words, for the report.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+from ehr_jax import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One task under one protocol.
+
+    Attributes:
+      index: what a sample is: each "visit", or each visit by its first "icu_stay" (where a source
+        has no ICU stays, the visit itself).
+      predict: the prediction time counts from the "start" or the "end" of that.
+      after_hours: the prediction time lies so long after it.
+      gap_hours: an outcome counts only when it comes so long after the prediction time.
+      horizon_days: and at most so long; None is as long as the label looks.
+      label: a name of `labels.LABELS`.
+      codes: of the labels that ask for codes: "SYSTEM:prefix" or "SYSTEM:low-high", the latter over
+        three-character categories.
+      label_name: of the label that asks for codes.
+      more_than_days: of the labels that ask for a length of stay.
+      exclude: names of `rules.RULES`; a visit counts under the first that holds.
+      join_transfers: visits joined by a transfer are one episode, sampled at its last part.
+    """
+
+    index: Literal["visit", "icu_stay"]
+    predict: Literal["start", "end"]
+    label: str
+    after_hours: float = 0.0
+    gap_hours: float = 0.0
+    horizon_days: float | None = None
+    codes: tuple[str, ...] = ()
+    label_name: str = "codes"
+    more_than_days: float | None = None
+    exclude: tuple[str, ...] = ()
+    join_transfers: bool = False
+
+    @property
+    def at_discharge(self) -> bool:
+        """Is everything that the visit recorded known at the prediction time?"""
+        return self.index == "visit" and self.predict == "end"
+
+
+class Task(NamedTuple):
+    """A task that comes along: its form under each protocol, and what to know about it.
+
+    `note` and `faults` are read with the description; faults are those of the `paper` protocol.
+    """
+
+    strict: Spec
+    paper: Spec
+    note: str
+    faults: tuple[str, ...]
+    published_split: Literal["by_file_order", "by_sample"]
+
+
+# What `config.task` may change of a task.
+CHANGES = ("after_hours", "gap_hours", "horizon_days", "codes", "more_than_days", "exclude")
+
+_NEXT_VISIT_FAULTS = (
+    "The split cuts the labelled visits in file order and not by patient, so test patients may "
+    "have trained the model.",
+    "Every visit takes part in one hypergraph, test visits too: through shared codes the patient's "
+    "next visit, whose codes are the label, shapes the states that predict it.",
+)
+_RANDOM_SPLIT = "The split is random over visits, so test patients may have trained the model."
+
+_PHENOTYPES = Spec("visit", "end", "phenotypes_of_next_visit", exclude=("uncoded",))
+_CVD = Spec(
+    "visit",
+    "end",
+    "codes_of_next_visit",
+    codes=("ICD9CM:390-459", "ICD10CM:I00-I99"),
+    label_name="cvd",
+)
+_IN_STAY_RULES = ("no_stay", "under_18", "short_stay", "no_end", "gone")
+
+TASKS = {
+    "phenotype_next": Task(
+        strict=_PHENOTYPES,
+        paper=_PHENOTYPES,
+        note="The next visit is the patient's next one with an ICD-9-CM diagnosis, however long "
+        "after, transfers included. A visit without a next one, as every visit that ended in "
+        "death, gives structure only: the task speaks of patients who survived and came back.",
+        faults=_NEXT_VISIT_FAULTS,
+        published_split="by_file_order",
+    ),
+    "readmission30": Task(
+        strict=Spec(
+            "visit",
+            "end",
+            "readmission",
+            horizon_days=30.0,
+            exclude=("undated", "died", "hospice"),
+            join_transfers=True,
+        ),
+        paper=Spec("visit", "end", "readmission_or_death", horizon_days=30.0, exclude=("undated",)),
+        note="Where the source itself states readmission within 30 days, its statement is used.",
+        faults=(
+            "Deaths count as readmissions, deaths in hospital too, so that the score is in part "
+            "one of mortality; at discharge such a death is already known.",
+            "A transfer to another hospital and back counts as a readmission.",
+            _RANDOM_SPLIT,
+        ),
+        published_split="by_sample",
+    ),
+    "cvd_next": Task(
+        strict=_CVD,
+        paper=_CVD,
+        note="Only the visit itself has to be free of such codes, not the patient's past, so the "
+        "label is not always a first diagnosis; where a source keeps few codes a visit, being "
+        "free of them may also mean that there was no room.",
+        faults=_NEXT_VISIT_FAULTS,
+        published_split="by_file_order",
+    ),
+    "mortality": Task(
+        strict=Spec(
+            "icu_stay", "start", "death_in_hospital", after_hours=48.0, exclude=_IN_STAY_RULES
+        ),
+        paper=Spec(
+            "icu_stay",
+            "start",
+            "death_in_hospital_by_date",
+            after_hours=48.0,
+            exclude=("no_stay", "several_stays", "under_18_or_unknown", "short_stay"),
+        ),
+        note="A visit that the source does not state to have ended in death counts as survived. "
+        "The paper protocol follows the MIMIC-III benchmark as REALM takes it over.",
+        faults=(
+            "Visits with a second ICU stay are left out, which at the prediction time nobody "
+            "knows yet.",
+            "A date of death without a clock time counts as midnight, so a patient who went home "
+            "and died on that day counts as dead in hospital.",
+            _RANDOM_SPLIT.replace("visits", "stays"),
+        ),
+        published_split="by_sample",
+    ),
+    "long_stay": Task(
+        strict=Spec(
+            "icu_stay",
+            "start",
+            "long_stay",
+            after_hours=24.0,
+            more_than_days=7.0,
+            exclude=_IN_STAY_RULES,
+        ),
+        paper=Spec(
+            "icu_stay",
+            "start",
+            "long_stay",
+            after_hours=24.0,
+            more_than_days=7.0,
+            exclude=("no_stay", "under_18_or_unknown", "short_stay", "no_end"),
+        ),
+        note="The length is that of the whole hospital visit. A death ends a visit: of those who "
+        "die early a short one is no good outcome.",
+        faults=(_RANDOM_SPLIT,),
+        published_split="by_sample",
+    ),
+}
+
+
+def find(task: str, protocol: str, changes: dict | None = None) -> Spec:
+    """Returns the Spec of a task with `changes` to it.
+
+    Raises CohortError for a change that no task can have, or of the wrong kind.
+    """
+    spec = getattr(TASKS[task], protocol)
+    for key, value in (changes or {}).items():
+        if key not in CHANGES:
+            raise errors.CohortError(
+                f"config.task.{key} cannot be changed; expected one of {', '.join(CHANGES)}."
+                + errors.did_you_mean(key, CHANGES)
+            )
+        if key in ("codes", "exclude"):
+            value = tuple(value)
+        elif not (isinstance(value, int | float) and value >= 0):
+            raise errors.CohortError(f"config.task.{key} is {value}; expected a number, 0 or more")
+        if key == "more_than_days" and spec.more_than_days is None:
+            raise errors.CohortError(f"config.task.{key} means nothing for task '{task}'")
+        if key == "codes" and not spec.codes:
+            raise errors.CohortError(f"config.task.{key} means nothing for task '{task}'")
+        spec = dataclasses.replace(spec, **{key: value})
+    return spec
