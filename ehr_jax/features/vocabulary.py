@@ -62,11 +62,19 @@ def fit(
 
 
 def at_category_level(codes: pl.Expr) -> pl.Expr:
-    """Cuts an ICD-9-CM code to its category: three characters, four for E codes; others as is."""
-    length = pl.when(codes.str.starts_with("ICD9CM:E")).then(11).otherwise(10)
-    return (
-        pl.when(codes.str.starts_with("ICD9CM:")).then(codes.str.slice(0, length)).otherwise(codes)
+    """Cuts an ICD diagnosis to its category; codes of other systems stay as they are.
+
+    A category has three characters, four for the E codes of ICD-9-CM.
+    """
+    length = (
+        pl.when(codes.str.starts_with("ICD9CM:E"))
+        .then(len("ICD9CM:E000"))
+        .when(codes.str.starts_with("ICD9CM:"))
+        .then(len("ICD9CM:000"))
+        .when(codes.str.starts_with("ICD10CM:"))
+        .then(len("ICD10CM:A00"))
     )
+    return pl.when(length.is_null()).then(codes).otherwise(codes.str.slice(0, length))
 
 
 def category_names(code_names: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +93,7 @@ def main_diagnosis_nodes(
 
     They are nodes beside the plain ones: why a patient came says more than what else they have.
     """
-    is_main = pl.col("code").str.starts_with("ICD9CM:") & (pl.col("position") == 1)
+    is_main = pl.col("code").str.contains("^ICD(9|10)CM:") & (pl.col("position") == 1)
     own_code = pl.format("MAIN:{}", "code").alias("code")
     first = coded.filter(is_main).with_columns(own_code)
     first_names = names.filter(pl.col("kind") == "diagnosis").with_columns(

@@ -82,23 +82,23 @@ class Titles:
         return cls(exact, groups, {key: tuple(codes) for key, codes in below.items()})
 
 
-def load(root: str | pathlib.Path | None = None) -> Titles:
-    """Returns the titles found in `root` (D_ICD_DIAGNOSES) and in the CCS file.
+def load(root: str | pathlib.Path | None = None, exact: Mapping[str, str] | None = None) -> Titles:
+    """Returns the titles found in `root` (D_ICD_DIAGNOSES; `exact` if given) and in the CCS file.
 
     The CCS file is looked for as `code_maps/...` in `$EHR_JAX_DATA` and beside `root`; without
     either file the titles are empty and names are those of the blocks.
     """
-    exact, groups = {}, {}
+    groups = {}
     places = [pathlib.Path(os.environ["EHR_JAX_DATA"])] if os.environ.get("EHR_JAX_DATA") else []
     if root is not None:
         places.append(pathlib.Path(root).expanduser().resolve().parent)
-        if pathlib.Path(root).is_dir():
+        if exact is None and pathlib.Path(root).is_dir():
             exact = mimic_titles(root, "D_ICD_DIAGNOSES")
     for place in places:
         if (place / CCS_FILE).is_file():
             groups = ccs_groups(place / CCS_FILE)
             break
-    return Titles.of(exact, groups)
+    return Titles.of(exact or {}, groups)
 
 
 def mimic_titles(root: str | pathlib.Path, table: str) -> dict[str, str]:

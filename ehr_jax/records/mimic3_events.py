@@ -5,6 +5,7 @@ and then in batches; filter by `variable` first, and collect with `engine="strea
 """
 
 import pathlib
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -19,27 +20,33 @@ def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame
     and charted values marked as an error. A missing table gives no rows.
     """
     found = [
-        _numbers(path, prefix, visits)
+        numbers(path, prefix, visits, stay="icustay_id")
         for stem, prefix in (("LABEVENTS", "LAB:"), ("CHARTEVENTS", "CHART:"))
         if (path := reading.find_table(root, stem, required=False))
     ]
     return pl.concat(found) if found else tables.empty(tables.MEASUREMENTS).lazy()
 
 
-def _numbers(path: pathlib.Path, prefix: str, visits: pl.DataFrame) -> pl.LazyFrame:
-    ids = dict.fromkeys(("hadm_id", "icustay_id", "itemid", "error"), pl.Int64)
-    values = {"charttime": tables.TIME, "valuenum": pl.Float64, "valueuom": pl.String}
+def numbers(
+    path: pathlib.Path, prefix: str, visits: pl.DataFrame, stay: str, value: str = "valuenum"
+) -> pl.LazyFrame:
+    """Returns one table's numeric rows of `visits` as `tables.MEASUREMENTS`.
+
+    `stay` and `value` name the columns of the ICU stay, which may be absent, and of the number.
+    """
+    ids = dict.fromkeys(("hadm_id", stay, "itemid", "error"), pl.Int64)
+    values = {"charttime": tables.TIME, value: pl.Float64, "valueuom": pl.String}
     # LABEVENTS knows neither ICU stays nor errors.
-    rows = reading.scan(path, ids | values, optional=("icustay_id", "error", "valueuom"))
+    rows = reading.scan(path, ids | values, optional=(stay, "error", "valueuom"))
     return (
         rows.filter(pl.col("error").is_null() | (pl.col("error") != 1))
-        .drop_nulls(["hadm_id", "itemid", "charttime", "valuenum"])
+        .drop_nulls(["hadm_id", "itemid", "charttime", value])
         .select(
             pl.col("hadm_id").alias("visit_id"),
-            pl.col("icustay_id").alias("stay_id"),
+            pl.col(stay).alias("stay_id"),
             pl.col("charttime").alias("time"),
             (prefix + pl.col("itemid").cast(pl.String)).alias("variable"),
-            pl.col("valuenum").alias("value"),
+            pl.col(value).alias("value"),
             pl.col("valueuom").alias("unit"),
         )
         .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
@@ -48,9 +55,19 @@ def _numbers(path: pathlib.Path, prefix: str, visits: pl.DataFrame) -> pl.LazyFr
 
 def measurement_names(root: str | pathlib.Path) -> pl.DataFrame:
     """Returns the columns `variable`, `name` and `unit` (null where unsaid) of what is measured."""
+    return names_of(
+        {
+            "LAB:": reading.find_table(root, "D_LABITEMS", required=False),
+            "CHART:": reading.find_table(root, "D_ITEMS", required=False),
+        }
+    )
+
+
+def names_of(dictionaries: Mapping[str, pathlib.Path | None]) -> pl.DataFrame:
+    """Returns `measurement_names` from the dictionary file of each prefix, None where absent."""
     found = [pl.DataFrame(schema=dict.fromkeys(("variable", "name", "unit"), pl.String))]
-    for stem, prefix in (("D_LABITEMS", "LAB:"), ("D_ITEMS", "CHART:")):
-        if path := reading.find_table(root, stem, required=False):
+    for prefix, path in dictionaries.items():
+        if path:
             schema = {"itemid": pl.Int64} | dict.fromkeys(("label", "fluid", "unitname"), pl.String)
             raw = reading.read(path, schema, optional=("fluid", "unitname"))
             label = pl.concat_str(

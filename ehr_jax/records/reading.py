@@ -64,8 +64,9 @@ def scan(
     """Returns the wanted `columns` (lower-case name to dtype) of a table, read when collected.
 
     Text is kept as it stands; an empty or blank field is null. Columns of dtype Int64, Float64 and
-    `tables.TIME` are parsed; a time may be a date alone (its midnight). An absent `optional` column
-    is null throughout. Rows keep the file's order.
+    `tables.TIME` are parsed; a time may be a date alone (its midnight), a parquet file's length of
+    time is a number of hours. An absent `optional` column is null throughout. Rows keep the file's
+    order.
 
     Raises RecordsError at once for an empty or unreadable file and for a missing column; while
     being collected, for a damaged file and for the first value that does not parse.
@@ -95,6 +96,21 @@ def scan(
     return plugins.register_io_source(batches, schema=dict(columns))
 
 
+def columns(path: str | pathlib.Path) -> tuple[str, ...]:
+    """Returns the names of a table's columns, in lower case."""
+    return tuple(_header(pathlib.Path(path)))
+
+
+def terms(root: str | pathlib.Path) -> str:
+    """Returns what binds the data of the folder `root`, by the first line of its LICENSE.txt."""
+    folder = pathlib.Path(root).expanduser()
+    paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]
+    text = paths[0].read_text(encoding="utf-8", errors="replace").strip() if paths else ""
+    if not text:
+        return "No LICENSE.txt in the data folder: the terms under which the data was given bind."
+    return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"
+
+
 def _listed(names: list[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:20])
     return (f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown) or "nothing"
@@ -110,7 +126,7 @@ def _header(path: pathlib.Path) -> dict[str, str]:
         lazy = (
             pl.scan_parquet(path)
             if damage.is_parquet(path)
-            else pl.scan_csv(path, infer_schema=False)
+            else pl.scan_csv(path, infer_schema=False, **damage.dialect(path))
         )
         found = lazy.collect_schema().names()
     except damage.ERRORS as error:
@@ -131,7 +147,8 @@ def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
     if damage.is_parquet(path):
         lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW)
     else:
-        lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW)
+        known = damage.dialect(path)
+        lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW, **known)
     return lazy.select(_ROW, *present)
 
 
@@ -158,6 +175,8 @@ def _parsed(path: pathlib.Path, rows: pl.Series, found: pl.Series, dtype: pl.Dat
         return (found.dt.replace_time_zone(None) if zoned else found).cast(tables.TIME)
     if dtype == pl.Int64 and found.dtype.is_integer():
         return found.cast(dtype)
+    if dtype == pl.Float64 and found.dtype == pl.Duration:
+        return found.dt.total_microseconds() / 3.6e9
     if dtype == pl.Float64 and found.dtype.is_numeric():
         return _finite(found.cast(dtype))
     text = found.cast(pl.String)
@@ -209,7 +228,8 @@ _EXPECTED = {
 def _shown(column: str, value: str) -> str:
     # A cell of a shifted row may hold anything, a name or note text too: only what looks like a
     # date or a number is repeated, and nothing of a column that identifies somebody.
-    private = column.endswith(("_id", "_nbr")) or column in ("dob", "dod", "dod_hosp", "dod_ssn")
+    private = column.endswith(("_id", "_nbr", "stayid"))
+    private = private or column in ("dob", "dod", "dod_hosp", "dod_ssn")
     private = private or (len(value) > 4 and value.isdigit())
     if not private and re.fullmatch(r"[-+0-9.:/, TZ]{1,32}", value):
         return f"'{value}'"

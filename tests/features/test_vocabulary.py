@@ -36,6 +36,8 @@ def test_no_code_left_is_an_error_that_names_the_key():
         ("ICD9CM:V1582", "ICD9CM:V15"),
         ("ICD9CM:E8859", "ICD9CM:E885"),
         ("ICD9CM:250", "ICD9CM:250"),
+        ("ICD10CM:E1165", "ICD10CM:E11"),
+        ("ICD10PCS:02HV33Z", "ICD10PCS:02HV33Z"),
         ("DRUG:insulin", "DRUG:insulin"),
         ("ICD9PROC:3961", "ICD9PROC:3961"),
     ],

@@ -9,7 +9,7 @@ from ehr_jax.nn import ranking
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 10_000), st.integers(4, 60), st.booleans())
+@given(st.integers(0, 10_000), st.sampled_from((4, 17, 60)), st.booleans())
 def test_ranking_metrics_equal_scikit_learn_with_ties_and_gaps(seed, samples, tied):
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(samples, 2)).astype(np.float32)

@@ -71,7 +71,8 @@ def test_full_release_wins_over_the_demo_and_the_environment_over_the_cache(tmp_
 
 
 @pytest.mark.parametrize(
-    "source, host", [("diabetes130", "archive.ics.uci.edu"), ("mimic3", "physionet.org")]
+    "source, host",
+    [("diabetes130", "archive.ics.uci.edu"), ("mimic3", "physionet.org"), ("mimic4", "mimiciv")],
 )
 def test_missing_data_says_what_to_set_and_where_it_may_be_had(source, host, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -81,5 +82,5 @@ def test_missing_data_says_what_to_set_and_where_it_may_be_had(source, host, tmp
 
 
 def test_unknown_source_suggests_the_near_miss():
-    with pytest.raises(errors.ConfigError, match="'mimic4'.*mean 'mimic3'"):
-        sources.read("mimic4")
+    with pytest.raises(errors.ConfigError, match="'mimc3'.*mean 'mimic3'"):
+        sources.read("mimc3")

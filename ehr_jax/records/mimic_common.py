@@ -1,0 +1,280 @@
+"""What MIMIC-III and MIMIC-IV share: both write the same hospital's visits, codes and facts alike.
+
+Each reader finds its tables and names its columns; what follows from them is decided here, once.
+Rules that mend or leave out rows count them in `oddities`, by a short description.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records import reading, tables
+
+# How the sources write that a text column has no value.
+NO_VALUE = (
+    r"(?i)^(unknown.*|unable to obtain|patient declined to answer|\*\*.*\*\*|not specified|"
+    r"information not available|\?)$"
+)
+NO_TIME = pl.lit(None, tables.TIME)
+
+
+def check_admissions(path: pathlib.Path, raw: pl.DataFrame) -> None:
+    """Raises RecordsError for an admission without a hadm_id or subject_id, or told twice."""
+    for key in ("hadm_id", "subject_id"):
+        if raw[key].null_count():
+            row = raw[key].is_null().arg_true()[0] + 1
+            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    if repeated := raw.height - raw["hadm_id"].n_unique():
+        row = raw["hadm_id"].is_first_distinct().not_().arg_true()[0] + 1
+        raise errors.RecordsError(
+            f"{path.name}: {repeated} row(s) repeat a 'hadm_id', first in row {row}; every "
+            "admission may stand once. Were two exports joined? Remove the copies"
+        )
+
+
+def mend_admissions(
+    raw: pl.DataFrame, stays: pl.DataFrame, places: Mapping[str, str], oddities: dict
+) -> pl.DataFrame:
+    """Returns admissions with `visit_id`, `start`, `end`, `died` and `deathtime`, times mended.
+
+    Args:
+      raw: hadm_id, admittime, dischtime, deathtime, edregtime, hospital_expire_flag,
+        discharge_location and whatever else is to be kept.
+      stays: `tables.STAYS`, for visits without a time of their own.
+      places: discharge location to disposition.
+    """
+    unit = stays.group_by("visit_id").agg(pl.col("start").min(), pl.col("end").max())
+    raw = raw.rename({"hadm_id": "visit_id"}).join(
+        unit.rename({"start": "unit_start", "end": "unit_end"}), on="visit_id", how="left"
+    )
+    died = pl.col("deathtime").is_not_null() | (pl.col("hospital_expire_flag") == 1)
+    died |= _left_dead(places)
+    raw = raw.with_columns(
+        pl.coalesce("admittime", "edregtime", "unit_start").alias("start"),
+        pl.coalesce("dischtime", "deathtime", "unit_end").alias("end"),
+        died.fill_null(False).alias("died"),
+    )
+    mended = {
+        "missing admission times, taken from the emergency or ICU entry": raw.select(
+            pl.col("admittime").is_null() & pl.col("start").is_not_null()
+        ),
+        "missing discharge times, taken from the death or ICU exit": raw.select(
+            pl.col("dischtime").is_null() & pl.col("end").is_not_null()
+        ),
+        "visits without any admission or discharge time, left out": raw.select(
+            pl.col("start").is_null() | pl.col("end").is_null()
+        ),
+        "discharges before admission, set to the admission": raw.select(
+            pl.col("end") < pl.col("start")
+        ),
+        "deaths before admission, set to the admission": raw.select(
+            pl.col("deathtime") < pl.col("start")
+        ),
+    }
+    oddities |= {rule: int(found.to_series().sum()) for rule, found in mended.items()}
+    # A death without a clock time is taken at the discharge.
+    death = pl.when("died").then(pl.coalesce("deathtime", "end"))
+    return raw.drop_nulls(["start", "end"]).with_columns(
+        pl.max_horizontal("start", "end").alias("end"),
+        pl.when(death.is_not_null()).then(pl.max_horizontal("start", death)).alias("deathtime"),
+    )
+
+
+def mend_patients(
+    stem: str, raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns each patient of `raw` (subject_id, gender, dod, ...) once, with what follows.
+
+    Added are `sex`, `death_time`, and `first`, the start of the first of `admissions`. A death in
+    hospital has a clock time; else the day alone is known and counts as its end.
+    """
+    raw = raw.drop_nulls("subject_id")
+    distinct = raw.unique("subject_id", keep="first", maintain_order=True)
+    oddities[f"{stem} rows of a patient named before, left out"] = raw.height - distinct.height
+    own = admissions.group_by("subject_id").agg(
+        pl.col("deathtime").max(),
+        pl.col("start").min().alias("first"),
+        pl.col("start").max().alias("last"),
+    )
+    sex = pl.col("gender").str.strip_chars().str.to_uppercase()
+    found = distinct.join(own, on="subject_id", how="left").with_columns(
+        pl.when(sex.is_in(["F", "M"])).then(sex).alias("sex"),
+        pl.coalesce("deathtime", end_of_day(pl.col("dod"))).alias("death_time"),
+    )
+    early = (pl.col("death_time") < pl.col("last")).fill_null(False)
+    oddities["deaths before the last admission, death time unknown"] = int(
+        found.select(early).to_series().sum()
+    )
+    return found.with_columns(pl.when(~early).then("death_time").alias("death_time"))
+
+
+def visits(
+    joined: pl.DataFrame,
+    age: pl.Expr,
+    places: Mapping[str, str],
+    planned: Iterable[str],
+    oddities: dict,
+) -> pl.DataFrame:
+    """Returns the rows of `tables.VISITS`, sorted, ages as exact as given.
+
+    Args:
+      joined: mended admissions joined with their patients.
+      age: in years, of the columns of `joined`.
+      places: discharge location to disposition.
+      planned: the admission types of planned visits.
+    """
+    joined = joined.sort("subject_id", "start", "visit_id")
+    oddities["hospital deaths told by one column and not by another, taken as deaths"] = int(
+        joined.select(pl.col("died") & ~_left_dead(places).fill_null(False)).to_series().sum()
+    )
+    place, source = pl.col("discharge_location"), pl.col("admission_location")
+    known = place.replace_strict(places, default="other", return_dtype=pl.String)
+    return joined.select(
+        "visit_id",
+        "subject_id",
+        pl.int_range(pl.len()).over("subject_id").alias("order"),
+        "start",
+        "end",
+        age.alias("age"),
+        pl.when("died")
+        .then(pl.lit("died"))
+        .when(place.is_null())
+        .then(pl.lit("unknown"))
+        .otherwise(known)
+        .alias("disposition"),
+        pl.col("admission_type").str.to_uppercase().is_in(list(planned)).alias("planned"),
+        pl.when(~source.str.contains(NO_VALUE))
+        .then(source.str.starts_with("TRANSFER FROM HOSP"))
+        .alias("transferred_in"),
+        pl.lit(None).alias("readmitted_30d"),
+    )
+
+
+def attributes(
+    admissions: pl.DataFrame,
+    visits: pl.DataFrame,
+    patients: pl.DataFrame,
+    columns: Mapping[str, str],
+) -> pl.DataFrame:
+    """Returns `tables.ATTRIBUTES`: `columns` of admissions (to attribute names), sex and age.
+
+    All are known at admission. A text that says it has no value is left out.
+    """
+    joined = admissions.join(visits.select("visit_id", "age"), on="visit_id").join(
+        patients.select("subject_id", "sex"), on="subject_id"
+    )
+    sex = pl.col("sex").replace_strict({"F": "female", "M": "male"}, default=None)
+    texts = [(name, pl.col(column)) for column, name in columns.items()] + [("sex", sex)]
+    key = ("visit_id", pl.col("start").alias("time"))
+    long = [
+        joined.select(*key, pl.lit(name).alias("name"), text.str.to_lowercase().alias("text"))
+        for name, text in texts
+    ]
+    long = pl.concat(long).filter(~pl.col("text").str.strip_chars().str.contains(NO_VALUE))
+    age = joined.select(
+        *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
+    )
+    both = pl.concat([long, age.drop_nulls("number")], how="diagonal")
+    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+
+
+def prescribed(
+    path: pathlib.Path, stem: str, start: str, visits: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns the drugs of `visits` as codes, each known at the end of the day it starts."""
+    raw = reading.read(path, {"hadm_id": pl.Int64, start: tables.TIME, "drug": pl.String})
+    raw = of_visits(raw, "drug", stem, visits, oddities)
+    raw = raw.join(
+        visits.select("visit_id", "end"), on="visit_id", how="left", maintain_order="left"
+    )
+    oddities[f"{stem} starting after the day of discharge, taken as known at discharge"] = int(
+        raw.select(pl.col(start) > pl.col("end")).to_series().sum()
+    )
+    # A start date is known at the end of that day, and nothing is ordered after discharge.
+    time = pl.when(pl.col(start).is_not_null()).then(
+        pl.min_horizontal(end_of_day(pl.col(start)), "end")
+    )
+    position = pl.lit(None, pl.Int64)
+    return raw.select("visit_id", code="DRUG:" + pl.col("drug"), time=time, position=position)
+
+
+def of_visits(
+    raw: pl.DataFrame, column: str, stem: str, visits: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns the rows of table `stem` with a value in `column` that belong to `visits`."""
+    raw = raw.rename({"hadm_id": "visit_id"})
+    oddities[f"{stem} rows without a hadm_id, left out"] = raw["visit_id"].null_count()
+    raw = raw.drop_nulls("visit_id")
+    oddities[f"{stem} rows without a code, left out"] = raw[column].null_count()
+    raw = raw.drop_nulls(column)
+    return keep_known(raw, visits, "visit_id", f"{stem} rows of unknown visits", oddities)
+
+
+def keep_known(
+    frame: pl.DataFrame, known: pl.DataFrame, key: str, rule: str, oddities: dict
+) -> pl.DataFrame:
+    """Returns the rows of `frame` whose `key` stands in `known`."""
+    kept = frame.join(known.select(key), on=key, how="semi", maintain_order="left")
+    oddities[f"{rule}, left out"] = frame.height - kept.height
+    return kept
+
+
+def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:
+    """Returns `tables.CODES`, each code of a visit once."""
+    codes = pl.concat(parts, how="vertical")
+    # Of a code that stands twice in a visit the earliest is kept: known time before none.
+    distinct = codes.sort(
+        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
+    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
+    oddities["codes standing more than once in a visit, the earliest kept"] = (
+        codes.height - distinct.height
+    )
+    return tables.conform(distinct, tables.CODES)
+
+
+def name_codes(
+    codes: pl.DataFrame, systems: Mapping[str, tuple[str, Callable[[str], str]]]
+) -> pl.DataFrame:
+    """Returns `tables.CODE_NAMES`; `systems` gives the kind and the namer of "ICD9CM" and so on."""
+    rows = []
+    for code in codes["code"].unique().sort():
+        system, rest = code.split(":", 1)
+        kind, name = systems[system]
+        rows.append((code, kind, name(rest)))
+    return pl.DataFrame(rows, schema=tables.CODE_NAMES, orient="row")
+
+
+def procedure_name(code: str, titles: Mapping[str, str]) -> str:
+    """Returns the title of an undotted ICD-9-CM procedure, or of the first one below it."""
+    if code in titles:
+        return titles[code]
+    below = sorted(other for other in titles if other.startswith(code))
+    return titles[below[0]] if below else f"ICD-9-CM procedure {code[:2]}.{code[2:]}"
+
+
+def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
+    """Returns what binds the data: by its LICENSE.txt; without one, the strictest."""
+    paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]
+    text = paths[0].read_text(encoding="utf-8", errors="replace").strip() if paths else ""
+    if "open database license" in text.lower():
+        return demo
+    if not text or "credentialed" in text.lower():
+        return credentialed
+    return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"
+
+
+def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
+    """Returns the years between two times."""
+    return (at - birth).dt.total_days() / 365.2425
+
+
+def end_of_day(time: pl.Expr) -> pl.Expr:
+    """Returns the last second of a time's day."""
+    return time.dt.truncate("1d") + pl.duration(hours=23, minutes=59, seconds=59)
+
+
+def _left_dead(places: Mapping[str, str]) -> pl.Expr:
+    dead = [place for place, disposition in places.items() if disposition == "died"]
+    return pl.col("discharge_location").is_in(dead)
