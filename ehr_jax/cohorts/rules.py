@@ -36,6 +36,7 @@ RULES = {
     ),
     "uncoded": _rule("no ICD-9-CM diagnosis code", ~pl.col("coded"), unseen=True),
     "died": _rule("died in hospital", DIED),
+    "unknown_outcome": _rule("outcome of the visit unknown", pl.col("disposition") == "unknown"),
     "hospice": _rule("discharged to hospice", pl.col("disposition") == "hospice"),
     "no_stay": _rule("no ICU stay", pl.col("index_start").is_null()),
     "several_stays": _rule("more than one ICU stay", pl.col("stays") > 1),

@@ -122,7 +122,11 @@ TASKS = {
     ),
     "mortality": Task(
         strict=Spec(
-            "icu_stay", "start", "death_in_hospital", after_hours=48.0, exclude=_IN_STAY_RULES
+            "icu_stay",
+            "start",
+            "death_in_hospital",
+            after_hours=48.0,
+            exclude=(*_IN_STAY_RULES, "unknown_outcome"),
         ),
         paper=Spec(
             "icu_stay",
@@ -131,8 +135,8 @@ TASKS = {
             after_hours=48.0,
             exclude=("no_stay", "several_stays", "under_18_or_unknown", "short_stay"),
         ),
-        note="A visit that the source does not state to have ended in death counts as survived. "
-        "The paper protocol follows the MIMIC-III benchmark as REALM takes it over.",
+        note="Under the paper protocol a visit of unknown outcome counts as survived; that "
+        "protocol follows the MIMIC-III benchmark as REALM takes it over.",
         faults=(
             "Visits with a second ICU stay are left out, which at the prediction time nobody "
             "knows yet.",

@@ -141,7 +141,7 @@ def visits(
         pl.when("died")
         .then(pl.lit("died"))
         .when(place.is_null())
-        .then(pl.lit("unknown"))
+        .then(pl.lit("other"))  # where to is unknown, but that the patient lived is stated
         .otherwise(known)
         .alias("disposition"),
         pl.col("admission_type").str.to_uppercase().is_in(list(planned)).alias("planned"),

@@ -235,7 +235,7 @@ def test_planned_transferred_and_disposition_follow_the_words_of_the_source(tmp_
     visits = mimic4.read(write(tmp_path, admissions=rows)).visits
     assert visits["planned"].to_list() == [True, False, False, None, False]
     assert visits["transferred_in"].to_list() == [False, True, None, False, False]
-    places = ["home", "home", "home", "unknown", "other"]
+    places = ["home", "home", "home", "other", "other"]
     assert visits["disposition"].to_list() == places
     assert set(mimic4.DISPOSITIONS.values()) <= set(tables.DISPOSITIONS)
 
