@@ -22,6 +22,17 @@ def is_parquet(path: str | pathlib.Path) -> bool:
     return str(path).lower().endswith(".parquet")
 
 
+def dialect(path: str | pathlib.Path) -> dict[str, str | None]:
+    """Returns how polars reads a CSV: tabs where its header is told apart by them, else commas.
+
+    Exports with tabs (vocabularies of OMOP) know no quoting: a quotation mark is one.
+    """
+    with _open(pathlib.Path(path)) as file:
+        header = file.readline(_CHUNK_BYTES)
+    tabbed = header.count(b"\t") > header.count(b",")
+    return {"separator": "\t", "quote_char": None} if tabbed else {"separator": ","}
+
+
 def check_widths(path: pathlib.Path) -> None:
     """Raises RecordsError for the first row with another number of fields than the header.
 
@@ -29,7 +40,7 @@ def check_widths(path: pathlib.Path) -> None:
     """
     try:
         with _open(path) as file:
-            suspicious = _has_uneven_rows(file)
+            suspicious = _has_uneven_rows(file, **dialect(path))
     except ERRORS as error:
         raise explained(path, error) from None
     if suspicious and (found := _first_ragged(path)):
@@ -44,10 +55,11 @@ def check_ending(path: pathlib.Path, width: int) -> None:
         file.seek(max(0, path.stat().st_size - (1 << 16)))
         ending = file.read()
     last = ending.rsplit(b"\n", 1)[-1]
-    if last.strip() and b'"' not in ending and last.count(b",") != width - 1:
+    found = last.count(dialect(path)["separator"].encode()) + 1
+    if last.strip() and b'"' not in ending and found != width:
         raise errors.RecordsError(
-            f"{path.name}: the last row has {last.count(b',') + 1} field(s), the header has "
-            f"{width}; the file was cut short. Fetch it again"
+            f"{path.name}: the last row has {found} field(s), the header has {width}; the file was "
+            "cut short. Fetch it again"
         )
 
 
@@ -77,13 +89,15 @@ def explained(path: pathlib.Path, error: Exception) -> errors.RecordsError:
     return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
 
 
-def _has_uneven_rows(file: io.BufferedIOBase) -> bool:
+def _has_uneven_rows(
+    file: io.BufferedIOBase, separator: str = ",", quote_char: str | None = '"'
+) -> bool:
     """Counts commas between line ends, both outside quotation marks; may suspect a sound file."""
     width, commas_before, quotes_before, unfinished = None, 0, 0, False
     while chunk := file.read(_CHUNK_BYTES):
         data = np.frombuffer(chunk, np.uint8)
-        ends, commas = data == ord("\n"), data == ord(",")
-        quotes = data == ord('"')
+        ends, commas = data == ord("\n"), data == ord(separator)
+        quotes = data == ord(quote_char) if quote_char else np.zeros(len(data), bool)
         if quotes_before or quotes.any():
             outside = (np.cumsum(quotes) + quotes_before) % 2 == 0
             ends, commas = ends & outside, commas & outside
@@ -107,7 +121,9 @@ def _first_ragged(path: pathlib.Path) -> str:
             _open(path) as file,
             io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text,
         ):
-            reader = csv.reader(text)
+            known = dialect(path)
+            quoting = csv.QUOTE_NONE if "quote_char" in known else csv.QUOTE_MINIMAL
+            reader = csv.reader(text, delimiter=known["separator"], quoting=quoting)
             width = len(next(reader, []))
             for row, fields in enumerate(reader, 1):
                 if len(fields) != width:

@@ -12,6 +12,17 @@ import polars as pl
 from ehr_jax.records import reading, tables
 
 
+# Of what the charts say in words, what reads as a number: capillary refill, 1 where it is slow.
+WORDS = {
+    "Normal <3 secs": 0.0,
+    "Normal <3 Seconds": 0.0,
+    "Brisk": 0.0,
+    "Abnormal >3 secs": 1.0,
+    "Abnormal >3 Seconds": 1.0,
+    "Delayed": 1.0,
+}
+
+
 def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
     """Returns the numeric observations of `visits` as `tables.MEASUREMENTS`.
 
@@ -32,12 +43,19 @@ def numbers(
 ) -> pl.LazyFrame:
     """Returns one table's numeric rows of `visits` as `tables.MEASUREMENTS`.
 
-    `stay` and `value` name the columns of the ICU stay, which may be absent, and of the number.
+    `stay` and `value` name the columns of the ICU stay, which may be absent, and of the number. A
+    charted value without a number counts by `WORDS`.
     """
     ids = dict.fromkeys(("hadm_id", stay, "itemid", "error"), pl.Int64)
     values = {"charttime": tables.TIME, value: pl.Float64, "valueuom": pl.String}
+    worded = value == "valuenum" and prefix == "CHART:"
+    words = {"value": pl.String} if worded else {}
     # LABEVENTS knows neither ICU stays nor errors.
-    rows = reading.scan(path, ids | values, optional=(stay, "error", "valueuom"))
+    optional = (stay, "error", "valueuom", *words)
+    rows = reading.scan(path, ids | values | words, optional=optional)
+    if worded:
+        told = pl.col("value").replace_strict(WORDS, default=None, return_dtype=pl.Float64)
+        rows = rows.with_columns(pl.coalesce(value, told))
     return (
         rows.filter(pl.col("error").is_null() | (pl.col("error") != 1))
         .drop_nulls(["hadm_id", "itemid", "charttime", value])

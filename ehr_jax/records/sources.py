@@ -13,7 +13,17 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import diabetes130, mimic3, tables
+from ehr_jax.records import (
+    diabetes130,
+    eicu,
+    fhir,
+    meds,
+    mimic3,
+    mimic4,
+    omop,
+    physionet2012,
+    tables,
+)
 
 
 class Source(NamedTuple):
@@ -28,21 +38,69 @@ SOURCES = {
         ("diabetes_130",),
         "UCI Machine Learning Repository, open: https://archive.ics.uci.edu/dataset/296",
     ),
+    "eicu": Source(
+        eicu,
+        ("eicu_2.0", "eicu_demo_2.0.1"),
+        "PhysioNet: the open demo at https://physionet.org/content/eicu-crd-demo/2.0.1/, the full "
+        "release, for credentialed users, at https://physionet.org/content/eicu-crd/2.0/",
+    ),
+    "fhir": Source(
+        fhir,
+        ("fhir", "synthea_fhir_10"),
+        "a FHIR R4 bulk export ($export) of your own; an open synthetic one: "
+        "https://github.com/smart-on-fhir/sample-bulk-fhir-datasets",
+    ),
+    "meds": Source(
+        meds,
+        ("meds",),
+        "a MEDS 0.4 data set of your own: of MIMIC-IV by the package MIMIC_IV_MEDS, of any records "
+        "by ehr_jax.records.meds_files.write",
+    ),
     "mimic3": Source(
         mimic3,
         ("mimic_iii_1.4", "mimic_iii_demo_1.4"),
         "PhysioNet: the open demo at https://physionet.org/content/mimiciii-demo/1.4/, the full "
         "release, for credentialed users, at https://physionet.org/content/mimiciii/1.4/",
     ),
+    "mimic4": Source(
+        mimic4,
+        ("mimic_iv_3.1", "mimic_iv_2.2", "mimic_iv_demo_2.2"),
+        "PhysioNet: the open demo at https://physionet.org/content/mimic-iv-demo/2.2/, the full "
+        "release, for credentialed users, at https://physionet.org/content/mimiciv/3.1/",
+    ),
+    "omop": Source(
+        omop,
+        ("omop", "mimic_iv_demo_omop"),
+        "an OMOP CDM 5.3 or 5.4 of your own; the open demo of MIMIC-IV in it: "
+        "https://physionet.org/content/mimic-iv-demo-omop/0.9/",
+    ),
+    "physionet2012": Source(
+        physionet2012,
+        ("physionet_2012",),
+        "PhysioNet, open: https://physionet.org/content/challenge-2012/1.0.0/",
+    ),
 }
 
 
-def read(source: str, root: str | None = None) -> tables.Records:
+def read(source: str, root: str | None = None, series: str = "") -> tables.Records:
     """Returns the Records of `source`, read from `root` or else `default_root(source)`.
 
-    Raises ConfigError for an unknown source, RecordsError for files that cannot be read.
+    `series` is a folder of hourly values made from the same stays, which only "eicu" has; a
+    relative one is looked for in $EHR_JAX_DATA as well.
+
+    Raises ConfigError for an unknown source or a `series` of one that has none, RecordsError for
+    files that cannot be read.
     """
-    return _known(source).module.read(default_root(source, root))
+    reader = _known(source).module.read
+    if not series:
+        return reader(default_root(source, root))
+    if source != "eicu":
+        raise errors.ConfigError(
+            f"data.series: source '{source}' takes no hourly series, only 'eicu' does; leave it ''"
+        )
+    held = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
+    given = pathlib.Path(series).expanduser()
+    return reader(default_root(source, root), held if held.is_dir() else given)
 
 
 def default_root(source: str, root: str | None = None) -> pathlib.Path:

@@ -1,12 +1,24 @@
-"""Reads predictions.parquet of a run folder back into arrays."""
+"""Reads predictions.parquet of a run folder back into arrays, and writes it as MEDS has it."""
 
+import json
 import os
+import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ehr_jax import errors
+
+# What the evaluation tools of MEDS read: a row a prediction of one label.
+MEDS = {
+    "subject_id": pl.Int64,
+    "prediction_time": pl.Datetime("us"),
+    "boolean_value": pl.Boolean,
+    "predicted_boolean_value": pl.Boolean,
+    "predicted_boolean_probability": pl.Float32,
+}
 
 
 class Predictions(NamedTuple):
@@ -25,23 +37,7 @@ def read(path: str | os.PathLike, split: str) -> Predictions:
     Raises:
         RunFolderError: the file is missing or damaged, has no label, or a seed lacks samples.
     """
-    try:
-        frame = pl.scan_parquet(path).filter(pl.col("split") == split).collect()
-    except FileNotFoundError as fault:
-        raise errors.RunFolderError(f"{path}: no such file; has the run finished?") from fault
-    except pl.exceptions.PolarsError as fault:
-        raise errors.RunFolderError(
-            f"{path}: not readable as predictions ({type(fault).__name__}); run the same command "
-            "again to write it anew"
-        ) from fault
-    names = [column[6:] for column in frame.columns if column.startswith("label.")]
-    needed = ["sample_id", "subject_id", "seed", *(f"probability.{name}" for name in names)]
-    missing = [column for column in needed if column not in frame.columns]
-    if missing or not names:
-        raise errors.RunFolderError(
-            f"{path}: lacks column(s) {missing or 'label.<name>'}; run the same command again to "
-            "write it anew"
-        )
+    frame, names = _rows(path, split)
     seeds = frame["seed"].unique().sort().to_list()
     samples = frame["sample_id"].n_unique()
     if (
@@ -64,3 +60,91 @@ def read(path: str | os.PathLike, split: str) -> Predictions:
         labels=labels.fill_null(np.nan).to_numpy().reshape(samples, len(names)),
         subjects=first["subject_id"].to_numpy(),
     )
+
+
+def write_meds(
+    run: str | os.PathLike, folder: str | os.PathLike, split: str = "test"
+) -> list[pathlib.Path]:
+    """Writes the predictions of the run folder `run` in the MEDS evaluation layout.
+
+    Each label and seed gets a file of its own, `<folder>/<label>/seed_<seed>.parquet`, in the
+    columns MEDS; samples without that label are left out. A positive is predicted at or above the
+    threshold that results.json gives, else at 0.5.
+
+    Returns the paths written. Raises:
+        RunFolderError: as `read`; no row of `split`; or the source has no dates, for a prediction
+          of MEDS needs its time.
+    """
+    run = pathlib.Path(run)
+    path = run / "predictions.parquet"
+    frame, names = _rows(path, split)
+    if frame.is_empty():
+        raise errors.RunFolderError(f"{path}: has no row of split '{split}'")
+    if undated := frame["prediction_time"].null_count():
+        raise errors.RunFolderError(
+            f"{path}: {undated} prediction(s) have no prediction_time, which MEDS needs; the "
+            "source has no dates"
+        )
+    cuts, written = _thresholds(run, split), []
+    for label, file in zip(names, _file_names(names), strict=True):
+        for (seed,), rows in sorted(frame.partition_by("seed", as_dict=True).items()):
+            target = pathlib.Path(folder) / file / f"seed_{seed}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            probability = pl.col(f"probability.{label}")
+            predictions = rows.drop_nulls(f"label.{label}").with_columns(
+                boolean_value=f"label.{label}",
+                predicted_boolean_value=probability >= cuts.get((label, seed), 0.5),
+                predicted_boolean_probability=probability,
+            )
+            predictions = predictions.select(pl.col(n).cast(dtype) for n, dtype in MEDS.items())
+            unfinished = target.with_suffix(".partial")
+            predictions.sort("subject_id", "prediction_time").write_parquet(unfinished)
+            os.replace(unfinished, target)
+            written.append(target)
+    return written
+
+
+def _rows(path: str | os.PathLike, split: str) -> tuple[pl.DataFrame, list[str]]:
+    """Returns the rows of a split and the names of the labels."""
+    try:
+        frame = pl.scan_parquet(path).filter(pl.col("split") == split).collect()
+    except FileNotFoundError as fault:
+        raise errors.RunFolderError(f"{path}: no such file; has the run finished?") from fault
+    except pl.exceptions.PolarsError as fault:
+        raise errors.RunFolderError(
+            f"{path}: not readable as predictions ({type(fault).__name__}); run the same command "
+            "again to write it anew"
+        ) from fault
+    names = [column[6:] for column in frame.columns if column.startswith("label.")]
+    needed = ["sample_id", "subject_id", "seed", *(f"probability.{name}" for name in names)]
+    missing = [column for column in needed if column not in frame.columns]
+    if missing or not names:
+        raise errors.RunFolderError(
+            f"{path}: lacks column(s) {missing or 'label.<name>'}; run the same command again to "
+            "write it anew"
+        )
+    return frame, names
+
+
+def _file_names(labels: list[str]) -> list[str]:
+    """Returns a distinct name for each label that every file system takes."""
+    plain = [re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") for label in labels]
+    return [f"{name}_{k}" if plain.count(name) > 1 else name for k, name in enumerate(plain)]
+
+
+def _thresholds(run: pathlib.Path, split: str) -> dict[tuple[str, int], float]:
+    """Returns (label, seed) to the threshold in results.json; empty where it has none."""
+    path = run / "results.json"
+    if not path.exists():
+        return {}
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise errors.RunFolderError(
+            f"{path}: is not JSON; run the same command again to write it anew"
+        ) from fault
+    return {
+        (label, seed): cut
+        for label, scores in results.get(split, {}).get("per_label", {}).items()
+        for seed, cut in zip(results["seeds"], scores.get("thresholds", []), strict=False)
+    }

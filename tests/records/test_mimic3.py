@@ -159,6 +159,13 @@ def test_notes_and_values_marked_as_errors_are_left_out(tmp_path):
     assert records.measurements.collect().height == 2
 
 
+def test_capillary_refill_is_charted_in_words(tmp_path):
+    said = ("Normal <3 secs", "Abnormal >3 secs", "Other/Remarks")
+    rows = [{"itemid": 3348, "valuenum": "", "value": words} for words in said]
+    measured = mimic3.read(write(tmp_path, chartevents=rows)).measurements.collect()
+    assert measured.filter(variable="CHART:3348")["value"].to_list() == [0.0, 1.0]
+
+
 ODD = {
     "discharges before admission": ("admissions", [{"dischtime": "2150-01-01 00:00:00"}]),
     "deaths before admission": (

@@ -1,0 +1,204 @@
+"""eICU's codes: diagnoses, treatments and drugs, each known from the minute it was entered.
+
+"ICD9CM:4280", "ICD10CM:I509" and "ICD9PROC:311" from the column icd9code, which holds both
+versions side by side; "EICUDX:" and "EICUTX:" with the path a diagnosis or treatment was picked by;
+"DRUG:" with a name in lower case, of an order or an infusion.
+"""
+
+import re
+
+import polars as pl
+
+from ehr_jax.records import eicu_events, icd9, reading, tables
+
+# Position of a diagnosis: the rank of its priority. A stay may have several of each.
+PRIORITIES = {"primary": 1, "major": 2, "other": 3}
+
+_PROCEDURE = re.compile(r"\d{2}\.\d{1,2}")
+# External causes of ICD-9 have three digits after the E; with two it is ICD-10's fourth chapter.
+_ICD9 = re.compile(
+    r"\d{3}(\.?\d{1,2})?|V([0-8]\d|9[01])(\.?\d{1,2})?|E(0[0-2]\d|030|[89]\d\d)(\.?\d)?"
+)
+_ICD10 = re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?")
+# "Fentanyl (mcg/hr)", "Morphine ()", "Heparin (Unknown)": the unit is no part of the drug.
+_UNIT = r"(?i)(\s*\((unknown|[^()]*/[^()]*|)\))+$"
+
+
+def icd_code(text: str) -> str | None:
+    """Returns one entry of the column icd9code as "ICD9CM:…", "ICD10CM:…" or "ICD9PROC:…".
+
+    Told apart by form: digits first is ICD-9 (two before the dot: a procedure), as are V codes to
+    V91 and E with three digits; other letters, and E with two digits, are ICD-10-CM. None where it
+    is neither. The rule is ours (inferred from the codes of the release, which names no version).
+    """
+    text = text.strip().upper()
+    bare = text.replace(".", "")
+    if _PROCEDURE.fullmatch(text):
+        return f"ICD9PROC:{bare}"
+    if _ICD9.fullmatch(text):
+        return f"ICD9CM:{bare}"
+    return f"ICD10CM:{bare}" if _ICD10.fullmatch(text) else None
+
+
+def codes(
+    root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns the tables of codes and of their names, and counts what was mended or left out.
+
+    Of a code that stands more than once in a visit the earliest row is kept. A row after the
+    discharge keeps its time, so that nothing predicted in the visit or at its end sees it.
+    """
+    found = [
+        _diagnosed(root, units, oddities),
+        _treated(root, units, oddities),
+        _ordered(root, units, oddities),
+    ]
+    if reading.find_table(root, "infusiondrug", required=False):
+        found.append(_infused(root, units, oddities))
+    rows = pl.concat(found, how="vertical")
+    distinct = rows.sort(
+        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
+    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
+    oddities["codes standing more than once in a visit, the earliest kept"] = (
+        rows.height - distinct.height
+    )
+    end = distinct.join(visits.select("visit_id", "end"), on="visit_id", how="left")
+    oddities["codes entered after the discharge only, known to no prediction in the visit"] = int(
+        end.select(pl.col("time") > pl.col("end")).to_series().sum()
+    )
+    return tables.conform(distinct, tables.CODES), _names(root, rows)
+
+
+def _diagnosed(root, units, oddities) -> pl.DataFrame:
+    columns = ("icd9code", "diagnosisstring", "diagnosispriority")
+    raw = _rows(root, "diagnosis", columns, ("diagnosisoffset",), units, oddities)
+    cells = raw["icd9code"].drop_nulls().unique().to_list()
+    entries = {cell: [text for text in cell.split(",") if text.strip()] for cell in cells}
+    held = {cell: [icd_code(text) for text in texts] for cell, texts in entries.items()}
+    coded = pl.DataFrame(
+        {
+            "icd9code": cells,
+            "code": [sorted({code for code in held[cell] if code}) or None for cell in cells],
+            "unread": [sum(code is None for code in held[cell]) for cell in cells],
+        },
+        schema={"icd9code": pl.String, "code": pl.List(pl.String), "unread": pl.Int64},
+    )
+    raw = raw.join(coded, on="icd9code", how="left", maintain_order="left")
+    oddities["entries of icd9code that are no ICD code, left out"] = int(raw["unread"].sum())
+    oddities["diagnosis rows without an ICD code, kept as EICUDX"] = raw["code"].null_count()
+    path = pl.col("diagnosisstring").str.strip_chars()
+    nameless = pl.col("code").is_null() & path.is_null()
+    oddities["diagnosis rows without code and name, left out"] = int(
+        raw.select(nameless).to_series().sum()
+    )
+    priority = pl.col("diagnosispriority").str.strip_chars().str.to_lowercase()
+    return (
+        raw.filter(~nameless)
+        .explode("code")
+        .select(
+            "visit_id",
+            pl.coalesce("code", "EICUDX:" + path).alias("code"),
+            "time",
+            priority.replace_strict(PRIORITIES, default=None, return_dtype=pl.Int64).alias(
+                "position"
+            ),
+            pl.lit("diagnosis").alias("kind"),
+            _readable(path).alias("name"),
+        )
+        .with_columns(
+            kind=pl.when(pl.col("code").str.starts_with("ICD9PROC:"))
+            .then(pl.lit("procedure"))
+            .otherwise("kind")
+        )
+    )
+
+
+def _treated(root, units, oddities) -> pl.DataFrame:
+    raw = _rows(root, "treatment", ("treatmentstring",), ("treatmentoffset",), units, oddities)
+    raw = _named(raw, "treatmentstring", "treatment", oddities)
+    path = pl.col("treatmentstring").str.strip_chars()
+    return _plain(raw, "EICUTX:" + path, "procedure", _readable(path))
+
+
+def _ordered(root, units, oddities) -> pl.DataFrame:
+    """Drugs ordered, cancelled orders too: that an order was cancelled is known only later."""
+    offsets = ("drugorderoffset", "drugstartoffset")
+    raw = _rows(root, "medication", ("drugname",), offsets, units, oddities)
+    raw = _named(raw, "drugname", "medication", oddities)
+    name = _drug(pl.col("drugname"))
+    return _plain(raw, "DRUG:" + name, "drug", name)
+
+
+def _infused(root, units, oddities) -> pl.DataFrame:
+    raw = _rows(root, "infusiondrug", ("drugname",), ("infusionoffset",), units, oddities)
+    raw = _named(raw, "drugname", "infusiondrug", oddities)
+    name = _drug(pl.col("drugname").str.strip_chars().str.replace(_UNIT, ""))
+    return _plain(raw, "DRUG:" + name, "drug", name)
+
+
+def _rows(root, stem, columns, offsets, units, oddities) -> pl.DataFrame:
+    """Returns a table's rows of known unit stays, with visit_id and `time`.
+
+    `time` is the latest of the offsets (a drug is known neither before its order nor its start),
+    null where the row has none.
+    """
+    path = reading.find_table(root, stem)
+    schema = dict.fromkeys(columns, pl.String)
+    schema |= dict.fromkeys(("patientunitstayid", *offsets), pl.Int64)
+    optional = {"drugorderoffset", "diagnosispriority"}
+    raw = reading.read(path, schema, optional).rename({"patientunitstayid": "stay_id"})
+    known = raw.join(
+        units.select("stay_id", "visit_id", "start"), on="stay_id", maintain_order="left"
+    )
+    oddities[f"{stem} rows of unknown unit stays, left out"] = raw.height - known.height
+    latest = pl.max_horizontal(*offsets)
+    far = (latest.abs() > eicu_events.FURTHEST_MINUTES).fill_null(False)
+    near = known.filter(~far)
+    oddities[f"{stem} rows over ten years from the unit admission, left out"] = (
+        known.height - near.height
+    )
+    oddities[f"{stem} rows without a time, known at discharge"] = int(
+        near.select(latest.is_null()).to_series().sum()
+    )
+    return near.with_columns(time=eicu_events.after("start", latest))
+
+
+def _named(raw: pl.DataFrame, column: str, stem: str, oddities: dict) -> pl.DataFrame:
+    oddities[f"{stem} rows without a name, left out"] = raw[column].null_count()
+    return raw.drop_nulls(column)
+
+
+def _plain(raw: pl.DataFrame, code: pl.Expr, kind: str, name: pl.Expr) -> pl.DataFrame:
+    return raw.select(
+        "visit_id",
+        code.alias("code"),
+        "time",
+        pl.lit(None, pl.Int64).alias("position"),
+        pl.lit(kind).alias("kind"),
+        name.alias("name"),
+    )
+
+
+def _names(root, rows: pl.DataFrame) -> pl.DataFrame:
+    """Names codes: ICD-9 diagnoses by their titles, all else by the words they come with most."""
+    counted = rows.group_by("code", "kind", "name").len()
+    common = counted.sort("code", "len", "name", descending=[False, True, False], nulls_last=True)
+    common = common.unique("code", keep="first", maintain_order=True)
+    titles = icd9.load(root)
+    named = [
+        icd9.name_of(code.removeprefix("ICD9CM:"), titles)
+        if code.startswith("ICD9CM:")
+        else name or code.split(":", 1)[1]
+        for code, name in common.select("code", "name").iter_rows()
+    ]
+    named = common.with_columns(pl.Series("name", named, dtype=pl.String))
+    return tables.conform(named, tables.CODE_NAMES)
+
+
+def _drug(name: pl.Expr) -> pl.Expr:
+    return name.str.strip_chars().str.to_lowercase()
+
+
+def _readable(path: pl.Expr) -> pl.Expr:
+    """ "renal|disorder of kidney|acute renal failure" as "renal: disorder of kidney: …"."""
+    return path.str.replace_all(r"\s*\|\s*", ": ")

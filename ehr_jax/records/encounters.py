@@ -1,0 +1,166 @@
+"""From dated encounters and persons, as standard data models tell them, to visits and patients.
+
+OMOP and FHIR read their files each in their own way and meet here: order and age of visits, how
+they ended, deaths, ICU stays made of moves between units, and codes each once a visit.
+"""
+
+import polars as pl
+
+from ehr_jax.records import tables
+
+OLDEST = 130  # years; an age above is an error
+
+INTENSIVE = r"(?i)intensive care|critical care|coronary care unit|\b[a-z]{0,3}icu\b"
+
+# For places that no known code names: the first pattern found in their text decides.
+_DISPOSITIONS = {
+    r"\bdied\b|\bdead\b|expired|deceased|death": "died",
+    r"hospice": "hospice",
+    r"psych": "transfer",
+    r"skilled|\bsnf\b|nursing|rehab|long.?term|facility|assisted|\bicf\b": "facility",
+    r"hosp": "transfer",
+    r"home|self.?care": "home",
+}
+
+
+def disposition(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
+    """Returns one of `tables.DISPOSITIONS`: the `known` one, else what `text` says of the place;
+    "unknown" where nothing was `told`."""
+    said = pl.when(~told).then(pl.lit("unknown"))
+    for pattern, outcome in _DISPOSITIONS.items():
+        said = said.when(text.str.contains(f"(?i){pattern}")).then(pl.lit(outcome))
+    return pl.coalesce(known, said.otherwise(pl.lit("other")))
+
+
+def from_hospital(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
+    """Says whether patients came from another hospital; null where nothing was `told`."""
+    said = text.str.contains(r"(?i)transfer.*hosp").fill_null(False)
+    return pl.when(told).then(known.fill_null(False) | said)
+
+
+def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns visits sorted, with `order`, `age`, `died` and `disposition`, and what they had.
+
+    Needs visit_id, subject_id, start, end, birth_time, `stated` (a disposition), dead, death_time
+    and death_day_only (the day alone is known, and death_time its end). A visit ended in death
+    where it says so, where the death lies within it, and where it says nothing and ended on the
+    day. Of another that says nothing the patient is known to have lived ("other") if there is a
+    later visit, or if the source tells deaths and none that might be this one.
+    """
+    joined = joined.sort("subject_id", "start", "visit_id")
+    stated, death = pl.col("stated"), pl.col("death_time")
+    silent = pl.col("death_day_only") & (stated == "unknown")
+    last = pl.when(silent).then(end_of_day(pl.col("end"))).otherwise("end")
+    within = death.is_between("start", last).fill_null(False)
+    undated = pl.col("dead") & death.is_null()
+    later = pl.col("start").shift(-1).over("subject_id").is_not_null()
+    lived = later | (joined["dead"].any() & ~undated)
+    joined = joined.with_columns(died=(stated == "died") | within, lived=lived)
+    oddities["hospital deaths told by the date of death and not by the discharge"] = joined.select(
+        (pl.col("died") & ~stated.is_in(["died", "unknown"])).sum()
+    ).item()
+    age = (pl.col("start") - pl.col("birth_time")).dt.total_days() / 365.2425
+    odd = joined.select(unborn=(age < 0).sum(), old=(age > OLDEST).sum()).row(0, named=True)
+    oddities["visits before the patient's birth, age and birth unknown"] = odd["unborn"]
+    oddities[f"visits at an age over {OLDEST} years, age and birth unknown"] = odd["old"]
+    return joined.with_columns(
+        pl.int_range(pl.len()).over("subject_id").alias("order"),
+        pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
+        pl.when("died")
+        .then(pl.lit("died"))
+        .when((stated == "unknown") & pl.col("lived"))
+        .then(pl.lit("other"))
+        .otherwise(stated)
+        .alias("disposition"),
+        pl.lit(None).alias("readmitted_30d"),
+    )
+
+
+def patients(persons: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns `tables.PATIENTS` of `persons` (subject_id, sex, birth_time, death_time,
+    death_day_only) and finished `visits`.
+
+    A death has its clock time where told, else it is the end of the visit that ended in it, else
+    the end of its day.
+    """
+    clock = pl.when(~pl.col("death_day_only")).then("death_time")
+    own = visits.group_by("subject_id").agg(
+        pl.when("died").then(pl.coalesce(clock, "end")).max().alias("at_end"),
+        pl.col("start").max().alias("last"),
+        pl.col("age").null_count().alias("ageless"),
+    )
+    found = persons.join(own, on="subject_id", how="left").with_columns(
+        pl.coalesce("at_end", "death_time").alias("death_time")
+    )
+    early = (pl.col("death_time") < pl.col("last")).fill_null(False)
+    oddities["deaths before the last visit, death time unknown"] = found.select(early.sum()).item()
+    found = found.with_columns(
+        pl.when(~early).then("death_time").alias("death_time"),
+        pl.when(pl.col("ageless").fill_null(0) == 0).then("birth_time").alias("birth_time"),
+    )
+    return tables.conform(found.sort("subject_id"), tables.PATIENTS)
+
+
+def join_moves(moves: pl.DataFrame) -> pl.DataFrame:
+    """Returns `moves` (move_id, visit_id, start, end, unit) with `stay_id`: those of a visit that
+    follow each other without a gap are one stay, named after the first."""
+    moves = moves.sort("visit_id", "start", "move_id")
+    apart = pl.col("start") > pl.col("end").cum_max().shift().over("visit_id")
+    return moves.with_columns(stay_id=pl.when(apart.fill_null(True)).then("move_id").forward_fill())
+
+
+def stays(moves: pl.DataFrame) -> pl.DataFrame:
+    """Returns `tables.STAYS` of joined moves with their subject_id."""
+    first = moves.group_by("stay_id", maintain_order=True).agg(
+        pl.col("visit_id", "subject_id", "start", "unit").first(), pl.col("end").max()
+    )
+    return tables.conform(first.sort("stay_id"), tables.STAYS)
+
+
+def codes(rows: pl.DataFrame, oddities: dict[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns `tables.CODES`, each code of a visit once and as early as known, and their names.
+
+    `rows` has kind, visit_id, code, name (by a vocabulary), said (by the source, the name where
+    there is none), time and n, the number of rows of the source.
+    """
+    rank = pl.col("kind").replace_strict({kind: i for i, kind in enumerate(tables.KINDS)})
+    kinds = rows.group_by("code").agg(
+        pl.col("kind").sort_by(rank).first(), pl.col("kind").n_unique().alias("several")
+    )
+    oddities["codes of more than one kind, taken as the first of diagnosis, procedure, drug"] = (
+        kinds.filter(pl.col("several") > 1).height
+    )
+    said = rows.group_by("code", "name", "said").agg(pl.col("n").sum())
+    said = said.sort("code", "n", "name", "said", descending=[False, True, False, False])
+    names = said.group_by("code", maintain_order=True).agg(
+        pl.coalesce(pl.col("name").drop_nulls().first(), pl.col("said").drop_nulls().first())
+    )
+    named = kinds.join(names, on="code").with_columns(pl.coalesce("name", "code"))
+    distinct = rows.group_by("visit_id", "code").agg(pl.col("time").min())
+    distinct = distinct.with_columns(position=pl.lit(None)).sort("visit_id", "code")
+    return (
+        tables.conform(distinct, tables.CODES),
+        tables.conform(named.sort("code"), tables.CODE_NAMES),
+    )
+
+
+def attributes(visits: pl.DataFrame, texts: dict[str, pl.Expr], no_value: str) -> pl.DataFrame:
+    """Returns `tables.ATTRIBUTES`: `texts` by name, sex and age, all known at the visit's start."""
+    sex = pl.col("sex").replace_strict({"F": "female", "M": "male"}, default=None)
+    key = ("visit_id", pl.col("start").alias("time"))
+    rows = [
+        visits.select(*key, pl.lit(name).alias("name"), text.cast(pl.String).alias("text"))
+        for name, text in (texts | {"sex": sex}).items()
+    ]
+    facts = pl.concat(rows).with_columns(pl.col("text").str.strip_chars().str.to_lowercase())
+    facts = facts.filter(~pl.col("text").str.contains(no_value))
+    age = visits.select(
+        *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
+    )
+    both = pl.concat([facts, age.drop_nulls("number")], how="diagonal")
+    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+
+
+def end_of_day(time: pl.Expr) -> pl.Expr:
+    """Returns the last second of a time's day."""
+    return time.dt.truncate("1d") + pl.duration(hours=23, minutes=59, seconds=59)

@@ -1,0 +1,193 @@
+"""FHIR R4 bulk export (NDJSON): encounters as visits, with their codes, observations and notes.
+
+Which encounters take part: those of the classes in `fhir_encounters.HOSPITAL` that took place. The
+others are counted by class. Where a data set holds none of them, every encounter takes part. One
+that is part of another is no visit of its own: what happened in it belongs to the outermost one.
+
+Times with a zone are turned to UTC, those without are taken as UTC; a date alone has no zone. Of a
+partial date ("2012-05") a start is its first moment, an end, a death or the time at which something
+is known its last one; a birth is in the middle of its year or month.
+
+Ids are texts in FHIR; the numbers here are hashes of them (`fhir_files.identifier`).
+"""
+
+import pathlib
+import types
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records import encounters, fhir_encounters, fhir_events, fhir_files, reading, tables
+
+KINDS = (
+    "Patient",
+    "Encounter",
+    "Condition",
+    "Procedure",
+    "MedicationRequest",
+    "Medication",
+    "Observation",
+    "DocumentReference",
+)
+
+# Discharge dispositions by the codes of HL7 and of the US claim form (patient discharge status).
+DISPOSITIONS = {
+    "home": "home",
+    "alt-home": "home",
+    "other-hcf": "facility",
+    "hosp": "transfer",
+    "long": "facility",
+    "aadvice": "other",
+    "exp": "died",
+    "psy": "transfer",
+    "rehab": "facility",
+    "snf": "facility",
+    "oth": "other",
+    **dict.fromkeys(("01", "06", "81", "86"), "home"),
+    **dict.fromkeys(("02", "05", "43", "65", "66", "82", "85", "93", "94"), "transfer"),
+    **dict.fromkeys(("03", "04", "61", "62", "63", "64", "83", "84", "90", "91", "92"), "facility"),
+    **dict.fromkeys(("20", "40", "41", "42"), "died"),
+    **dict.fromkeys(("50", "51"), "hospice"),
+    **dict.fromkeys(("07", "21", "69", "70", "95"), "other"),
+    "30": "unknown",  # still a patient
+}
+_NO_VALUE = r"(?i)^(unknown.*|asked but unknown|not asked|null|)$"
+
+_EXTENSION = pl.Struct(
+    {
+        "url": pl.String,
+        "valueString": pl.String,
+        "valueCoding": pl.Struct({"display": pl.String}),
+    }
+)
+_PATIENT = {
+    "id": pl.String,
+    "gender": pl.String,
+    "birthDate": pl.String,
+    "deceasedDateTime": pl.String,
+    "deceasedBoolean": pl.Boolean,
+    "extension": pl.List(pl.Struct({"url": pl.String, "extension": pl.List(_EXTENSION)})),
+}
+
+
+def read(root: str | pathlib.Path) -> tables.Records:
+    """Reads the NDJSON files (.ndjson or .ndjson.gz, any number a kind) of the folder `root`.
+
+    Needs Patient, Encounter and Condition; takes Procedure, MedicationRequest, Medication,
+    Observation and DocumentReference where they are there. `fhir_events` says what becomes a code,
+    a measurement or a note, and when it is known.
+
+    Raises RecordsError for a missing kind, a damaged file, a line that is not a resource of its
+    file's kind, or an encounter's id that stands twice.
+    """
+    oddities: dict[str, int] = {}
+    files = fhir_files.find(root, KINDS)
+    for kind in ("Patient", "Encounter", "Condition"):
+        if not files[kind]:
+            raise errors.RecordsError(
+                f"{root}: no file of {kind} resources ('{kind}.ndjson', '{kind}.000.ndjson.gz' or "
+                "the like). Is this the folder of a FHIR bulk export?"
+            )
+    persons = _persons(files["Patient"], oddities)
+    raw = fhir_encounters.read(files["Encounter"], persons, oddities)
+    visits = _visits(raw.filter("part"), persons, oddities)
+    moves = fhir_encounters.moves(raw, visits)
+    places = fhir_encounters.places(raw, moves)
+    codes, code_names = fhir_events.codes(files, places, oddities)
+    return tables.check(
+        tables.Records(
+            source="fhir",
+            patients=encounters.patients(persons, visits, oddities),
+            visits=tables.conform(visits, tables.VISITS),
+            stays=encounters.stays(moves),
+            codes=codes,
+            code_names=code_names,
+            attributes=_attributes(visits),
+            measurements=fhir_events.measurements(files["Observation"], places),
+            notes=fhir_events.notes(files["DocumentReference"], places, oddities),
+            terms=reading.terms(root),
+            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+        )
+    )
+
+
+def _persons(paths: list[pathlib.Path], oddities: dict) -> pl.DataFrame:
+    """Returns patient (the id as written), subject_id, sex, birth_time, dead,
+    death_time, death_day_only, race and ethnicity."""
+    raw = fhir_files.collect(paths, "Patient", _PATIENT, _flatten_patients).drop_nulls("patient")
+    distinct = raw.unique("patient", keep="first", maintain_order=True)
+    oddities["Patient resources of a patient told before, left out"] = raw.height - distinct.height
+    return distinct.with_columns(fhir_files.identifiers(distinct["patient"]).alias("subject_id"))
+
+
+def _flatten_patients(batch: pl.DataFrame) -> pl.DataFrame:
+    born = fhir_files.times(batch, pl.col("birthDate"), "birthDate")
+    died = fhir_files.times(batch, pl.col("deceasedDateTime"), "deceasedDateTime")
+    # The first moment of a day, the middle of a month or year.
+    half = (pl.col("high") - pl.col("low")).dt.total_seconds() // 2 // 86_400
+    born_at = born.select(pl.col("low") + pl.duration(days=half)).to_series()
+    origins = {
+        name: _origin(batch["extension"], f"us-core-{name}") for name in ("race", "ethnicity")
+    }
+    return batch.select(
+        pl.col("id").alias("patient"),
+        pl.col("gender").replace_strict({"female": "F", "male": "M"}, default=None).alias("sex"),
+        born_at.alias("birth_time"),
+        (pl.col("deceasedDateTime").is_not_null() | pl.col("deceasedBoolean").fill_null(False))
+        .fill_null(False)
+        .alias("dead"),
+        died["high"].alias("death_time"),
+        (died["high"] != died["low"]).alias("death_day_only"),
+        *(pl.Series(name, values, pl.String) for name, values in origins.items()),
+    )
+
+
+def _origin(extensions: pl.Series, name: str) -> list[str | None]:
+    """Returns what the US Core extension `name` (race or ethnicity) says in words."""
+    found = []
+    for given in extensions.to_list():
+        parts = [
+            part["valueString"] or (part["valueCoding"] or {}).get("display")
+            for outer in given or ()
+            if outer and (outer["url"] or "").endswith(name)
+            for part in outer["extension"] or ()
+            if part and part["url"] in ("text", "ombCategory")
+        ]
+        found.append(next((part for part in reversed(parts) if part), None))
+    return found
+
+
+def _visits(own: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    going, coming = (
+        pl.col(f"{side}_code").is_not_null() | pl.col(f"{side}_text").is_not_null()
+        for side in ("to", "from")
+    )
+    # "1" is how some write the "01" of the claim form.
+    code = pl.col("to_code").str.to_lowercase()
+    code = pl.when(code.str.contains(r"^\d$")).then("0" + code).otherwise(code)
+    place = code.replace_strict(DISPOSITIONS, default=None, return_dtype=pl.String)
+    other = pl.col("from_code").is_in(["hosp-trans", "4"])
+    elective = pl.col("priority").replace_strict(
+        {"EL": True, "EM": False, "UR": False, "A": False},
+        default=None,
+        return_dtype=pl.Boolean,
+    )
+    emergency = pl.when(pl.col("kind") == "EMER").then(False)
+    joined = own.join(persons.drop("patient"), on="subject_id").with_columns(
+        encounters.disposition(place, pl.col("to_text"), going).alias("stated"),
+        encounters.from_hospital(other, pl.col("from_text"), coming).alias("transferred_in"),
+        pl.coalesce(elective, emergency).alias("planned"),
+    )
+    return encounters.finish(joined, oddities)
+
+
+def _attributes(visits: pl.DataFrame) -> pl.DataFrame:
+    texts = {
+        "admission type": pl.col("kind").replace_strict(
+            fhir_encounters.HOSPITAL, default=None, return_dtype=pl.String
+        ),
+        "admission location": pl.col("from_text"),
+        "race": pl.col("race"),
+        "ethnicity": pl.col("ethnicity"),
+    }
+    return encounters.attributes(visits, texts, _NO_VALUE)

@@ -1,0 +1,204 @@
+"""FHIR's encounters: which are visits, which belong to others, and the time in intensive care."""
+
+import pathlib
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records import encounters, fhir_files, tables
+
+# Classes of an encounter (HL7 ActCode) that are hospital encounters.
+HOSPITAL = {
+    "IMP": "inpatient encounter",
+    "ACUTE": "inpatient acute",
+    "NONAC": "inpatient non-acute",
+    "EMER": "emergency",
+    "OBSENC": "observation encounter",
+    "SS": "short stay",
+}
+_NOT_HAPPENED = ("planned", "cancelled", "entered-in-error")
+
+_ENCOUNTER = {
+    "id": pl.String,
+    "meta": pl.Struct({"profile": pl.List(pl.String)}),
+    "status": pl.String,
+    "class": fhir_files.CODING,
+    "type": pl.List(fhir_files.CONCEPT),
+    "serviceType": fhir_files.CONCEPT,
+    "priority": fhir_files.CONCEPT,
+    "subject": fhir_files.REFERENCE,
+    "period": fhir_files.PERIOD,
+    "partOf": fhir_files.REFERENCE,
+    "hospitalization": pl.Struct(
+        {"admitSource": fhir_files.CONCEPT, "dischargeDisposition": fhir_files.CONCEPT}
+    ),
+    "location": pl.List(
+        pl.Struct(
+            {
+                "location": fhir_files.REFERENCE,
+                "physicalType": fhir_files.CONCEPT,
+                "period": fhir_files.PERIOD,
+            }
+        )
+    ),
+}
+_UNIT = pl.Struct({"unit": pl.String, "start": tables.TIME, "end": tables.TIME})
+
+
+def read(
+    paths: list[pathlib.Path], persons: pl.DataFrame, oddities: dict[str, int]
+) -> pl.DataFrame:
+    """Returns the encounters of known `persons` with what visits are made of, one row each.
+
+    `root` is the outermost encounter that each is part of, `visit_id` its number; `part` says which
+    are visits.
+
+    Raises RecordsError for an encounter without an id, or with that of an earlier one.
+    """
+    raw = fhir_files.collect(paths, "Encounter", _ENCOUNTER, _flatten)
+    return _checked(raw, persons, oddities)
+
+
+def moves(raw: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+    """Returns the time of `visits` in intensive care: whole encounters that say so, and places."""
+    columns = ("encounter", "visit_id", "start", "end", "unit")
+    whole = raw.filter(pl.col("about").str.contains(encounters.INTENSIVE))
+    placed = raw.select("encounter", "visit_id", "start", "end", "units").explode("units")
+    placed = placed.drop_nulls("units").rename({"start": "since", "end": "until"}).unnest("units")
+    placed = placed.with_columns(pl.coalesce("start", "since"), pl.coalesce("end", "until"))
+    both = pl.concat([whole.rename({"types": "unit"}).select(columns), placed.select(columns)])
+    both = both.join(visits.select("visit_id", "subject_id"), on="visit_id").drop_nulls("start")
+    both = both.sort("visit_id", "start", "encounter", "unit").with_columns(
+        nth=pl.int_range(pl.len()).over("encounter").cast(pl.String)
+    )
+    key = both.select(pl.col("encounter") + "#" + pl.col("nth")).to_series()
+    return encounters.join_moves(both.with_columns(move_id=fhir_files.identifiers(key)))
+
+
+def places(raw: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
+    """Returns where an encounter's events belong: encounter, visit_id, stay_id (of an encounter
+    that is one), part, and the visit's start and end."""
+    own = raw.filter(pl.col("root") == pl.col("encounter"))
+    own = own.select("root", "part", "start", "end")
+    stays = moves.unique("encounter", keep="first", maintain_order=True)
+    inner = raw.filter(pl.col("root") != pl.col("encounter")).select("encounter")
+    stays = stays.join(inner, on="encounter", how="semi").select("encounter", "stay_id")
+    return (
+        raw.select("encounter", "root", "visit_id")
+        .join(own, on="root")
+        .join(stays, on="encounter", how="left")
+    )
+
+
+def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    repeated = (raw["encounter"].is_first_distinct().not_() | raw["encounter"].is_null()).arg_true()
+    if len(repeated):
+        row = repeated[0]
+        what = "repeats the id of an earlier encounter" if raw["encounter"][row] else "has no id"
+        raise errors.RecordsError(
+            f"{raw['file'][row]}: line {raw['line'][row]} {what}; every encounter may stand once. "
+            "Are two exports in one folder? Remove the copies"
+        )
+    void = pl.col("status").is_in(_NOT_HAPPENED).fill_null(False)
+    oddities["encounters planned, cancelled or entered in error, left out"] = raw.select(
+        void.sum()
+    ).item()
+    raw = raw.filter(~void)
+    known = raw.join(persons.select("patient", "subject_id"), on="patient", maintain_order="left")
+    oddities["encounters of unknown patients, left out"] = raw.height - known.height
+    outer = dict(known.select("encounter", "within").drop_nulls().rows())
+    ids = set(known["encounter"])
+    known = known.with_columns(
+        pl.Series("root", [_outermost(i, outer, ids) for i in known["encounter"]], pl.String)
+    )
+    own = pl.col("root") == pl.col("encounter")
+    oddities["encounters that are part of another, taken with it"] = known.select(
+        (~own).sum()
+    ).item()
+    undated = own & (pl.col("start").is_null() | pl.col("end").is_null())
+    oddities["encounters without a start or an end, left out"] = known.select(undated.sum()).item()
+    backwards = own & (pl.col("end") < pl.col("start"))
+    oddities["encounters ending before they start, set to end at the start"] = known.select(
+        backwards.sum()
+    ).item()
+    known = known.with_columns(
+        pl.when(backwards).then("start").otherwise("end").alias("end"),
+        visit_id=fhir_files.identifiers(known["root"]),
+    )
+    return _with_part(known, own & ~undated, oddities)
+
+
+def _outermost(encounter: str, outer: dict[str, str], known: set[str]) -> str:
+    seen = {encounter}
+    while (above := outer.get(encounter)) in known and above not in seen:
+        seen.add(above)
+        encounter = above
+    return encounter
+
+
+def _with_part(known: pl.DataFrame, eligible: pl.Expr, oddities: dict) -> pl.DataFrame:
+    part = eligible & pl.col("kind").is_in(list(HOSPITAL))
+    with_part = known.with_columns(part=part, eligible=eligible)
+    if not with_part["part"].any():
+        oddities["encounters of no hospital class, taken part as there are no others"] = with_part[
+            "eligible"
+        ].sum()
+        return with_part.with_columns(part="eligible")
+    left = with_part.filter(pl.col("eligible") & ~pl.col("part"))
+    for kind, n in left["kind"].value_counts().sort("kind").rows():
+        oddities[f"encounters of class {kind}, no hospital encounters, left out"] = n
+    return with_part
+
+
+def _flatten(batch: pl.DataFrame) -> pl.DataFrame:
+    start = fhir_files.times(batch, pl.col("period").struct.field("start"), "period.start")
+    end = fhir_files.times(batch, pl.col("period").struct.field("end"), "period.end")
+    stay = pl.col("hospitalization").struct
+    going, coming = stay.field("dischargeDisposition"), stay.field("admitSource")
+    types_said = pl.col("type").list.eval(fhir_files.said(pl.element())).list.join("; ")
+    profile = pl.col("meta").struct.field("profile").list.join(" ")
+    return batch.select(
+        pl.col("id").alias("encounter"),
+        fhir_files.referred(pl.col("partOf").struct.field("reference")).alias("within"),
+        fhir_files.referred(pl.col("subject").struct.field("reference")).alias("patient"),
+        "status",
+        pl.col("class").struct.field("code").fill_null("none").alias("kind"),
+        _first_code(pl.col("priority")).alias("priority"),
+        types_said.alias("types"),
+        pl.concat_str(
+            types_said, fhir_files.said(pl.col("serviceType")), profile,
+            separator="; ", ignore_nulls=True,
+        ).alias("about"),
+        start["low"].alias("start"),
+        end["high"].alias("end"),
+        _first_code(going).alias("to_code"),
+        fhir_files.said(going).alias("to_text"),
+        _first_code(coming).alias("from_code"),
+        fhir_files.said(coming).alias("from_text"),
+        _units(batch).alias("units"),
+        "file",
+        "line",
+    )  # fmt: skip
+
+
+def _first_code(concept: pl.Expr) -> pl.Expr:
+    first = concept.struct.field("coding").list.get(0, null_on_oob=True)
+    return first.struct.field("code").str.strip_chars()
+
+
+def _units(batch: pl.DataFrame) -> pl.Series:
+    """Returns the intensive-care places of each encounter with the times spent there."""
+    rows = batch.select("file", "line", "location").with_row_index("row")
+    rows = rows.explode("location").unnest("location")
+    place = pl.col("location").struct.field("display")
+    unit = pl.coalesce(place, fhir_files.said(pl.col("physicalType")))
+    both = pl.concat_str(place, fhir_files.said(pl.col("physicalType")), ignore_nulls=True)
+    rows = rows.with_columns(unit=unit).filter(both.str.contains(encounters.INTENSIVE))
+    for side, moment in (("start", "low"), ("end", "high")):
+        at = pl.col("period").struct.field(side)
+        found = fhir_files.times(rows, at, f"location.period.{side}")
+        rows = rows.with_columns(found[moment].alias(side))
+    grouped = rows.group_by("row").agg(pl.struct("unit", "start", "end").alias("units"))
+    whole = batch.select(pl.lit(0).alias("n")).with_row_index("row")
+    joined = whole.join(grouped, on="row", how="left", maintain_order="left")
+    return joined["units"].cast(pl.List(_UNIT))

@@ -1,0 +1,309 @@
+"""What happens within encounters, from FHIR resources: codes, measurements and notes.
+
+When something is known: a condition when it was recorded, a procedure at its end, an order when it
+was written. Exports often stamp conditions, procedures and documents with the encounter's start
+though they sum it up; what is stamped with it (or earlier) is taken as known at the visit's end.
+Nothing is known later than that.
+"""
+
+import base64
+import binascii
+import datetime
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from ehr_jax.records import encounters, fhir_files, tables
+
+STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
+
+_COMMON = {"status": pl.String, "encounter": fhir_files.REFERENCE}
+_CONDITION = _COMMON | {
+    "code": fhir_files.CONCEPT,
+    "verificationStatus": fhir_files.CONCEPT,
+    "recordedDate": pl.String,
+}
+_PROCEDURE = _COMMON | {
+    "code": fhir_files.CONCEPT,
+    "performedDateTime": pl.String,
+    "performedPeriod": fhir_files.PERIOD,
+}
+_ORDER = _COMMON | {
+    "intent": pl.String,
+    "doNotPerform": pl.Boolean,
+    "medicationCodeableConcept": fhir_files.CONCEPT,
+    "medicationReference": fhir_files.REFERENCE,
+    "authoredOn": pl.String,
+}
+_QUANTITY = pl.Struct({"value": pl.Float64, "unit": pl.String, "code": pl.String})
+_MEASURED = {"code": fhir_files.CONCEPT, "valueQuantity": _QUANTITY, "valueInteger": pl.Float64}
+_OBSERVATION = (
+    _COMMON
+    | _MEASURED
+    | {
+        "component": pl.List(pl.Struct(_MEASURED)),
+        "effectiveDateTime": pl.String,
+        "effectiveInstant": pl.String,
+        "effectivePeriod": fhir_files.PERIOD,
+        "issued": pl.String,
+    }
+)
+_DOCUMENT = {
+    "status": pl.String,
+    "type": fhir_files.CONCEPT,
+    "date": pl.String,
+    "content": pl.List(
+        pl.Struct({"attachment": pl.Struct({"contentType": pl.String, "data": pl.String})})
+    ),
+    "context": pl.Struct({"encounter": pl.List(fhir_files.REFERENCE), "period": fhir_files.PERIOD}),
+}
+
+_VOID = {
+    "Condition": ("entered-in-error", "refuted"),
+    "Procedure": ("entered-in-error", "not-done", "preparation"),
+    "MedicationRequest": ("entered-in-error", "cancelled", "draft"),
+}
+_ROW = {
+    "encounter": pl.String,
+    "code": pl.String,
+    "name": pl.String,
+    "time": tables.TIME,
+    "void": pl.Boolean,
+}
+
+
+def codes(
+    files: Mapping[str, list[pathlib.Path]], places: pl.DataFrame, oddities: dict[str, int]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns `tables.CODES` and `tables.CODE_NAMES` of the visits.
+
+    "SNOMED:38341003" and so on, by `fhir_files.coded`; a drug without a code is "DRUG:" and its
+    text. `places` says which encounters are which visits.
+    """
+    drugs = _medications(files["Medication"])
+    flatten = {
+        "Condition": (_CONDITION, "diagnosis", _flatten_conditions),
+        "Procedure": (_PROCEDURE, "procedure", _flatten_procedures),
+        "MedicationRequest": (_ORDER, "drug", lambda batch: _flatten_orders(batch, drugs)),
+    }
+    found = []
+    for kind, (fields, what, rows_of) in flatten.items():
+        if not files[kind]:
+            oddities[f"no file of {kind} resources: no {what} codes"] = 1
+        rows = fhir_files.collect(
+            files[kind],
+            kind,
+            fields,
+            lambda batch, kind=kind, rows_of=rows_of: _of_visits(
+                rows_of(batch), kind, places, oddities
+            ),
+        )
+        kept = rows.with_columns(kind=pl.lit(what))
+        oddities[f"{kind} resources repeating a code of the visit, the earliest kept"] = (
+            kept.height - kept.select("visit_id", "code").n_unique()
+        )
+        found.append(kept)
+    rows = pl.concat(found).with_columns(said=pl.lit(None, pl.String), n=pl.lit(1, pl.Int64))
+    return encounters.codes(rows, oddities)
+
+
+def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) -> pl.DataFrame:
+    """Returns the rows of visits with visit_id, code, name, time; counts those left out."""
+    joined = rows.join(places, on="encounter", how="left", maintain_order="left")
+    reasons = {
+        "not carried out or entered in error": pl.col("void").fill_null(False),
+        "without an encounter": pl.col("encounter").is_null(),
+        "of unknown encounters": pl.col("visit_id").is_null(),
+        "of encounters that take no part": ~pl.col("part").fill_null(False),
+        "without a code": pl.col("code").is_null(),
+    }
+    for reason, out in reasons.items():
+        kept = joined.filter(~out)
+        rule = f"{kind} resources {reason}, left out"
+        oddities[rule] = oddities.get(rule, 0) + joined.height - kept.height
+        joined = kept
+    rule = f"{kind} resources dated after the visit's end, taken as known there"
+    late = (pl.col("time") > pl.col("end")).sum()
+    oddities[rule] = oddities.get(rule, 0) + joined.select(late).item()
+    time = pl.col("time")
+    if kind != "MedicationRequest":
+        time = pl.when(time > pl.col("start") + STAMP).then(time)
+    time = pl.when(time.is_not_null()).then(pl.min_horizontal(time, "end"))
+    return joined.select("visit_id", "code", "name", time.alias("time"))
+
+
+def _flatten_conditions(batch: pl.DataFrame) -> pl.DataFrame:
+    known = fhir_files.times(batch, pl.col("recordedDate"), "recordedDate")["high"]
+    code = fhir_files.coded(batch["code"])
+    verified = pl.col("verificationStatus").struct.field("coding")
+    status = verified.list.get(0, null_on_oob=True).struct.field("code")
+    return _rows(batch, code, known, status.is_in(_VOID["Condition"]))
+
+
+def _flatten_procedures(batch: pl.DataFrame) -> pl.DataFrame:
+    period = pl.col("performedPeriod").struct
+    at = pl.coalesce(period.field("end"), period.field("start"), "performedDateTime")
+    known = fhir_files.times(batch, at, "performed")["high"]
+    code = fhir_files.coded(batch["code"], procedure=True)
+    return _rows(batch, code, known, pl.col("status").is_in(_VOID["Procedure"]))
+
+
+def _flatten_orders(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
+    known = fhir_files.times(batch, pl.col("authoredOn"), "authoredOn")["high"]
+    own = _drug(batch["medicationCodeableConcept"])
+    reference = pl.col("medicationReference").struct.field("reference")
+    referred = batch.select(fhir_files.referred(reference).alias("medication")).join(
+        drugs, on="medication", how="left", maintain_order="left"
+    )
+    code = own.select(
+        pl.coalesce("code", referred["code"]).alias("code"),
+        pl.coalesce("name", referred["name"]).alias("name"),
+    )
+    void = pl.col("status").is_in(_VOID["MedicationRequest"]).fill_null(False)
+    void |= pl.col("intent").is_in(["proposal", "plan"]).fill_null(False)
+    return _rows(batch, code, known, void | pl.col("doNotPerform").fill_null(False))
+
+
+def _medications(paths: list[pathlib.Path]) -> pl.DataFrame:
+    """Returns the columns medication (an id), code and name of Medication resources."""
+
+    def flatten(batch: pl.DataFrame) -> pl.DataFrame:
+        return _drug(batch["code"]).select(batch["id"].alias("medication"), "code", "name")
+
+    fields = {"id": pl.String, "code": fhir_files.CONCEPT}
+    found = fhir_files.collect(paths, "Medication", fields, flatten)
+    return found.drop_nulls("medication").unique("medication", keep="first", maintain_order=True)
+
+
+def _drug(concepts: pl.Series) -> pl.DataFrame:
+    text = pl.col("name").str.strip_chars()
+    said = pl.when(text.str.len_bytes() > 0).then("DRUG:" + text)
+    return fhir_files.coded(concepts).with_columns(pl.coalesce("code", said).alias("code"))
+
+
+def _rows(batch, code: pl.DataFrame, known: pl.Series, void: pl.Expr) -> pl.DataFrame:
+    encounter = fhir_files.referred(pl.col("encounter").struct.field("reference"))
+    rows = batch.select(
+        encounter.alias("encounter"), code["code"], code["name"], known.alias("time"), void=void
+    )
+    return tables.conform(rows, _ROW)
+
+
+def measurements(paths: list[pathlib.Path], places: pl.DataFrame) -> pl.LazyFrame:
+    """Returns the numeric Observations of visits, and their components, as `tables.MEASUREMENTS`.
+
+    `variable` is the code ("LOINC:8867-4"). The time is that of the observation, the end of a
+    period or of a day given alone, else when it was issued. Left out: rows without a number, code,
+    time or encounter, and those cancelled or entered in error.
+    """
+    visits = places.filter("part").select("encounter", "visit_id", "stay_id")
+
+    def produce() -> Iterator[pl.DataFrame]:
+        for batch in fhir_files.batches(paths, "Observation", _OBSERVATION):
+            yield _measured(batch, visits)
+
+    return fhir_files.lazy(tables.MEASUREMENTS, produce)
+
+
+def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+    period = pl.col("effectivePeriod").struct
+    ended = pl.coalesce(period.field("end"), period.field("start"))
+    at = pl.coalesce("effectiveDateTime", "effectiveInstant", ended, "issued")
+    rows = batch.with_columns(
+        fhir_files.referred(pl.col("encounter").struct.field("reference")).alias("encounter"),
+        fhir_files.times(batch, at, "effective")["high"].alias("time"),
+    )
+    rows = rows.filter(~pl.col("status").is_in(["cancelled", "entered-in-error"]).fill_null(False))
+    rows = rows.join(visits, on="encounter", maintain_order="left")
+    key = ("visit_id", "stay_id", "time")
+    parts = rows.select(*key, "component").explode("component").drop_nulls("component")
+    both = pl.concat([rows.select(*key, *_MEASURED), parts.unnest("component")])
+    quantity = pl.col("valueQuantity").struct
+    found = both.select(
+        *key,
+        fhir_files.coded(both["code"])["code"].alias("variable"),
+        pl.coalesce(quantity.field("value"), "valueInteger").alias("value"),
+        pl.coalesce(quantity.field("unit"), quantity.field("code")).alias("unit"),
+    )
+    return tables.conform(found.drop_nulls(["time", "variable", "value"]), tables.MEASUREMENTS)
+
+
+def notes(
+    paths: list[pathlib.Path], places: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
+    """Returns the plain-text attachments of DocumentReferences as `tables.NOTES`.
+
+    The files are gone through once at once, to count what is left out, and again when collected.
+    """
+    visits = places.filter("part").select("encounter", "visit_id", "start", "end")
+    for batch in fhir_files.batches(paths, "DocumentReference", _DOCUMENT):
+        for fault, n in _noted(batch, visits)["fault"].drop_nulls().value_counts().rows():
+            rule = f"attachments of DocumentReference {fault}, left out"
+            oddities[rule] = oddities.get(rule, 0) + n
+
+    def produce() -> Iterator[pl.DataFrame]:
+        for batch in fhir_files.batches(paths, "DocumentReference", _DOCUMENT):
+            sound = _noted(batch, visits).filter(pl.col("fault").is_null())
+            yield tables.conform(sound, tables.NOTES)
+
+    return fhir_files.lazy(tables.NOTES, produce)
+
+
+def _noted(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+    """Returns one row an attachment: `tables.NOTES` and `fault`, why it is left out or null."""
+    context = pl.col("context").struct
+    first = context.field("encounter").list.get(0, null_on_oob=True)
+    period = context.field("period").struct
+    written = fhir_files.times(batch, pl.col("date"), "date")["high"]
+    served = fhir_files.times(
+        batch, pl.coalesce(period.field("end"), period.field("start")), "context.period"
+    )["high"]
+    rows = batch.select(
+        fhir_files.referred(first.struct.field("reference")).alias("encounter"),
+        pl.coalesce(written, served).alias("written"),
+        fhir_files.said(pl.col("type")).fill_null("Document").alias("category"),
+        "status",
+        "content",
+    )
+    rows = rows.explode("content").with_columns(
+        pl.col("content").struct.field("attachment").struct.unnest()
+    )
+    rows = rows.join(visits, on="encounter", how="left", maintain_order="left")
+    plain = pl.col("contentType").str.to_lowercase().str.starts_with("text/plain")
+    late = pl.col("written") > pl.col("start") + STAMP
+    rows = rows.with_columns(
+        time=pl.when(late).then(pl.min_horizontal("written", "end")).otherwise("end"),
+        date_only=pl.lit(False),
+        fault=pl.when(pl.col("status") == "entered-in-error")
+        .then(pl.lit("entered in error"))
+        .when(pl.col("encounter").is_null())
+        .then(pl.lit("without an encounter"))
+        .when(pl.col("visit_id").is_null())
+        .then(pl.lit("of encounters that take no part or are unknown"))
+        .when(~plain.fill_null(False))
+        .then(pl.lit("that are not plain text"))
+        .when(pl.col("data").is_null())
+        .then(pl.lit("stored elsewhere")),
+    )
+    wanted = rows.select(pl.when(pl.col("fault").is_null()).then("data")).to_series()
+    read = [_decoded(data, form) for data, form in zip(wanted, rows["contentType"], strict=True)]
+    text = pl.Series("text", [text for text, _ in read], pl.String)
+    fault = pl.Series("fault", [fault for _, fault in read], pl.String)
+    return rows.with_columns(text, pl.coalesce("fault", fault).alias("fault"))
+
+
+def _decoded(data: str | None, form: str | None) -> tuple[str | None, str | None]:
+    """Returns the text of a base64 attachment, or what is wrong with it."""
+    if data is None:
+        return None, None
+    charset = re.search(r"charset\s*=\s*\"?([\w.:-]+)", form or "", re.IGNORECASE)
+    try:
+        raw = base64.b64decode(re.sub(r"\s+", "", data), validate=True)
+        text = raw.decode(charset[1] if charset else "utf-8")
+    except binascii.Error:
+        return None, "that are not valid base64"
+    except (UnicodeDecodeError, LookupError):
+        return None, "that are not text of their character set"
+    return (text, None) if text.strip() else (None, "without text")

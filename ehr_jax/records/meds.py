@@ -1,0 +1,251 @@
+"""MEDS 0.4 data sets: those of other makers by the conventions of the MIMIC-IV MEDS ETL, our own
+(`meds_files.write`) exactly.
+
+MEDS knows events of subjects, not visits. A visit begins at a HOSPITAL_ADMISSION and ends at the
+HOSPITAL_DISCHARGE of the same `hadm_id` (or `visit_id`, `encounter_id`) or, where no admission has
+one, at the next discharge before the next admission. An event belongs to the visit it names, else
+to the one open at its time (`meds_visits.spans`). What the codes mean is the table of `meds_codes`.
+"""
+
+import pathlib
+import types
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records import (
+    icd9,
+    meds_codes,
+    meds_exact,
+    meds_shards,
+    meds_visits,
+    mimic4,
+    mimic_common,
+    tables,
+)
+
+# Column to its names in data sets, the best first; attributes stand on the admission.
+ALIASES = {
+    "visit_id": ("hadm_id", "visit_id", "encounter_id"),
+    "stay_id": ("icustay_id", "stay_id"),
+    "position": ("seq_num", "position"),
+    "race": ("race", "ethnicity"),
+}
+_COLUMNS = meds_shards.EVENTS | dict.fromkeys(("visit_id", "stay_id", "position"), pl.Int64)
+_COLUMNS |= dict.fromkeys(("insurance", "marital_status", "race"), pl.String)
+
+_FACTS = ("birth", "death", "sex", "admission", "discharge", "unit entry", "unit exit")
+
+
+def read(root: str | pathlib.Path) -> tables.Records:
+    """Reads the MEDS data set of the folder `root` (which holds `data` and `metadata`).
+
+    ICD codes come undotted with their version ("ICD9CM:4280", "ICD10CM:I509"), without a time:
+    they are billed after the discharge, whatever time the ETL gave them. Numeric events become
+    measurements ("LAB:50868", "CHART:220045", else under their own code).
+
+    Raises RecordsError for a missing or damaged shard, one of another schema, a subject in two
+    splits, or a data set without hospital admissions.
+    """
+    shards = meds_shards.find(root)
+    about = meds_shards.read_json(root, meds_exact.ABOUT)
+    if about is not None:
+        return meds_exact.read(root, shards, about)
+    events = meds_shards.scan(root, shards, _COLUMNS, ALIASES)
+    oddities: dict[str, int] = {}
+    meanings = _meanings(events, oddities)
+    events = events.drop_nulls(["subject_id", "code"])
+    facts = _of(events, meanings, *_FACTS).collect(engine="streaming")
+    if facts.filter(role="admission")["visit_id"].is_null().all():
+        # Visits get numbers of our own, with which those of other events have nothing to do.
+        events, facts = (f.with_columns(visit_id=pl.lit(None, pl.Int64)) for f in (events, facts))
+    visits = meds_visits.visits(facts, oddities)
+    patients = _patients(events, facts, visits, oddities)
+    visits = meds_visits.aged(visits, patients)
+    spans = meds_visits.spans(visits)
+    codes, code_names = _codes(root, _of(events, meanings, "code", "billed"), spans, oddities)
+    given = meds_shards.splits(root, oddities)
+    known = given.join(patients, on="subject_id", how="semi", maintain_order="left")
+    oddities["subjects with a split and without events, left out"] = given.height - known.height
+    return tables.check(
+        tables.Records(
+            source="meds",
+            patients=tables.conform(patients, tables.PATIENTS),
+            visits=tables.conform(visits, tables.VISITS),
+            stays=meds_visits.stays(facts, spans, oddities),
+            codes=codes,
+            code_names=code_names,
+            attributes=mimic_common.attributes(visits, visits, patients, mimic4.ATTRIBUTES),
+            measurements=_measurements(_of(events, meanings, "measurement"), spans),
+            notes=_notes(_of(events, meanings, "note"), spans),
+            terms=_terms(meds_shards.dataset(root)),
+            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            given_split=known,
+        )
+    )
+
+
+def _meanings(events: pl.LazyFrame, oddities: dict) -> pl.DataFrame:
+    counted = events.group_by("code").agg(
+        pl.len().alias("events"),
+        numbers=pl.col("numeric_value").count(),
+        nobody=pl.col("subject_id").null_count(),
+    )
+    inventory = counted.sort("code").collect(engine="streaming")
+    oddities["events without a subject_id, left out"] = int(inventory["nobody"].sum())
+    oddities["events without a code, left out"] = int(
+        inventory.filter(pl.col("code").is_null())["events"].sum()
+    )
+    inventory = inventory.drop_nulls("code")
+    meanings = meds_codes.meanings(inventory)
+    if "admission" not in meanings["role"]:
+        raise errors.RecordsError(
+            "the MEDS data set has no HOSPITAL_ADMISSION// event, so its visits cannot be told. "
+            "This reader follows the codes of the MIMIC-IV MEDS ETL; of the data set's "
+            f"{inventory.height} codes the most frequent begin {_heads(inventory)}"
+        )
+    unused = inventory.join(meanings.filter(role="none"), on="code")
+    oddities["events of codes that mean nothing here (see meds_codes), left out"] = int(
+        unused["events"].sum()
+    )
+    return meanings
+
+
+def _heads(inventory: pl.DataFrame) -> str:
+    # Only the head: a code may hold a result's text.
+    heads = inventory.group_by(pl.col("code").str.split("//").list.first()).agg(pl.sum("events"))
+    heads = heads.filter(pl.col("code").str.contains(r"^[A-Z_]{2,30}$"))
+    return ", ".join(heads.sort("events", "code", descending=True)["code"][:5]) or "otherwise"
+
+
+def _of(events: pl.LazyFrame, meanings: pl.DataFrame, *roles: str) -> pl.LazyFrame:
+    """Returns the events that play one of `roles`, with what they mean."""
+    wanted = meanings.filter(pl.col("role").is_in(roles))
+    return events.join(wanted.lazy(), on="code", maintain_order="left")
+
+
+def _patients(events, facts, visits: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns `tables.PATIENTS` of every subject that has an event."""
+    everyone = events.select("subject_id").unique().collect(engine="streaming").sort("subject_id")
+    births = facts.filter(role="birth").drop_nulls("time")
+    births = births.group_by("subject_id").agg(birth_time=pl.col("time").min())
+    deaths = facts.filter(role="death").drop_nulls("time")
+    deaths = deaths.group_by("subject_id").agg(death_time=pl.col("time").min())
+    sexes = facts.filter(role="sex").with_columns(sex=pl.col("to").str.head(1).str.to_uppercase())
+    sexes = sexes.filter(pl.col("sex").is_in(["F", "M"]))
+    sexes = sexes.group_by("subject_id").agg(pl.col("sex").min(), told=pl.col("sex").n_unique())
+    oddities["patients given two sexes, sex unknown"] = int((sexes["told"] > 1).sum())
+    sexes = sexes.filter(told=1).drop("told")
+    own = visits.group_by("subject_id").agg(
+        first=pl.col("start").min(), last=pl.col("start").max(), left=pl.col("end").max()
+    )
+    found = everyone
+    for facts_of in (births, deaths, sexes, own):
+        found = found.join(facts_of, on="subject_id", how="left", maintain_order="left")
+    _count_outside(events, found, oddities)
+    age = mimic_common.years(pl.col("birth_time"), pl.col("first"))
+    # A death at midnight is a date alone, which counts as its end, but not past a discharge of
+    # that day.
+    dated = pl.col("death_time").dt.truncate("1d") == pl.col("death_time")
+    day_end = mimic_common.end_of_day(pl.col("death_time"))
+    same_day = pl.col("left").is_between(pl.col("death_time"), day_end)
+    death = pl.when(dated & same_day).then("left").when(dated).then(day_end).otherwise("death_time")
+    early = (death < pl.col("last")).fill_null(False)
+    odd = found.select(unborn=age < 0, old=age > mimic4.OLDEST, early=early).sum()
+    odd = odd.row(0, named=True)
+    oddities["births after admission, age and birth unknown"] = odd["unborn"]
+    oddities[f"ages above {mimic4.OLDEST} years, age and birth unknown"] = odd["old"]
+    oddities["deaths before the last admission, death time unknown"] = odd["early"]
+    return found.select(
+        "subject_id",
+        "sex",
+        birth_time=pl.when(age.is_between(0, mimic4.OLDEST) | age.is_null()).then("birth_time"),
+        death_time=pl.when(~early).then(death),
+    )
+
+
+def _count_outside(events: pl.LazyFrame, patients: pl.DataFrame, oddities: dict) -> None:
+    known = patients.lazy().select("subject_id", "birth_time", "death_time")
+    # Birth is often known by its year alone and death by its day.
+    late = pl.col("time") >= pl.col("death_time").dt.truncate("1d") + pl.duration(days=1)
+    counts = (
+        events.select("subject_id", "time")
+        .join(known, on="subject_id")
+        .select(before=(pl.col("time") < pl.col("birth_time")).sum(), after=late.sum())
+        .collect(engine="streaming")
+        .row(0, named=True)
+    )
+    oddities["events before the patient's birth, kept where a visit holds them"] = counts["before"]
+    oddities["events after the day of the patient's death, kept where a visit holds them"] = counts[
+        "after"
+    ]
+
+
+def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
+    """Returns the tables of codes and of their names."""
+    columns = ("subject_id", "visit_id", "time", "code", "role", "to", "kind", "position")
+    events = events.select(columns)
+    rows = events.select(pl.len()).collect(engine="streaming").item()
+    found = meds_visits.linked(events, spans).collect(engine="streaming")
+    oddities["coded events of no visit, left out"] = rows - found.height
+    billed, late = pl.col("role") == "billed", pl.col("time") > pl.col("end")
+    oddities["coded events after the discharge, taken as known at discharge"] = int(
+        found.select((~billed & late).sum()).item()
+    )
+    system, rest = _split(pl.col("to"))
+    plain = rest.str.to_uppercase().str.replace_all(r"[. ]", "")
+    spelled = pl.when(billed).then(system + ":" + plain).otherwise("to")
+    found = found.with_columns(
+        given="code",
+        code=spelled,
+        time=pl.when(~billed).then(pl.min_horizontal("time", "end")),
+    )
+    names = meds_shards.codes(root).rename({"code": "given"})
+    named = found.select("code", "kind", "given").unique(maintain_order=True).sort("code", "given")
+    named = named.join(names, on="given", how="left", maintain_order="left")
+    named = named.group_by("code", maintain_order=True).agg(
+        pl.col("kind").first(), name=pl.col("description").drop_nulls().first()
+    )
+    titles = icd9.load(root)
+    own = [_name(code, titles) for code in named["code"]]
+    named = named.with_columns(name=pl.coalesce("name", pl.Series(own, dtype=pl.String)))
+    codes = mimic_common.join_codes([found.select(*tables.CODES)], oddities)
+    return codes, tables.conform(named, tables.CODE_NAMES)
+
+
+def _split(code: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    parts = code.str.splitn(":", 2)
+    return parts.struct.field("field_0"), parts.struct.field("field_1")
+
+
+def _name(code: str, titles: icd9.Titles) -> str:
+    """Returns a name for a code that codes.parquet does not describe."""
+    system, rest = code.split(":", 1)
+    if system == "ICD9CM":
+        return icd9.name_of(rest, titles)
+    if system == "ICD9PROC":
+        return mimic_common.procedure_name(rest, {})
+    return rest if system == "DRUG" else f"{system} {rest}"
+
+
+def _measurements(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+    columns = ("subject_id", "visit_id", "stay_id", "time", "to", "unit", "numeric_value")
+    events = events.select(columns).drop_nulls(["time", "numeric_value"])
+    found = meds_visits.linked(events.filter(pl.col("numeric_value").is_finite()), spans)
+    found = found.with_columns(variable="to", value="numeric_value")
+    return tables.conform(found, tables.MEASUREMENTS)
+
+
+def _notes(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+    events = events.select("subject_id", "visit_id", "time", "to", text="text_value")
+    found = meds_visits.linked(events.drop_nulls(["time", "text"]), spans)
+    return tables.conform(found.with_columns(category="to", date_only=False), tables.NOTES)
+
+
+def _terms(about: dict) -> str:
+    name = about.get("dataset_name") or "a data set without a name"
+    version = f" {about['dataset_version']}" if about.get("dataset_version") else ""
+    licence = about.get("license") or (
+        "licence not stated; treat it as credentialed: no sharing, no attempt to identify anybody"
+    )
+    return f"MEDS copy of {name}{version}: {licence}"

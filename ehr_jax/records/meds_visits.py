@@ -1,0 +1,145 @@
+"""Where the visits and ICU stays of a MEDS data set begin and end, and which visit has an event."""
+
+import polars as pl
+
+from ehr_jax.records import meds_codes, mimic4, mimic_common, tables
+
+
+def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns `tables.VISITS`, all but the age, and the columns of mimic4.ATTRIBUTES.
+
+    Args:
+      facts: events of the roles "admission", "discharge" and "death", with their meanings.
+    """
+    found = _paired(facts, "admission", "discharge", "visit_id", oddities)
+    deaths = facts.filter(role="death").group_by("subject_id").agg(died=pl.col("time").min())
+    found = _ended(found.join(deaths, on="subject_id", how="left"), oddities)
+    kind, source = meds_codes.part(pl.col("code"), 1), meds_codes.part(pl.col("code"), 2)
+    known = ~source.str.contains(mimic_common.NO_VALUE)
+    place, died = meds_codes.disposition(pl.col("to_right")), pl.col("died")
+    # Of a visit that ended nobody knows where, a data set that tells deaths tells who lived.
+    dead = pl.col("open") | died.is_between(pl.col("start").dt.truncate("1d"), "end")
+    lost = pl.lit("unknown" if deaths.is_empty() else "other")
+    ended = pl.when(place != "unknown").then(place).when(dead).then(pl.lit("died")).otherwise(lost)
+    return found.sort("subject_id", "start", "visit_id").with_columns(
+        order=pl.int_range(pl.len()).over("subject_id"),
+        disposition=ended,
+        planned=kind.str.to_uppercase().is_in(mimic4.PLANNED),
+        transferred_in=pl.when(known).then(source.str.starts_with("TRANSFER FROM HOSP")),
+        readmitted_30d=pl.lit(None, pl.Boolean),
+        admission_type=kind,
+        admission_location=source,
+    )
+
+
+def _ended(found: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns the visits that end, `open` where only the patient's death tells when."""
+    start, end, died = pl.col("start"), pl.col("end"), pl.col("died")
+    following = start.shift(-1).over("subject_id", order_by="start")
+    open_end = (end.is_null() & (died >= start) & following.is_null()).fill_null(False)
+    # Some discharges of the dead are a date alone, the midnight before the death.
+    midnight = (end < died) & (end == died.dt.truncate("1d"))
+    midnight &= meds_codes.disposition(pl.col("to_right")) == "died"
+    found = found.with_columns(open=open_end, midnight=midnight.fill_null(False))
+    found = found.with_columns(
+        end=pl.when(pl.col("open") | pl.col("midnight")).then(died).otherwise(end)
+    )
+    odd = found.select("open", "midnight", lost=end.is_null(), early=end < start).sum()
+    odd = odd.row(0, named=True)
+    oddities["admissions without a discharge, ended at the death"] = odd["open"]
+    oddities["admissions without a discharge, left out"] = odd["lost"]
+    oddities["discharges at midnight of the day of death, set to the death"] = odd["midnight"]
+    oddities["discharges before admission, set to the admission"] = odd["early"]
+    return found.drop_nulls("end").with_columns(end=pl.max_horizontal("start", "end"))
+
+
+def _paired(facts: pl.DataFrame, enter: str, leave: str, key: str, oddities: dict) -> pl.DataFrame:
+    """Returns the events of role `enter` with `start`, and `end` and `to_right` of their own exits.
+
+    By `key` where any of them has one, else in order of time, `key` then being numbers from 0.
+    """
+    begun, ended = facts.filter(role=enter), facts.filter(role=leave)
+    oddities[f"events of {enter} without a time, left out"] = begun["time"].null_count()
+    begun = begun.drop_nulls("time").rename({"time": "start"}).sort("subject_id", "start")
+    ended = ended.drop_nulls("time").select("subject_id", key, "to", end="time")
+    ended = ended.sort("subject_id", "end")
+    if begun[key].is_not_null().any():
+        named = begun.drop_nulls(key)
+        kept = named.unique(key, keep="first", maintain_order=True)
+        last = ended.drop_nulls(key).unique(key, keep="last", maintain_order=True)
+        oddities[f"events of {enter} without a {key}, left out"] = begun.height - named.height
+        oddities[f"events of {enter} repeating a {key}, left out"] = named.height - kept.height
+        return kept.join(last.drop("subject_id"), on=key, how="left", maintain_order="left")
+    numbered = begun.drop(key).with_row_index(key).with_columns(pl.col(key).cast(pl.Int64))
+    found = numbered.with_columns(end="start").join_asof(
+        ended.drop(key).with_columns(at="end"),
+        on="end",
+        by="subject_id",
+        strategy="forward",
+        allow_exact_matches=False,  # an exit at this very time is that of the one before
+        check_sortedness=False,
+    )
+    # An exit is that of the last entry before it; an earlier entry has none.
+    own = pl.col("at").is_not_null() & pl.struct("subject_id", "at").is_last_distinct()
+    return found.with_columns(
+        end=pl.when(own).then("at"), to_right=pl.when(own).then("to_right")
+    ).drop("at")
+
+
+def aged(visits: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
+    """Returns `visits` with the age in years, as `patients` know their births.
+
+    A birth at the first moment of a year is known by that year alone, as in MIMIC-IV: the age is
+    then the calendar years since (inferred).
+    """
+    births = patients.select("subject_id", "birth_time")
+    joined = visits.join(births, on="subject_id", how="left", maintain_order="left")
+    born, start = pl.col("birth_time"), pl.col("start")
+    exact = mimic_common.years(born, start)
+    by_year = born == born.dt.truncate("1y")
+    return joined.with_columns(
+        age=pl.when(by_year).then(start.dt.year() - born.dt.year()).otherwise(exact)
+    )
+
+
+def spans(visits: pl.DataFrame) -> pl.DataFrame:
+    """Returns (visit_id, subject_id, end, since, until, whole), one row a visit.
+
+    An event that names no visit is of the one within whose `since` and `until` it lies, the first
+    moment counting only where `whole`. The spans of a patient do not overlap: of visits that touch
+    the moment goes to the one that ends; one that begins within another cuts that short.
+    """
+    cut = visits.select("visit_id", "subject_id", "end", since="start").with_columns(
+        until=pl.min_horizontal("end", pl.col("since").shift(-1).over("subject_id"))
+    )
+    before = pl.col("until").shift(1).over("subject_id")
+    return cut.with_columns(whole=(before != pl.col("since")).fill_null(True))
+
+
+def linked(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+    """Returns the events that belong to a visit, each with its visit_id and the visit's `end`."""
+    ends = spans.lazy().select("visit_id", "end")
+    named = events.join(ends, on="visit_id", maintain_order="left")
+    inside = pl.col("time").is_between("since", "until", closed="right")
+    inside |= pl.col("whole") & (pl.col("time") == pl.col("since"))
+    timed = (
+        events.filter(pl.col("visit_id").is_null() & pl.col("time").is_not_null())
+        .drop("visit_id")
+        .join(spans.lazy(), on="subject_id", maintain_order="left")
+        .filter(inside)
+    )
+    return pl.concat([named, timed.select(named.collect_schema().names())])
+
+
+def stays(facts: pl.DataFrame, spans: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns `tables.STAYS`; `facts` are events of the roles "unit entry" and "unit exit"."""
+    found = _paired(facts, "unit entry", "unit exit", "stay_id", oddities)
+    found = found.rename({"start": "time", "end": "left"})
+    held = linked(found.lazy(), spans).collect()
+    oddities["ICU stays of no visit, left out"] = found.height - held.height
+    backwards = (pl.col("left") < pl.col("time")).fill_null(False)
+    oddities["ICU stays ending before they begin, end unknown"] = int(
+        held.select(backwards.sum()).item()
+    )
+    held = held.with_columns(start="time", end=pl.when(~backwards).then("left"), unit="to")
+    return tables.conform(held.sort("stay_id"), tables.STAYS)

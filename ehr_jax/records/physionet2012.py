@@ -1,0 +1,300 @@
+"""PhysioNet/Computing in Cardiology Challenge 2012: the first 48 h of intensive care stays.
+
+Sets a, b and c of 4,000 adults' stays of 48 h or more, drawn from MIMIC-II; no codes, no notes and
+no dates. Times count from the start of the stay and are put on an arbitrary day. The outcome file's
+SAPS-I, SOFA and Survival are never read: they are scores and outcomes, not inputs.
+
+The challenge counts patients as adults from 15. A task that leaves out who is "under_18" has 3,994
+of the 4,000 stays of set a (all 554 deaths are among them).
+"""
+
+import datetime
+import pathlib
+import types
+from collections import Counter
+from collections.abc import Iterator
+
+import polars as pl
+from polars.io import plugins
+
+from ehr_jax import errors
+from ehr_jax.records import physionet2012_files as files
+from ehr_jax.records import reading, tables
+
+TERMS = (
+    "PhysioNet/Computing in Cardiology Challenge 2012 v1.0.0, Open Data Commons Attribution "
+    "License v1.0. Cite Silva et al., Computing in Cardiology 2012; 39:245-248."
+)
+
+START = datetime.datetime(2000, 1, 1)  # of every stay: arbitrary
+OBSERVED_HOURS = 48
+
+UNITS = {1: "coronary care", 2: "cardiac surgery recovery", 3: "medical", 4: "surgical"}
+
+# The time series, as the files call them. Weight is a descriptor too: its first row at 00:00.
+PARAMETERS = (
+    "ALP ALT AST Albumin BUN Bilirubin Cholesterol Creatinine DiasABP FiO2 GCS Glucose HCO3 HCT HR "
+    "K Lactate MAP MechVent Mg NIDiasABP NIMAP NISysABP Na PaCO2 PaO2 Platelets RespRate SaO2 "
+    "SysABP Temp TroponinI TroponinT Urine WBC Weight pH"
+).split()
+DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")
+
+SPLITS = {"a": "train", "b": "test", "c": "test"}  # the challenge trained on set a
+
+
+def read(root: str | pathlib.Path) -> tables.Records:
+    """Reads every set of the folder `root`: set-a (and b, c) with Outcomes-a.txt beside it.
+
+    A set may be the official folder of one text file a stay, that folder as .tar.gz or .zip (read
+    without unpacking), or one table (set-a.csv.gz, .csv, .parquet) with a leading RecordID column.
+    A RecordID is patient, visit and stay in one. Measurements are "P12:HR" and so on, without unit.
+    A stay's record ends after 48 h, the visit with the last of its Length_of_stay days. Where set a
+    stands beside another, `given_split` makes it the training set and the others the test set.
+
+    Raises RecordsError for a missing outcome file, a damaged, unsafe or oversized archive, and a
+    field that does not parse.
+    """
+    sets = files.find_sets(root)
+    oddities: Counter[str] = Counter()
+    outcomes = pl.concat([_outcomes(found) for found in sets])
+    general = pl.concat([_survey(found, oddities) for found in sets])
+    for frame, what in ((outcomes, "Outcomes files"), (general, "sets")):
+        if repeated := frame.height - frame["record_id"].n_unique():
+            raise errors.RecordsError(
+                f"{root}: {repeated} RecordID(s) stand in two of the {what}; is a set there twice "
+                "under two letters?"
+            )
+    visits = _visits(general, outcomes, oddities)
+    return tables.check(
+        tables.Records(
+            source="physionet2012",
+            patients=_patients(visits, oddities),
+            visits=tables.conform(visits, tables.VISITS),
+            stays=_stays(visits),
+            codes=tables.empty(tables.CODES),
+            code_names=tables.empty(tables.CODE_NAMES),
+            attributes=_attributes(visits),
+            measurements=_measurements(sets, visits),
+            notes=tables.empty(tables.NOTES).lazy(),
+            terms=TERMS,
+            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            given_split=_given_split(sets, visits),
+            dated=False,
+        )
+    )
+
+
+def _outcomes(found: files.Set) -> pl.DataFrame:
+    """Returns record_id, died and days (in hospital; null where unknown), one row a stay."""
+    path = found.outcomes
+    columns = dict.fromkeys(("recordid", "in-hospital_death"), pl.Int64)
+    raw = reading.read(path, columns | {"length_of_stay": pl.Float64})
+    for name in columns:
+        if raw[name].null_count():
+            row = raw[name].is_null().arg_true()[0] + 1
+            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
+    if not (known := raw["in-hospital_death"].is_in([0, 1])).all():
+        row = (~known).arg_true()[0] + 1
+        raise errors.RecordsError(
+            f"{path.name}: row {row}, column 'in-hospital_death' is "
+            f"{raw['in-hospital_death'][row - 1]}, expected 0 (survived) or 1 (died)"
+        )
+    if repeated := raw.height - raw["recordid"].n_unique():
+        row = raw["recordid"].is_first_distinct().not_().arg_true()[0] + 1
+        raise errors.RecordsError(
+            f"{path.name}: {repeated} row(s) repeat a 'RecordID', first in row {row}; every stay "
+            "may stand once"
+        )
+    days = pl.col("length_of_stay")
+    return raw.select(
+        pl.col("recordid").alias("record_id"),
+        (pl.col("in-hospital_death") == 1).alias("died"),
+        pl.when(days >= 0).then(days).alias("days"),
+    )
+
+
+def _survey(found: files.Set, oddities: Counter) -> pl.DataFrame:
+    """Reads a set once: its stays' descriptors, null where unknown; counts what is odd.
+
+    Columns: letter, record_id, Age, Gender, Height, ICUType, Weight.
+    """
+    general, seen = [], []
+    for rows in files.batches(found):
+        blank = pl.any_horizontal(pl.col("parameter", "value").is_null())
+        strange = ~pl.col("parameter").is_in([*PARAMETERS, *DESCRIPTORS])
+        counted = rows.select(
+            blank.sum().alias("rows without a parameter or a value, left out"),
+            (~blank & strange).sum().alias("rows of an unknown parameter, left out"),
+            (~blank & _late()).sum().alias("rows after the first 48 h, left out"),
+            (~blank & _no_weight()).sum().alias("weights of -1, unknown, left out"),
+        )
+        oddities.update(counted.row(0, named=True))
+        seen.append(rows.select("record_id").unique())
+        at_start = pl.col("parameter").is_in(DESCRIPTORS) | _is_weight_at_start()
+        general.append(rows.filter(~blank, at_start))
+    if not seen:
+        raise errors.RecordsError(
+            f"{found.path.name}: holds no file of a stay (such as 132539.txt); is it empty?"
+        )
+    stays = pl.concat(seen).unique(maintain_order=True)
+    general = pl.concat(general)
+    named = general.filter(pl.col("parameter") == "RecordID")
+    if not (same := named["value"] == named["record_id"]).all():
+        raise errors.RecordsError(
+            f"{found.path.name}: {(~same).sum()} stay(s) hold a row 'RecordID' that is not the "
+            "identifier they stand under; were files renamed or joined?"
+        )
+    names = ("Age", "Gender", "Height", "ICUType", "Weight")
+    wide = general.group_by("record_id").agg(
+        pl.col("value")
+        .filter(pl.col("parameter") == name, pl.col("value") >= 0)
+        .first()
+        .alias(name)
+        for name in names
+    )
+    return stays.join(wide, on="record_id", how="left").select(
+        pl.lit(found.letter).alias("letter"), "record_id", *names
+    )
+
+
+def _late() -> pl.Expr:
+    return pl.col("minutes") > OBSERVED_HOURS * 60
+
+
+def _no_weight() -> pl.Expr:
+    return (pl.col("parameter") == "Weight") & (pl.col("value") < 0)
+
+
+def _is_weight_at_start() -> pl.Expr:
+    return (pl.col("parameter") == "Weight") & (pl.col("minutes") == 0)
+
+
+def _visits(general: pl.DataFrame, outcomes: pl.DataFrame, oddities: Counter) -> pl.DataFrame:
+    """Returns tables.VISITS with letter, Gender, Height, ICUType and Weight beside its columns."""
+    joined = general.join(outcomes, on="record_id").sort("record_id")
+    oddities["stays without an outcome, left out"] = general.height - joined.height
+    oddities["outcomes without a stay, left out"] = outcomes.height - joined.height
+    if joined.is_empty():
+        raise errors.RecordsError(
+            f"none of the {general.height} stays has an outcome; do the Outcomes files belong to "
+            "these sets?"
+        )
+    days = pl.col("days")
+    shortest = OBSERVED_HOURS / 24
+    oddities["lengths of stay unknown, taken as the shortest of the challenge (2 days)"] = joined[
+        "days"
+    ].null_count()
+    oddities["lengths of stay under 2 days, taken as 2 days"] = int(
+        (joined["days"] < shortest).sum()
+    )
+    # Days are whole. The challenge admits stays of 48 h or more, so that "2" is a discharge on the
+    # third day: the visit ends, as anything known by its day alone, with the end of that day.
+    whole = days.fill_null(shortest).clip(shortest).floor().cast(pl.Int64)
+    return joined.with_columns(
+        pl.col("record_id").alias("visit_id"),
+        pl.col("record_id").alias("subject_id"),
+        pl.lit(0).alias("order"),
+        pl.lit(START).alias("start"),
+        (pl.lit(START) + pl.duration(days=whole + 1, seconds=-1)).alias("end"),
+        pl.col("Age").alias("age"),
+        pl.when("died").then(pl.lit("died")).otherwise(pl.lit("home")).alias("disposition"),
+        pl.lit(None).alias("planned"),
+        pl.lit(None).alias("transferred_in"),
+        pl.lit(None).alias("readmitted_30d"),
+    )
+
+
+def _patients(visits: pl.DataFrame, oddities: Counter) -> pl.DataFrame:
+    sex = pl.col("Gender").replace_strict({0.0: "F", 1.0: "M"}, default=None)
+    patients = visits.select(
+        "subject_id",
+        sex.alias("sex"),
+        pl.lit(None).alias("birth_time"),
+        pl.when("died").then("end").alias("death_time"),
+    )
+    oddities["patients of unknown sex"] = patients["sex"].null_count()
+    oddities["patients of unknown age"] = visits["age"].null_count()
+    return tables.conform(patients, tables.PATIENTS)
+
+
+def _unit() -> pl.Expr:
+    return pl.col("ICUType").replace_strict(
+        {float(number): name for number, name in UNITS.items()}, default=None
+    )
+
+
+def _stays(visits: pl.DataFrame) -> pl.DataFrame:
+    # When the patient left the unit is not said; every stay covers these hours.
+    end = pl.col("start") + pl.duration(hours=OBSERVED_HOURS)
+    return tables.conform(
+        visits.select(
+            pl.col("visit_id").alias("stay_id"),
+            "visit_id",
+            "subject_id",
+            "start",
+            end.alias("end"),
+            _unit().alias("unit"),
+        ),
+        tables.STAYS,
+    )
+
+
+def _attributes(visits: pl.DataFrame) -> pl.DataFrame:
+    sex = pl.col("Gender").replace_strict({0.0: "female", 1.0: "male"}, default=None)
+    texts = {"sex": sex, "intensive care unit": _unit()}
+    numbers = {"age": "Age", "height in cm": "Height", "weight in kg": "Weight"}
+    key = ("visit_id", pl.col("start").alias("time"))
+    long = [
+        visits.select(*key, pl.lit(name).alias("name"), text.alias("text"))
+        for name, text in texts.items()
+    ]
+    long += [
+        visits.select(*key, pl.lit(name).alias("name"), pl.col(column).alias("number"))
+        for name, column in numbers.items()
+    ]
+    known = pl.concat(long, how="diagonal").filter(
+        pl.col("text").is_not_null() | pl.col("number").is_not_null()
+    )
+    return tables.conform(known.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+
+
+def _measurements(sets: list[files.Set], visits: pl.DataFrame) -> pl.LazyFrame:
+    def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
+        del batch_size
+        left = n_rows
+        for found in sets:
+            for rows in files.batches(found):
+                batch = _numbers(rows)
+                if left is not None:
+                    batch = batch.head(left)
+                    left -= batch.height
+                batch = batch if with_columns is None else batch.select(with_columns)
+                yield batch if predicate is None else batch.filter(predicate)
+                if left == 0:
+                    return
+
+    lazy = plugins.register_io_source(batches, schema=tables.MEASUREMENTS)
+    return lazy.join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
+
+
+def _numbers(rows: pl.DataFrame) -> pl.DataFrame:
+    series = pl.col("parameter").is_in(PARAMETERS) & pl.col("value").is_not_null()
+    return tables.conform(
+        rows.filter(series, ~_late(), ~_no_weight()).select(
+            pl.col("record_id").alias("visit_id"),
+            pl.col("record_id").alias("stay_id"),
+            (pl.lit(START) + pl.duration(minutes="minutes")).alias("time"),
+            ("P12:" + pl.col("parameter")).alias("variable"),
+            "value",
+            pl.lit(None).alias("unit"),  # the files state none
+        ),
+        tables.MEASUREMENTS,
+    )
+
+
+def _given_split(sets: list[files.Set], visits: pl.DataFrame) -> pl.DataFrame:
+    letters = {found.letter for found in sets}
+    if "a" not in letters or len(letters) == 1:
+        return tables.empty(tables.GIVEN_SPLIT)
+    split = pl.col("letter").replace_strict(SPLITS, return_dtype=pl.String)
+    return tables.conform(visits.select("subject_id", split.alias("split")), tables.GIVEN_SPLIT)
