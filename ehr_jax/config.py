@@ -12,9 +12,12 @@ def defaults() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
 
     config.data = ml_collections.ConfigDict()
-    config.data.source = "synthetic"  # diabetes130, mimic3 or synthetic
+    config.data.source = "synthetic"  # synthetic, or a name of records/sources.py
     config.data.root = ""  # the folder of the source; "" looks in $EHR_JAX_DATA and the user cache
     config.data.series = ""  # eicu: folder of an hourly series (YAIB dyn.parquet) of its stays
+
+    config.download = ml_collections.ConfigDict()  # read by --mode=download
+    config.download.name = ""  # an open data set of download/publishers.py
 
     config.synthetic = ml_collections.ConfigDict()  # read where data.source is synthetic
     config.synthetic.patients = 1500

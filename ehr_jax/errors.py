@@ -29,6 +29,10 @@ class ConfigError(UserError):
     """A config key is unknown, of the wrong type, or its value is not possible."""
 
 
+class DownloadError(UserError):
+    """An open data set could not be fetched from its publisher, or is not what was expected."""
+
+
 class TextError(UserError):
     """A text encoder or its cache cannot be used."""
 

@@ -33,6 +33,11 @@ ROOMS = {
         ("cohorts", "nn", "records", "text"),
         ("jraph", "ml_collections", "numpy", "polars", "scipy", "sklearn"),
     ),
+    "audit": (
+        ("cohorts", "features", "nn", "records"),
+        ("jraph", "numpy", "polars", "scipy"),
+    ),
+    "download": ((), ()),
     "models": (
         ("nn",),
         ("flax", "jax", "jraph", "lightgbm", "ml_collections", "numpy", "scipy", "sklearn"),

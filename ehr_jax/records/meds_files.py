@@ -17,6 +17,7 @@ the future out of the events themselves:
   any other MEDS tool: such a data set serves to carry the records, not to predict with.
 """
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -26,7 +27,6 @@ from collections.abc import Iterator
 
 import polars as pl
 
-import ehr_jax
 from ehr_jax import errors
 from ehr_jax.records import meds_events, meds_exact, meds_parquet, meds_shards, tables
 
@@ -193,7 +193,7 @@ def _write_metadata(records, names, used: pl.Series, folder: pathlib.Path) -> No
     about = {
         "dataset_name": records.source,
         "etl_name": "ehr_jax",
-        "etl_version": ehr_jax.__version__,
+        "etl_version": importlib.metadata.version("ehr_jax"),
         "meds_version": "0.4.1",
         "license": records.terms,
         "raw_source_id_columns": ["visit_id", "stay_id"],

@@ -1,0 +1,1 @@
+"""Fetching the open data sets from their publishers, checked and placed whole."""
