@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.records import mimic4, omop, omop_concepts, reading, sources
+from ehr_jax.records import mimic4, omop, omop_concepts, reading, sources, tables
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -661,6 +661,4 @@ def test_no_code_is_known_at_the_start_or_after_the_end(tmp_path_factory, rows):
 
 
 def test_every_known_disposition_is_one_of_the_projects_words():
-    from ehr_jax.records import tables
-
     assert set(omop_concepts.DISPOSITIONS.values()) <= set(tables.DISPOSITIONS)
