@@ -11,7 +11,6 @@ import polars as pl
 
 from ehr_jax.records import reading, tables
 
-
 # Of what the charts say in words, what reads as a number: capillary refill, 1 where it is slow.
 WORDS = {
     "Normal <3 secs": 0.0,
