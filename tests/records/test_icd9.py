@@ -33,7 +33,7 @@ def test_canonical_is_idempotent_and_keeps_the_category(category, detail):
 
 @given(categories)
 def test_every_category_has_a_name(category):
-    assert len(icd9.name_of(category, icd9.Titles.of({}, {}))) > 4
+    assert len(icd9.name_of(category, icd9.Titles.of({}, {}))) > 3  # "Pain"
 
 
 @pytest.mark.parametrize(
