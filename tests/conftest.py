@@ -1,10 +1,20 @@
 """What every room's tests share."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 import hypothesis
 import pytest
+
+# Many tests, and the runs they start, compile the same programs: once is enough. Set before jax.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.mkdtemp(prefix="ehr_jax_compiled_")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None)
