@@ -43,28 +43,26 @@ METHODS = {
         },
     ),
     "mlp": Method(
-        "MLP on codes",
+        "MLP",
         f"{BASELINES}.mlp",
         {"model.use_notes": False, "model.width": 128, "model.dropout": 0.5},
     ),
     "mlp_notes": Method(
-        "MLP on codes and notes",
+        "MLP with notes",
         f"{BASELINES}.mlp",
         {"model.use_notes": True, "model.width": 128, "model.dropout": 0.5},
     ),
     "logistic_regression": Method(
-        "Logistic regression on codes",
+        "Logistic regression",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": False},
     ),
     "logistic_regression_notes": Method(
-        "Logistic regression on codes and notes",
+        "Logistic regression with notes",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": True},
     ),
-    "lightgbm": Method(
-        "LightGBM on codes", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}
-    ),
+    "lightgbm": Method("LightGBM", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}),
 }
 
 
