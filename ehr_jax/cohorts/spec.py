@@ -187,6 +187,11 @@ def find(task: str, protocol: str, changes: dict | None = None) -> Spec:
             value = tuple(value)
         elif not (isinstance(value, int | float) and value >= 0):
             raise errors.CohortError(f"config.task.{key} is {value}; expected a number, 0 or more")
+        if key == "after_hours" and spec.predict == "end":
+            raise errors.CohortError(
+                f"config.task.{key} cannot be changed for task '{task}': it is predicted at "
+                "discharge, and its outcome is counted from there; use gap_hours"
+            )
         if key == "more_than_days" and spec.more_than_days is None:
             raise errors.CohortError(f"config.task.{key} means nothing for task '{task}'")
         if key == "codes" and not spec.codes:

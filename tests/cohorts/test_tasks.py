@@ -274,6 +274,7 @@ def test_an_exclusion_can_be_added():
     [
         ({"horizon": 3}, "config.task.horizon cannot be changed.*horizon_days"),
         ({"horizon_days": -1}, "expected a number, 0 or more"),
+        ({"after_hours": 24}, "predicted at discharge.*use gap_hours"),
         ({"more_than_days": 3}, "means nothing for task 'readmission30'"),
         ({"exclude": ("dead",)}, "config.task.exclude 'dead' is unknown"),
     ],
