@@ -3,13 +3,11 @@
 import pathlib
 
 import ml_collections
-import numpy as np
-import polars as pl
 
 from ehr_jax.evaluation import paired
 from ehr_jax.models import registry
 from ehr_jax.modes import inputs, train
-from ehr_jax.reporting import report, tables
+from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 
 
@@ -62,17 +60,20 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
     reference = config.benchmark.reference
     if reference not in methods:
         return {}
-    predicted = {name: _test_predictions(workdir / "methods" / name, cohort) for name in methods}
-    first, labels, subjects = predicted[reference]
+    predicted = {
+        name: predictions.read(workdir / "methods" / name / "predictions.parquet", "test")
+        for name in methods
+    }
+    first = predicted[reference]
     differences = {}
     for name in methods:
         if name == reference:
             continue
         found = paired.difference(
-            first,
-            predicted[name][0],
-            labels,
-            subjects,
+            first.probabilities,
+            predicted[name].probabilities,
+            first.labels,
+            first.subjects,
             cohort.labels,
             resamples=config.evaluation.resamples,
             seed=config.evaluation.seed,
@@ -80,17 +81,3 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
         )
         differences[name] = {metric: found[metric] for metric in ("auroc", "auprc")}
     return {"reference": reference, "reference_minus": differences}
-
-
-def _test_predictions(folder: pathlib.Path, cohort) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """([seed, sample, label] probabilities, [sample, label] labels, [sample] subjects)."""
-    frame = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
-    parts = frame.sort("sample_id").partition_by("seed", maintain_order=False)
-    parts.sort(key=lambda part: part["seed"][0])
-    probability = [f"probability.{name}" for name in cohort.labels]
-    label = [pl.col(f"label.{name}").cast(pl.Float64) for name in cohort.labels]
-    return (
-        np.stack([part.select(probability).to_numpy() for part in parts]),
-        parts[0].select(label).to_numpy(),
-        parts[0]["subject_id"].to_numpy(),
-    )
