@@ -119,24 +119,16 @@ def _held(given: evidence.Evidence) -> scipy.sparse.csr_matrix:
 
 def _named_as_outcome(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     pattern = _ALWAYS if given.cohort.at_discharge else f"{_ALWAYS}|{_IN_STAY}"
-    held = zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
-    names = {_fact(name) for kind, name in held if kind == "attribute"}
     return [
         (name, ", ".join(given.cohort.labels), "its name")
-        for name in sorted(names)
+        for name in sorted(_facts(given))
         if re.search(pattern, name.replace("_", " ").lower())
     ]
 
 
 def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     """Nodes, and attributes by all their nodes, whose AUROC on labelled samples is too good."""
-    held, labels = _held(given), _labels(given)
-    facts = {}
-    for index, (kind, name) in enumerate(
-        zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
-    ):
-        if kind == "attribute":
-            facts.setdefault(_fact(name), []).append(index)
+    held, labels, facts = _held(given), _labels(given), _facts(given)
     told = []
     for k, label in enumerate(given.cohort.labels):
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
@@ -177,13 +169,7 @@ def _auroc_of_rates(held: scipy.sparse.csr_matrix, truth: np.ndarray) -> float:
 def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
     """[sample, fact] bool: is anything recorded of each attribute, measurement, or in notes?"""
     held, columns, names = _held(given), [], []
-    facts = {}
-    for index, (kind, name) in enumerate(
-        zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
-    ):
-        if kind == "attribute":
-            facts.setdefault(_fact(name), []).append(index)
-    for fact, nodes in facts.items():
+    for fact, nodes in _facts(given).items():
         columns.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
         names.append(fact)
     if given.config.notes.source in ("auto", "own"):
@@ -194,6 +180,11 @@ def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
     return np.stack(columns, axis=1) if columns else np.zeros((held.shape[0], 0)), names
 
 
-def _fact(name: str) -> str:
-    """The attribute of a node called "<attribute>: <value>"."""
-    return name.split(": ", 1)[0]
+def _facts(given: evidence.Evidence) -> dict[str, list[int]]:
+    """The nodes of each attribute; a node is called "<attribute>: <value>"."""
+    facts: dict[str, list[int]] = {}
+    named = zip(given.vocabulary.kinds, given.vocabulary.names, strict=True)
+    for index, (kind, name) in enumerate(named):
+        if kind == "attribute":
+            facts.setdefault(name.split(": ", 1)[0], []).append(index)
+    return facts

@@ -182,7 +182,6 @@ def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
             .unique()
         )
         in_time.append(measured.collect(engine="streaming"))
-    # The fact's own name may hold ": ", so what is left is held to whole names too.
     facts = pl.concat(in_time)
     late = held.join(facts, on=["sample_id", "fact"], how="anti")
     return _named(late, given)
