@@ -111,6 +111,8 @@ def _check(url: str, part: pathlib.Path, sha256: str | None, size: int | None) -
         wrong = f"{found_size} bytes came, {size} were expected"
     elif sha256 is not None and found != sha256:
         wrong = f"its SHA-256 is {found}, expected {sha256}"
+    elif sha256 is None and _is_page(part):
+        wrong = "a web page came in its place"
     if wrong:
         part.unlink()
         raise errors.DownloadError(
@@ -156,6 +158,12 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: dict) -> None:
         raise errors.DownloadError(
             f"{archive.name} is no whole zip ({error}); start again"
         ) from None
+
+
+def _is_page(path: pathlib.Path) -> bool:
+    """Is it HTML, as publishers answer when something is wrong on their side?"""
+    with open(path, "rb") as file:
+        return file.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -108,6 +108,13 @@ def test_wrong_bytes_are_never_placed(server, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_page_in_place_of_a_file_of_unknown_checksum_is_refused(server, tmp_path):
+    server.bodies["/page"] = b"\n<!DOCTYPE html><p>Under maintenance</p>"
+    with pytest.raises(errors.DownloadError, match="a web page came in its place"):
+        get(server, "/page", tmp_path / "file", None)
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_absent_file_is_not_tried_again(server, tmp_path):
     with pytest.raises(errors.DownloadError, match="answers 404"):
         get(server, "/gone", tmp_path / "file")
