@@ -23,7 +23,17 @@ LARGEST_FILE = 4 << 20  # bytes of one file, unpacked
 LARGEST_WHOLE = 1 << 30  # bytes of all files of an archive, unpacked
 MOST_FILES = 200_000
 
-_DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+# A damaged header shows as whatever its bytes happen to claim: a name that is no UTF-8, a version
+# or a length that cannot be.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,  # UnicodeDecodeError with it
+)
 
 
 def files(path: str | pathlib.Path, pattern: str) -> Iterator[tuple[str, bytes]]:

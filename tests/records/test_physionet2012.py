@@ -366,6 +366,8 @@ def test_files_of_other_things_are_passed_over(tmp_path):
 
 
 @hypothesis.given(st.binary(max_size=400), st.sampled_from(["tar.gz", "zip", "csv.gz"]))
+@hypothesis.example(b"\x03\x08\x16/33COah}\x82\x90\x91\xa1\xad\xb4\xb9\xe0\xe3\xe9\xe9\xfc", "zip")
+@hypothesis.example(b"\x00\x03\x08/\x1633COah}\x82\x90\x91\xa1\xad\xb4\xe0\xe3\xe9\xe9\xfc", "zip")
 @hypothesis.settings(max_examples=60)
 def test_damage_at_random_ends_in_success_or_an_explained_error(tmp_path_factory, noise, form):
     folder = write(tmp_path_factory.mktemp("set"), form)
