@@ -26,6 +26,7 @@ def defaults() -> ml_collections.ConfigDict:
 
     config.cohort = ml_collections.ConfigDict()
     config.cohort.task = "phenotype_next"  # a name of cohorts/spec.py: TASKS
+    config.cohort.aces = ""  # a query in ACES's YAML, in place of the task; meds alone, extra aces
     config.cohort.protocol = "strict"  # strict, or paper: as published, with its faults printed
     config.cohort.split = "patient"  # at random; or source: its own. (paper has the published one)
     config.cohort.split_seed = 0  # of the split by patient; the same split for every training seed
@@ -43,11 +44,19 @@ def defaults() -> ml_collections.ConfigDict:
     config.features.columns = "codes"  # codes, or full: structured attributes become nodes too
     config.features.categories = True  # cut ICD-9-CM diagnoses to 3 characters (E codes: 4)
     config.features.main_diagnosis = False  # the first-listed diagnosis is a node of its own too
+    config.features.history = (
+        False  # codes of the patient's earlier visits become nodes of their own
+    )
     config.features.measurements = False  # last values before the prediction time become nodes
     config.features.min_visits = 1  # a node is held by at least so many training visits
     config.features.bins = 10  # of a numeric attribute, at training quantiles
     config.features.structure_width = 64
     config.features.structure_window = 5  # of the random walks that NetMF stands for
+
+    config.series = ml_collections.ConfigDict()  # read by --mode=prepare
+    config.series.variables = ""  # "" is none; mimic17, physionet37 or yaib48: a grid of these
+    config.series.step_hours = 1.0
+    config.series.length = 48  # steps; the last one ends at the prediction time
 
     config.notes = ml_collections.ConfigDict()
     # own: the source's notes; record: structured content written as text; none; auto: own where

@@ -11,11 +11,15 @@ import ml_collections
 from ehr_jax import errors
 
 PACKAGES = (
-    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "transformers", "tokenizers",
-    "safetensors", "absl-py", "ml_collections", "ml_dtypes", "polars", "numpy", "scipy",
-    "scikit-learn", "matplotlib", "rich", "tensorboardX",
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "jraph",
+    "transformers", "tokenizers", "safetensors", "absl-py", "ml_collections", "ml_dtypes", "polars",
+    "numpy", "scipy", "scikit-learn", "matplotlib", "rich", "tensorboardX",
 )  # fmt: skip
-OPTIONAL = {"lightgbm": "the method 'lightgbm' needs it: pip install 'lightgbm>=4.5'"}
+OPTIONAL = {
+    "lightgbm": "the method 'lightgbm' needs it: pip install 'lightgbm>=4.5'",
+    "es-aces": "config.cohort.aces needs it: pip install 'ehr_jax[aces]' && "
+    "pip install --no-deps es-aces==0.7.3",
+}
 GIB = 2**30
 Findings = tuple[list[str], list[str]]  # what there is, and what is broken
 

@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from ehr_jax import errors
 
-MODES = ("train", "benchmark", "audit", "download", "report", "doctor")
+MODES = ("train", "benchmark", "prepare", "audit", "download", "report", "doctor")
 WITHOUT_CONFIG = ("report", "doctor")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -112,7 +112,7 @@ def _default_folder(arguments: list[str], mode: str) -> str:
     """runs/NAME-VARIANT[-MODE] under the current folder."""
     given = [a.split("=", 1)[1] for a in arguments if re.match(r"--?config=", a)]
     name = pathlib.PurePath(given[0]).name.replace(".py", "").replace(":", "-") if given else mode
-    return f"runs/{name}" + (f"-{mode}" if mode in ("benchmark", "audit") else "")
+    return f"runs/{name}" + (f"-{mode}" if mode in ("benchmark", "prepare", "audit") else "")
 
 
 if __name__ == "__main__":

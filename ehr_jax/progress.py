@@ -1,6 +1,7 @@
 """Progress of long work: a bar with an ETA on a terminal, a plain line now and then elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,10 +47,33 @@ class Progress:
 
 @contextmanager
 def progress(label: str, total: int, done: int = 0) -> Iterator[Progress]:
-    """Opens a `Progress`; `done` units were finished by an earlier start."""
+    """Opens a `Progress`; `done` units were finished by an earlier start.
+
+    Several may be open at once, in several threads too: a terminal shows their bars together.
+    """
     if not sys.stdout.isatty():
         yield Progress(label, total, done)
         return
+    with _LOCK:
+        if not _OPEN:
+            _OPEN.append(_bars())
+            _OPEN[0].start()
+        _OPEN.append(bars := _OPEN[0])
+    try:
+        yield Progress(label, total, done, bars)
+    finally:
+        with _LOCK:
+            _OPEN.pop()
+            if len(_OPEN) == 1:
+                _OPEN.pop().stop()
+
+
+# A terminal has room for one display: here it is, once, and once more for each that is open.
+_OPEN: list[rich.progress.Progress] = []
+_LOCK = threading.Lock()
+
+
+def _bars() -> rich.progress.Progress:
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
@@ -58,5 +82,4 @@ def progress(label: str, total: int, done: int = 0) -> Iterator[Progress]:
         rich.progress.TimeRemainingColumn(),
         rich.progress.TextColumn("{task.fields[note]}"),
     )
-    with rich.progress.Progress(*columns, console=rich.console.Console()) as bar:
-        yield Progress(label, total, done, bar)
+    return rich.progress.Progress(*columns, console=rich.console.Console())

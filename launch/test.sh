@@ -16,7 +16,7 @@ if [ "${1-}" = oracle ]; then
     cd "$root"
     exec "$python" -m pytest tests/oracle "$@"
 fi
-prepare_venv "${EHR_JAX_VENV:-$root/.venv}" baselines test
+prepare_venv "${EHR_JAX_VENV:-$root/.venv}" aces baselines test
 cd "$root"
 "$python" -m ruff check --quiet .
 "$python" -m ruff format --check --quiet . || fail "formatting differs: run 'ruff format' in $root"

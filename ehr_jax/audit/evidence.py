@@ -1,7 +1,6 @@
 """What the checks look at, and what each of them says."""
 
 import dataclasses
-import hashlib
 from typing import Literal, NamedTuple
 
 import jraph
@@ -10,7 +9,7 @@ import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, vocabulary
-from ehr_jax.records import tables
+from ehr_jax.records import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
 SHOWN = 1000  # rows at fault that a finding keeps
@@ -37,7 +36,7 @@ class Finding:
     """What one check found.
 
     Attributes:
-      rows: what is at fault, at most `SHOWN` rows; patients as `hashed`, never by identifier.
+      rows: what is at fault, at most `SHOWN` rows; patients only hashed.
       count: how many are at fault.
     """
 
@@ -58,21 +57,11 @@ def gather(records: tables.Records, cohort: cohorts.Cohort, config) -> Evidence:
     return of(records, cohort, config, prepare.fit_graph(records, cohort, config.features))
 
 
-def hashed(values: pl.Series) -> pl.Series:
-    """Returns 12 hex digits for each identifier.
-
-    An identifier is a small number and could be found by hashing all of them: the hash keeps it
-    out of sight, not secret. A fault is found again by `sample_id`, the row of the cohort.
-    """
-    distinct = values.unique()
-    digests = [hashlib.blake2b(f"audit {v}".encode(), digest_size=6).hexdigest() for v in distinct]
-    return values.replace_strict(distinct, digests, return_dtype=pl.String)
-
-
 def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status = "fail"):
     """Returns a Finding: `status` with `fault` where there are rows, else a pass with `fine`."""
     if rows.is_empty():
         return Finding(check, "pass", fine)
     if "subject_id" in rows.columns:
-        rows = rows.with_columns(hashed(rows["subject_id"]).alias("subject")).drop("subject_id")
+        patients = identifiers.hashed(rows["subject_id"]).alias("subject")
+        rows = rows.with_columns(patients).drop("subject_id")
     return Finding(check, status, fault.format(count=rows.height), rows.head(SHOWN), rows.height)

@@ -34,7 +34,8 @@ def patients_across_splits(given: evidence.Evidence) -> evidence.Finding:
 
 def inputs_after_prediction(given: evidence.Evidence) -> evidence.Finding:
     """Every node of a sample was known at its prediction time, by the records' own times."""
-    rows = pl.concat([_late_codes(given), _late_facts(given)]).sort("sample_id", "input")
+    late = [_late_codes(given), _late_history(given), _late_facts(given)]
+    rows = pl.concat(late).sort("sample_id", "input")
     return evidence.found(
         "inputs after the prediction time",
         rows,
@@ -141,8 +142,8 @@ def _times(table: pl.DataFrame, given: evidence.Evidence) -> pl.DataFrame:
     return joined.filter(in_time.fill_null(False))
 
 
-def _held(given: evidence.Evidence, kinds: tuple[str, ...], but: bool = False) -> pl.DataFrame:
-    """(sample_id, input) of the nodes of these kinds (or of all `but` these)."""
+def _held(given: evidence.Evidence, chosen: pl.Expr) -> pl.DataFrame:
+    """(sample_id, input) of the nodes whose `kind` is chosen."""
     node, sample, _, _ = bipartite.unpack(given.visits)
     held = pl.DataFrame({"sample_id": np.asarray(sample, np.int64), "node": np.asarray(node)})
     index = pl.DataFrame(
@@ -153,23 +154,44 @@ def _held(given: evidence.Evidence, kinds: tuple[str, ...], but: bool = False) -
             "name": given.vocabulary.names,
         }
     ).with_columns(pl.col("node").cast(held.schema["node"]))
-    chosen = pl.col("kind").is_in(kinds)
-    return held.join(index.filter(~chosen if but else chosen), on="node")
+    return held.join(index.filter(chosen), on="node")
+
+
+FACT = pl.col("kind") == "attribute"
+HISTORY = pl.col("kind").str.starts_with("earlier ")
 
 
 def _late_codes(given: evidence.Evidence) -> pl.DataFrame:
-    code = pl.col("code")
-    if given.config.features.categories:
-        code = vocabulary.at_category_level(code)
-    in_time = _times(given.records.codes, given).select("sample_id", input=code).unique()
-    held = _held(given, ("attribute",), but=True)
+    in_time = _times(given.records.codes, given).select("sample_id", input=_code(given)).unique()
+    held = _held(given, ~FACT & ~HISTORY)
     plain = held.with_columns(pl.col("input").str.strip_prefix("MAIN:"))
     late = plain.join(in_time, on=["sample_id", "input"], how="anti")
     return _named(late, given)
 
 
+def _late_history(given: evidence.Evidence) -> pl.DataFrame:
+    """Codes of earlier visits that no visit over by then, and before this one, holds."""
+    samples = given.cohort.samples.select("sample_id", "visit_id", "prediction_time")
+    visits = given.records.visits.select("visit_id", "subject_id", "order", "end")
+    own = visits.select("visit_id", "subject_id", this_order="order")
+    others = samples.join(own, on="visit_id").drop("visit_id").join(visits, on="subject_id")
+    over = pl.col("order") < pl.col("this_order")
+    if given.records.dated:
+        undated = pl.col("prediction_time").is_null()
+        over &= undated | (pl.col("end") <= pl.col("prediction_time")).fill_null(False)
+    in_time = others.filter(over).join(given.records.codes, on="visit_id")
+    in_time = in_time.select("sample_id", pl.format("EARLIER:{}", _code(given)).alias("input"))
+    held = _held(given, HISTORY)
+    return _named(held.join(in_time.unique(), on=["sample_id", "input"], how="anti"), given)
+
+
+def _code(given: evidence.Evidence) -> pl.Expr:
+    code = pl.col("code")
+    return vocabulary.at_category_level(code) if given.config.features.categories else code
+
+
 def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
-    held = _held(given, ("attribute",))
+    held = _held(given, FACT)
     # A node is called "<attribute>: <value>"; of a measurement, "last <variable>: <bin>".
     held = held.with_columns(fact=pl.col("name").str.extract(r"(?s)^(.*?): "))
     in_time = [_times(given.records.attributes, given).select("sample_id", fact="name").unique()]

@@ -28,7 +28,7 @@ class Cohort:
     `at_discharge` says that the prediction time is the end of the visit, so that everything the
     visit recorded is known; otherwise only what carries a time up to `prediction_time` is.
     `excluded` counts visits left out, by reason. `faults` says what the protocol gets wrong
-    (empty for `strict`). `spec` is the task as data.
+    (empty for `strict`). `spec` is the task as data, or the query that stands for it.
     """
 
     task: str
@@ -39,4 +39,4 @@ class Cohort:
     at_discharge: bool
     excluded: Mapping[str, int]
     faults: tuple[str, ...] = ()
-    spec: specs.Spec | None = None
+    spec: specs.Spec | specs.Query | None = None

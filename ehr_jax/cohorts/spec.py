@@ -48,6 +48,14 @@ class Spec:
         return self.index == "visit" and self.predict == "end"
 
 
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """A task as the file of another query language has it, word for word."""
+
+    file: str
+    text: str
+
+
 class Task(NamedTuple):
     """A task that comes along: its form under each protocol, and what to know about it.
 

@@ -35,14 +35,10 @@ def build(
     """
     _check_name("task", task, specs.TASKS)
     _check_name("protocol", protocol, PROTOCOLS)
-    _check_name("split", split, SPLITTINGS)
+    check_split(records, split)
     spec = specs.find(task, protocol, dict(changes or {}))
     for name in spec.exclude:
         _check_name("config.task.exclude", name, rules.RULES)
-    if split == "source" and records.given_split.is_empty():
-        raise errors.CohortError(
-            f"{records.source} assigns no patient to a split; set config.cohort.split to 'patient'"
-        )
     lacking = labels.LABELS[spec.label].lacks(records, spec)
     if lacking:
         raise errors.CohortError(
@@ -50,17 +46,15 @@ def build(
             f"Tasks possible with these records: {', '.join(possible(records)) or 'none'}."
         )
     drafted = draft.draft(records, spec)
-    samples = _samples(records, drafted)
+    samples = samples_of(records, drafted)
     if not samples["labelled"].any():
         counts = ", ".join(f"{reason}: {n}" for reason, n in drafted.excluded.items() if n)
         raise errors.CohortError(
             f"task '{task}': no visit of {records.source} has a label, of {records.visits.height} "
             f"({counts or 'none left out'}). Use more records or another task."
         )
-    if protocol == "strict" and split == "source":
-        assigned = splits.as_given(samples, records.given_split, split_seed, fractions)
-    elif protocol == "strict":
-        assigned = splits.by_patient(samples, split_seed, fractions)
+    if protocol == "strict":
+        assigned = assign(records, samples, split, split_seed, fractions)
     elif specs.TASKS[task].published_split == "by_sample":
         assigned = splits.by_sample(samples, split_seed, fractions)
     else:
@@ -89,6 +83,28 @@ def possible(records: tables.Records) -> tuple[str, ...]:
     )
 
 
+def check_split(records: tables.Records, split: str) -> None:
+    """Raises CohortError where `split` is none of SPLITTINGS, or one these records cannot give."""
+    _check_name("split", split, SPLITTINGS)
+    if split == "source" and records.given_split.is_empty():
+        raise errors.CohortError(
+            f"{records.source} assigns no patient to a split; set config.cohort.split to 'patient'"
+        )
+
+
+def assign(
+    records: tables.Records,
+    samples: pl.DataFrame,
+    split: str,
+    split_seed: int,
+    fractions: tuple[float, float, float],
+) -> pl.DataFrame:
+    """Returns (visit_id, split) of the `strict` protocol: by patient, or the source's own."""
+    if split == "source":
+        return splits.as_given(samples, records.given_split, split_seed, fractions)
+    return splits.by_patient(samples, split_seed, fractions)
+
+
 def with_split(samples: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
     """Returns `samples` in the contract's columns, split as `assigned` (visit_id, split) says."""
     joined = samples.drop("split", strict=False).join(
@@ -98,7 +114,8 @@ def with_split(samples: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
     return joined.select(*cohort.SAMPLES, *labels)
 
 
-def _samples(records: tables.Records, drafted: draft.Draft) -> pl.DataFrame:
+def samples_of(records: tables.Records, drafted: draft.Draft) -> pl.DataFrame:
+    """Returns the samples of a draft in the contract's columns, all but the split."""
     visits = records.visits.select("subject_id", "visit_id", "order")
     rows = visits.join(drafted.rows, on="visit_id").sort("subject_id", "order")
     return rows.select(

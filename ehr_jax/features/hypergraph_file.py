@@ -32,6 +32,19 @@ ARRAYS = (
 )
 
 
+# A damaged header shows as whatever its bytes happen to claim: a size, a version, an expression.
+_DAMAGE = (
+    ValueError,
+    OSError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class HypergraphFile:
     """What one file holds.
@@ -120,9 +133,10 @@ def fingerprint(path: str | os.PathLike) -> str:
 
 def _load(path) -> dict[str, np.ndarray]:
     try:
-        if not zipfile.is_zipfile(path):
+        file = np.load(path, allow_pickle=False) if zipfile.is_zipfile(path) else None
+        if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("it is no zip archive, as an npz is")
-        with np.load(path, allow_pickle=False) as file:
+        with file:
             missing = [name for name in ARRAYS if name not in file.files]
             if missing:
                 raise errors.RecordsError(
@@ -131,8 +145,8 @@ def _load(path) -> dict[str, np.ndarray]:
                     f"{', '.join(map(repr, ARRAYS))}"
                 )
             return {name: file[name] for name in ARRAYS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise errors.RecordsError(
             f"{path} cannot be read as an npz of plain arrays ({reason}); write it with "
             "numpy.savez from arrays of numbers"
@@ -171,6 +185,13 @@ def _feature_shape(path, arrays) -> tuple[int, int]:
         shape.shape == (2,) and shape.min() > 0,
         f"is {shape.tolist()}; expected two positive numbers, nodes and feature columns",
     )
+    largest = np.iinfo(np.int32).max
+    _expect(
+        path,
+        "features_shape",
+        shape.max() <= largest,
+        f"is {shape.tolist()}; expected at most {largest} of either",
+    )
     return int(shape[0]), int(shape[1])
 
 
@@ -194,6 +215,7 @@ def _check_labels(path, labels, num_nodes: int) -> None:
         labels.max() > 0,
         "holds the class 0 alone; two classes at least are needed",
     )
+    _check_range(path, "labels", labels, num_nodes, "nodes, so at most classes")
 
 
 def _check_features(path, arrays, num_nodes: int, num_columns: int) -> None:

@@ -15,6 +15,25 @@ def codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
     return _known(records.codes, cohort).select("sample_id", "code", "position")
 
 
+def earlier_codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, code): codes of the patient's earlier visits, over by the prediction.
+
+    Earlier is what comes before in `visits.order`; that a visit was over by the prediction time is
+    asked where the records' dates tell it.
+    """
+    visits = records.visits.select("visit_id", "subject_id", "order", "end")
+    samples = cohort.samples.select("sample_id", "visit_id", "prediction_time").join(
+        visits.drop("end"), on="visit_id"
+    )
+    pairs = samples.drop("visit_id").join(visits, on="subject_id", suffix="_earlier")
+    pairs = pairs.filter(pl.col("order_earlier") < pl.col("order"))
+    if records.dated:
+        over = pl.col("end") <= pl.col("prediction_time")
+        pairs = pairs.filter(over.fill_null(pl.col("prediction_time").is_null()))
+    coded = records.codes.select("visit_id", "code")
+    return pairs.join(coded, on="visit_id").select("sample_id", "code").unique()
+
+
 def attributes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
     """Returns (sample_id, name, text, number): attributes of each sample's visit known in time."""
     return _known(records.attributes, cohort).select("sample_id", "name", "text", "number")

@@ -159,10 +159,16 @@ def _nodes(records, cohort, config, training) -> tuple[pl.DataFrame, pl.DataFram
     if config.categories:
         coded = coded.with_columns(code=vocabulary.at_category_level(pl.col("code")))
     coded = coded.group_by("sample_id", "code").agg(pl.col("position").min())
-    names = vocabulary.all_names(records, config.categories)
+    plain_names = names = vocabulary.all_names(records, config.categories)
     if config.main_diagnosis:
-        first, first_names = vocabulary.main_diagnosis_nodes(coded, names)
+        first, first_names = vocabulary.main_diagnosis_nodes(coded, plain_names)
         coded, names = pl.concat([coded, first]), pl.concat([names, first_names])
+    if config.history:
+        earlier = known.earlier_codes(records, cohort)
+        if config.categories:
+            earlier = earlier.with_columns(code=vocabulary.at_category_level(pl.col("code")))
+        earlier, earlier_names = vocabulary.earlier_nodes(earlier, plain_names)
+        coded, names = pl.concat([coded, earlier]), pl.concat([names, earlier_names])
     facts = []
     if config.columns == "full":
         facts.append(known.attributes(records, cohort))

@@ -21,6 +21,9 @@ from ehr_jax.records import tables
 NEVER = -1.0  # the value of a category that was not seen so far (REALM's)
 FARTHEST = 1e4  # in standard deviations; what lies beyond is set to the mean (REALM's)
 
+_BATCH_ROWS = 1 << 18  # measurements of the samples taken at once
+_UNSEEN = np.iinfo(np.int64).min
+
 
 class Scale(NamedTuple):
     """What is fitted on training samples, each [variable] float32; of a category (0, 1, NEVER)."""
@@ -64,7 +67,7 @@ def build(
 ) -> Series:
     """Builds the series of a cohort; measurements are read in a stream.
 
-    Memory is that of the result and of one row a (sample, step, variable) that was measured.
+    Memory is that of the grid and of one batch of rows, however many measurements there are.
 
     Raises ConfigError for an impossible grid, CohortError for samples without a prediction time and
     for records without a measurement of any of the variables.
@@ -79,15 +82,13 @@ def build(
             f"series: {undated} of {cohort.samples.height} samples have no prediction time; "
             f"{records.source} gives no dates for them"
         )
-    cells = _cells(records, cohort, variables, step_hours, length)
-    if cells.is_empty():
+    values, elapsed, counts = _last_seen(records, cohort, variables, step_hours, length)
+    if counts.is_empty():
         raise errors.CohortError(
             f"series: {records.source} holds no measurement, by the prediction times, of any of "
             f"{', '.join(v.name for v in variables[:5])}...; choose other variables"
         )
-    good = cells.filter(pl.col("fault") == 0)
-    shape = (cohort.samples.height, length, len(variables))
-    values, observed, hours_since = _carried(good, shape, step_hours)
+    values, observed, hours_since = _carried(values, elapsed, step_hours)
     present = _present(records, cohort, step_hours, length)
     train = (cohort.samples["split"] == "train").to_numpy()
     seen_in_time = observed & present[:, :, None]
@@ -101,7 +102,7 @@ def build(
         variables=tuple(variables),
         scale=scale,
         step_hours=step_hours,
-        oddities=_oddities(cells, variables),
+        oddities=_oddities(counts, variables),
     )
 
 
@@ -158,55 +159,91 @@ def one_hot(series: Series) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.stack(columns, axis=-1), tuple(names)
 
 
-def _cells(records, cohort, variables, step_hours: float, length: int) -> pl.DataFrame:
-    """Returns one row a (sample, step, variable, fault) with the last value and when it was seen.
+def _last_seen(records, cohort, variables, step_hours: float, length: int):
+    """Returns the last value of each cell, when it was seen, and counts of rows for `_oddities`.
+
+    values: [sample, length + 1, variable] float32, NaN where nothing was seen; the first step is
+      what was seen before the window.
+    elapsed: of the same shape, int64 microseconds from the window's start, or _UNSEEN.
+    """
+    shape = (cohort.samples.height, length + 1, len(variables))
+    values = np.full(shape, np.nan, np.float32)
+    elapsed = np.full(shape, _UNSEEN)
+    counts = [pl.DataFrame(schema=_COUNTS)]
+    items = sorted({item.name for v in variables for item in v.items})
+    rows = records.measurements.filter(
+        pl.col("variable").is_in(items),
+        pl.col("visit_id").is_in(cohort.samples["visit_id"].unique().implode()),
+        pl.col("time").is_not_null(),
+        pl.col("value").is_finite(),
+    ).select("visit_id", "time", "variable", "value", "unit")
+    # Joined batch by batch: a join inside the query may keep every row until the last is read.
+    batches = rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming")
+    for read in batches:
+        batch = _in_time(read, cohort, _microseconds(step_hours), length)
+        found = variable.in_common_units(batch.lazy(), variables).collect()
+        unit = pl.when(pl.col("fault") == 1).then("spelling").alias("unit")
+        counts.append(
+            found.group_by("index", "fault", unit)
+            .agg(rows=pl.len().cast(pl.Int64), clipped=pl.col("clipped").sum().cast(pl.Int64))
+            .select(*_COUNTS)
+        )
+        _take(found.filter(pl.col("fault") == 0), values, elapsed)
+    return values, elapsed, pl.concat(counts)
+
+
+_COUNTS = {
+    "index": pl.Int32,
+    "fault": pl.Int8,
+    "unit": pl.String,
+    "rows": pl.Int64,
+    "clipped": pl.Int64,
+}
+
+
+def _in_time(rows: pl.DataFrame, cohort, step: int, length: int) -> pl.DataFrame:
+    """Returns the measurements that samples have up to their prediction times.
 
     `step` is -1 for what was seen before the window; `elapsed` counts microseconds from its start.
     """
-    step = _microseconds(step_hours)
-    samples = cohort.samples.lazy().select(
-        pl.int_range(pl.len(), dtype=pl.Int32).alias("sample"), "visit_id", "prediction_time"
+    samples = cohort.samples.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("sample"), "visit_id", "prediction_time"
     )
-    items = sorted({item.name for v in variables for item in v.items})
     elapsed = (pl.col("time") - pl.col("prediction_time")).dt.total_microseconds() + step * length
     # A step is closed on its right, so that the last ends with the prediction time.
     at = pl.when(pl.col("elapsed") == 0).then(0).otherwise((pl.col("elapsed") - 1).floordiv(step))
-    rows = (
-        records.measurements.filter(pl.col("variable").is_in(items))
-        .filter(pl.col("time").is_not_null(), pl.col("value").is_finite())
-        .join(samples, on="visit_id")
+    return (
+        rows.lazy()
+        .join(samples.lazy(), on="visit_id")
         .filter(pl.col("time") <= pl.col("prediction_time"))
         .with_columns(elapsed=elapsed)
-        .with_columns(step=at.clip(lower_bound=-1).cast(pl.Int32))
-    )
-    return (
-        variable.in_common_units(rows, variables)
-        .group_by("sample", "step", "index", "fault")
-        .agg(
-            # Of values of one instant the largest, whatever the order of the rows.
-            pl.col("value").sort_by("elapsed", "value").last(),
-            pl.col("elapsed").max(),
-            pl.len().alias("rows"),
-            pl.col("clipped").sum(),
-            pl.col("spelling").max(),
-        )
-        .collect(engine="streaming")
+        .select("sample", "elapsed", "variable", "value", "unit", step=at.clip(lower_bound=-1))
+        .collect()
     )
 
 
-def _carried(good: pl.DataFrame, shape: tuple[int, int, int], step_hours: float):
+def _take(good: pl.DataFrame, values: np.ndarray, elapsed: np.ndarray) -> None:
+    """Enters rows into the cells for which they are the last seen so far."""
+    _, steps, num_variables = values.shape
+    cell = (pl.col("sample") * steps + pl.col("step") + 1) * num_variables + pl.col("index")
+    # Of values of one instant the largest, whatever the order of the rows.
+    ordered = good.select(cell.alias("cell"), "elapsed", pl.col("value").cast(pl.Float32))
+    ordered = ordered.sort("cell", "elapsed", "value")
+    last = ordered.filter((pl.col("cell") != pl.col("cell").shift(-1)).fill_null(True))
+    at, when, value = (last[name].to_numpy() for name in ("cell", "elapsed", "value"))
+    held, held_when = values.reshape(-1), elapsed.reshape(-1)
+    newer = (when > held_when[at]) | ((when == held_when[at]) & (value > held[at]))
+    held[at[newer]] = value[newer]
+    held_when[at[newer]] = when[newer]
+
+
+def _carried(values: np.ndarray, elapsed: np.ndarray, step_hours: float):
     """Returns values (NaN where nothing was seen so far), observed and hours_since."""
-    num_samples, length, num_variables = shape
-    sample, step, index = (good[name].to_numpy() for name in ("sample", "step", "index"))
-    hours = good["elapsed"].to_numpy() / 3.6e9
-    # One step more, the first: what was seen before the window.
-    values = np.full((num_samples, length + 1, num_variables), np.nan, np.float32)
-    seen_at = np.full_like(values, np.nan)
-    values[sample, step + 1, index] = good["value"].to_numpy()
-    seen_at[sample, step + 1, index] = hours
+    length = values.shape[1] - 1
     observed = ~np.isnan(values[:, 1:])
+    seen_at = np.where(elapsed == _UNSEEN, np.nan, elapsed / 3.6e9).astype(np.float32)
     for t in range(1, length + 1):
-        unseen = np.isnan(values[:, t])
+        unseen = ~observed[:, t - 1]
         values[:, t] = np.where(unseen, values[:, t - 1], values[:, t])
         seen_at[:, t] = np.where(unseen, seen_at[:, t - 1], seen_at[:, t])
     ends = np.arange(1, length + 1, dtype=np.float32)[None, :, None] * np.float32(step_hours)
@@ -229,28 +266,27 @@ def _microseconds(hours: float) -> int:
     return round(hours * 3.6e9)
 
 
-def _oddities(cells: pl.DataFrame, variables: tuple[variable.Variable, ...]) -> pl.DataFrame:
+def _oddities(counts: pl.DataFrame, variables: tuple[variable.Variable, ...]) -> pl.DataFrame:
     names = dict(enumerate(v.name for v in variables))
     rules = dict(enumerate(variable.FAULTS))
-    kept = cells.filter(pl.col("fault") == 0, pl.col("clipped") > 0)
-    limited = kept.select(
+    limited = counts.filter(pl.col("fault") == 0, pl.col("clipped") > 0).select(
         "index",
         pl.lit("set to the nearest limit").alias("rule"),
         pl.lit(None, pl.String).alias("unit"),
         pl.col("clipped").alias("rows"),
     )
-    left_out = cells.filter(pl.col("fault") > 0).select(
+    left_out = counts.filter(pl.col("fault") > 0).select(
         "index",
         (pl.col("fault").replace_strict(rules, return_dtype=pl.String) + ", left out").alias(
             "rule"
         ),
-        pl.when(pl.col("fault") == 1).then(pl.col("spelling").str.head(16)).alias("unit"),
+        pl.col("unit").str.head(16),
         "rows",
     )
     return (
-        pl.concat([left_out, limited], how="vertical_relaxed")
+        pl.concat([left_out, limited])
         .group_by("index", "rule", "unit")
-        .agg(pl.col("rows").sum().cast(pl.Int64))
+        .agg(pl.col("rows").sum())
         .sort("index", "rule", "unit")
         .with_columns(pl.col("index").replace_strict(names, return_dtype=pl.String))
         .rename({"index": "variable"})

@@ -56,11 +56,13 @@ def texts(
 def written(nodes: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Returns (sample_id, text): each visit's nodes by name, kind by kind, in the source's order.
 
-    Nodes of kind "main diagnosis" are left out: the diagnoses begin with it.
+    Main diagnoses are left out, for the diagnoses begin with them, and so are codes of earlier
+    visits: the text is of this one.
     """
+    repeated = (pl.col("kind") == "main diagnosis") | pl.col("kind").str.starts_with("earlier ")
     order = {kind: rank for rank, kind in enumerate(HEADINGS)}
     by_kind = (
-        nodes.join(names.filter(pl.col("kind") != "main diagnosis"), on="code")
+        nodes.join(names.filter(~repeated), on="code")
         .sort("sample_id", "kind", "position", "name", nulls_last=True)
         .group_by("sample_id", "kind", maintain_order=True)
         .agg(pl.col("name").unique(maintain_order=True).str.join("; "))

@@ -49,6 +49,7 @@ def describe(
     p12: str = "",
     yaib: str = "",
     eicu: str = "",
+    synthetic: str = "",
     recorded: Mapping[str, str] | None = None,
     category: bool = False,
     rule: str = "",
@@ -60,12 +61,13 @@ def describe(
       limits: (least, low, high, most), in `unit`.
       chart, lab: item ids of MIMIC-III's and MIMIC-IV's CHARTEVENTS and LABEVENTS.
       eicu: names as `records.eicu` gives them, apart by "; " because they hold blanks.
+      synthetic: its one name in the synthetic hospital, where that is not the variable's own.
       recorded: the unit of items ("CHART:678") whose rows state none and are not in `unit`.
     """
     recorded = recorded or {}
     prefixed = (("CHART:", chart), ("LAB:", lab), ("P12:", p12), ("YAIB:", yaib))
     names = [prefix + word for prefix, words in prefixed for word in words.split()]
-    names += [name for name in eicu.split("; ") if name]
+    names += [name for name in eicu.split("; ") if name] + [synthetic or name]
     items = tuple(Item(item, recorded.get(item, unit)) for item in names)
     other = tuple((other_units or {}).items())
     return Variable(name, unit, *limits, items, category, rule, other)
@@ -74,9 +76,10 @@ def describe(
 def in_common_units(rows: pl.LazyFrame, variables: tuple[Variable, ...]) -> pl.LazyFrame:
     """Returns the rows of `variables` among measurements, each in its variable's unit.
 
-    Adds `index` (which of `variables`), `fault` (one of FAULTS; such a row is to be left out) and
-    `clipped` (its value was set to `low` or `high`); `value` is converted and in range.
-    Measurements of an item that two variables share come once for each.
+    Adds `index` (which of `variables`), `fault` (one of FAULTS; such a row is to be left out),
+    `clipped` (its value was set to `low` or `high`) and `spelling` (the unit as `units.spelling`
+    writes it); `value` is converted and in range. Measurements of an item that two variables share
+    come once for each. The rows are gone through twice: they should be in memory.
     """
     items = [
         (item.name, index, item.unit, v.least, v.low, v.high, v.most, v.category, v.rule)
@@ -100,10 +103,16 @@ def in_common_units(rows: pl.LazyFrame, variables: tuple[Variable, ...]) -> pl.L
     between = pl.col("category") & (pl.col("value") != pl.col("value").round())
     fault = pl.when(pl.col("scale").is_null()).then(1).when(outside).then(2).when(between).then(3)
     limited = pl.col("value").clip(pl.col("low"), pl.col("high"))
-    return (
-        rows.join(items.with_columns(units.spelling(pl.col("assumed"))), on="variable")
+    # Of many rows few differ in item and unit.
+    written = (
+        rows.select("variable", "unit")
+        .unique()
+        .join(items.with_columns(units.spelling(pl.col("assumed"))), on="variable")
         .with_columns(spelling=spelling)
         .join(conversions, on=["index", "spelling"], how="left")
+    )
+    return (
+        rows.join(written, on=["variable", "unit"], nulls_equal=True)
         .with_columns(value=_mended(pl.col("value") * pl.col("scale") + pl.col("offset")))
         .with_columns(
             fault=fault.otherwise(0).cast(pl.Int8),

@@ -125,7 +125,8 @@ def named(name: str) -> tuple[variable.Variable, ...]:
     """Returns the variables of a set, in its order. Raises ConfigError for an unknown set."""
     if name not in SETS:
         raise errors.ConfigError(
-            f"variables: '{name}' is not a set of variables; there are {', '.join(SETS)}."
+            f"config.series.variables: '{name}' is not a set of variables; there are "
+            f"{', '.join(SETS)}."
             f"{errors.did_you_mean(name, SETS)}"
         )
     return tuple(VARIABLES[known] for known in SETS[name])

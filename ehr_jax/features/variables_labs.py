@@ -28,6 +28,7 @@ _ROWS = (
         p12="pH",
         yaib="ph",
         eicu="LAB:pH",
+        synthetic="ph",
     ),
     variable.describe(
         "alkaline phosphatase",
@@ -74,6 +75,7 @@ _ROWS = (
         yaib="bun",
         other_units={"mmol/l": 2.801},
         eicu="LAB:BUN",
+        synthetic="urea nitrogen",
     ),
     variable.describe(
         "bilirubin",
@@ -189,6 +191,7 @@ _ROWS = (
         p12="WBC",
         yaib="wbc",
         eicu="LAB:WBC x 1000",
+        synthetic="white cells",
     ),
     variable.describe(
         "troponin I",

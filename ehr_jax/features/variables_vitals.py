@@ -197,6 +197,7 @@ _ROWS = (
         p12="GCS",
         category=True,
         eicu="NURSE:Glasgow coma score, GCS Total",
+        synthetic="coma scale",
     ),
     variable.describe(
         "height",

@@ -102,6 +102,19 @@ def main_diagnosis_nodes(
     return first, first_names
 
 
+def earlier_nodes(coded: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns (sample_id, code, position) and (code, kind, name) of codes of earlier visits.
+
+    They are nodes of their own: what a patient had before is another fact than what they have now.
+    """
+    own_code = pl.format("EARLIER:{}", "code").alias("code")
+    nodes = coded.select("sample_id", own_code, position=pl.lit(None, pl.Int32)).unique()
+    earlier_names = names.with_columns(
+        own_code, kind=pl.format("earlier {}", "kind"), name=pl.format("earlier: {}", "name")
+    )
+    return nodes, earlier_names
+
+
 def fit_bins(attributes: pl.DataFrame, training: pl.Series, bins: int) -> tuple[Bins, ...]:
     """Returns at most `bins` quantile bins a numeric attribute, from training samples alone.
 

@@ -1,5 +1,6 @@
 """From a config to arrays: records, cohort and features, with data.json written."""
 
+import hashlib
 import pathlib
 
 import ml_collections
@@ -7,30 +8,35 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.audit import audit, evidence
+from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.cohorts import summary, tasks
 from ehr_jax.features import prepare
 from ehr_jax.records import sources, synthetic, tables
 from ehr_jax.training import run_folder
 
 
 def load(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    records: tables.Records | None = None,
 ) -> tuple[cohorts.Cohort, prepare.Arrays]:
     """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
+
+    Args:
+      records: what `read` gave, where it was read before.
 
     Raises:
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
         those an earlier start of this run read.
     """
-    records = read(config)
+    records = read(config) if records is None else records
     run_folder.write_data_use(workdir, records.terms)
     cohort = build_cohort(records, config)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
     data = {
         "source": records.source,
-        "fingerprint": sources.fingerprint(records),
+        "fingerprint": fingerprint(records, config),
         "records": counts(records),
         "oddities": dict(records.oddities),
         "cohort": summary.summary(cohort),
@@ -63,6 +69,8 @@ def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> 
     """Builds the cohort that config.cohort asks for."""
     asked = config.cohort
     changes = {key: value for key, value in config.task.items() if value is not None}
+    if asked.aces:
+        return _by_query(records, config, changes)
     return tasks.build(
         records,
         asked.task,
@@ -71,6 +79,15 @@ def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> 
         split=asked.split,
         changes=changes,
     )
+
+
+def fingerprint(records: tables.Records, config: ml_collections.ConfigDict) -> str:
+    """Returns 64 hex digits that change with the records, and with the query where one is asked."""
+    digest = sources.fingerprint(records)
+    if not config.cohort.aces:
+        return digest
+    query = aces.read(config.cohort.aces)
+    return hashlib.sha256(f"{digest}\n{query.text}".encode()).hexdigest()
 
 
 def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:
@@ -86,10 +103,34 @@ def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:
     }
 
 
+def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
+    """Builds the cohort of the query config.cohort.aces."""
+    asked, key = config.cohort, "config.cohort.aces"
+    if config.data.source != "meds":
+        raise errors.ConfigError(
+            f"{key}: ACES asks its query of MEDS events, and config.data.source is "
+            f"'{config.data.source}'; write its records with ehr_jax.records.meds_files.write and "
+            "read those as source 'meds'"
+        )
+    if asked.protocol != "strict":
+        raise errors.ConfigError(
+            f"{key}: config.cohort.protocol is '{asked.protocol}'; a query has no published "
+            "protocol to follow, set 'strict'"
+        )
+    if changes:
+        raise errors.ConfigError(
+            f"{key}: config.task.{next(iter(changes))} changes a task of ours, not a query; say it "
+            "in the file"
+        )
+    found = aces.find(sources.default_root("meds", config.data.root), asked.aces)
+    return given.build(records, found, asked.split_seed, split=asked.split)
+
+
 def _check_same(path: pathlib.Path, fingerprint: str) -> None:
     begun = path.exists() and run_folder.has_work(path.parent)
     if begun and run_folder.read_json(path).get("fingerprint") != fingerprint:
         raise errors.RunFolderError(
-            f"{path.parent} was begun with other records (the fingerprint in data.json differs); "
-            "choose another --workdir, or give config.data.root the earlier files"
+            f"{path.parent} was begun with other records, or another query of config.cohort.aces "
+            "(the fingerprint in data.json differs); choose another --workdir, or give the earlier "
+            "files"
         )

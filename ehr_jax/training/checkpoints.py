@@ -3,6 +3,7 @@
 import pathlib
 from typing import Any
 
+import grain
 import jax
 import orbax.checkpoint as ocp
 
@@ -17,24 +18,46 @@ def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: Any,
+    data: grain.DatasetIterator | None = None,
+) -> None:
     """Starts saving `state` (a pytree of arrays) as `step`; an unfinished save leaves no trace.
+
+    Args:
+      data: the iterator that training reads, whose position is saved beside the state.
 
     Raises:
       RunFolderError: an earlier save failed, for example on a full disk.
     """
+    args = ocp.args.StandardSave(state)
+    if data is not None:
+        args = ocp.args.Composite(state=args, data=grain.checkpoint.CheckpointSave(data))
     with _explained(manager):
-        manager.save(step, args=ocp.args.StandardSave(state))
+        manager.save(step, args=args)
 
 
-def restore_latest(manager: ocp.CheckpointManager, like: Any) -> tuple[int, Any] | None:
-    """Returns (step, state) of the latest whole checkpoint in the shape of `like`, or None."""
+def restore_latest(
+    manager: ocp.CheckpointManager, like: Any, data: grain.DatasetIterator | None = None
+) -> tuple[int, Any] | None:
+    """Returns (step, state) of the latest whole checkpoint in the shape of `like`, or None.
+
+    Args:
+      data: an iterator like the one saved; it is moved to the saved position.
+    """
     step = manager.latest_step()
     if step is None:
         return None
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    args = ocp.args.StandardRestore(abstract)
     with _explained(manager):
-        return step, manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        if data is None:
+            return step, manager.restore(step, args=args)
+        position = grain.checkpoint.CheckpointRestore(data)
+        args = ocp.args.Composite(state=args, data=position)
+        return step, manager.restore(step, args=args).state
 
 
 def close(manager: ocp.CheckpointManager) -> None:

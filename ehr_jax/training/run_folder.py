@@ -1,7 +1,7 @@
 """The run folder: whose it is, what lies where, and writing that is whole or not there.
 
 Layout: config.json, environment.json, data.json, metrics.jsonl, tensorboard/, checkpoints/,
-split.parquet, predictions.parquet, results.json, report.html, plots/, DATA_USE.txt.
+split.parquet, predictions.parquet, results.json, report.html, plots/, store/, DATA_USE.txt.
 """
 
 import errno
@@ -25,7 +25,7 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "results.json")
+WORK = ("checkpoints", "methods", "splits", "store", "results.json")
 
 # Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
 FREE_KEYS = (

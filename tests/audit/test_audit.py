@@ -21,6 +21,7 @@ def clean():
     config.cohort.task = "mortality"
     config.features.columns = "full"
     config.features.measurements = True
+    config.features.history = True
     config.notes.source = "own"
     records = synthetic.generate(300, 3)
     records = dataclasses.replace(
@@ -70,6 +71,17 @@ def codes_of_the_future(given, monkeypatch):
 
     with monkeypatch.context() as leaky:
         leaky.setattr(known, "_known", all_of)
+        return evidence.gather(given.records, given.cohort, given.config)
+
+
+def history_of_the_future(given, monkeypatch):
+    def every_visit(records, cohort):
+        samples = cohort.samples.select("sample_id", "subject_id")
+        joined = records.visits.join(samples, on="subject_id").join(records.codes, on="visit_id")
+        return joined.select("sample_id", "code").unique()
+
+    with monkeypatch.context() as leaky:
+        leaky.setattr(known, "earlier_codes", every_visit)
         return evidence.gather(given.records, given.cohort, given.config)
 
 
@@ -166,6 +178,7 @@ def missing_by_label(given, monkeypatch):
 PLANTED = {
     patient_in_two_splits: "patients across splits",
     codes_of_the_future: "inputs after the prediction time",
+    history_of_the_future: "inputs after the prediction time",
     measurements_of_the_future: "inputs after the prediction time",
     notes_of_the_future: "notes after the prediction time",
     longer_window_of_survivors: "window length by label",

@@ -94,3 +94,43 @@ def test_inside_the_stay_a_dated_note_counts_from_the_end_of_its_day_and_no_summ
         (hospital.day(1) + datetime.timedelta(minutes=1), False, "Nursing", "late"),
     )
     assert known.notes(records, cohort)["text"].to_list() == ["first day"]
+
+
+def test_codes_of_earlier_visits_are_of_those_over_by_the_prediction_time():
+    records = hospital.records(
+        [
+            hospital.visit(7, 0, 1, "4280"),
+            hospital.visit(7, 2, 5, "25000"),
+            hospital.visit(7, 3, 4, "486"),
+            hospital.visit(8, 0, 1, "41401"),
+        ]
+    )
+    # Of the patient's visits the second is not over when the third begins and ends.
+    cohort = of_visits(records, (2, hospital.day(4)), (1, hospital.day(5)))
+    found = known.earlier_codes(records, cohort).sort("sample_id")
+    assert found.rows() == [(0, "ICD9CM:4280"), (1, "ICD9CM:4280")]
+    undated = dataclasses.replace(records, dated=False)
+    assert known.earlier_codes(undated, cohort).sort("sample_id", "code").rows() == [
+        (0, "ICD9CM:25000"),
+        (0, "ICD9CM:4280"),
+        (1, "ICD9CM:4280"),
+    ]
+
+
+def of_visits(records: tables.Records, *visits: tuple) -> cohorts.Cohort:
+    samples = pl.DataFrame(
+        [
+            {
+                "sample_id": k,
+                "subject_id": 7,
+                "visit_id": visit,
+                "prediction_time": time,
+                "split": "train",
+                "labelled": True,
+                "label.x": True,
+            }
+            for k, (visit, time) in enumerate(visits)
+        ],
+        schema=cohorts.SAMPLES | {"label.x": pl.Boolean},
+    )
+    return cohorts.Cohort("t", "strict", "", ("x",), samples, True, {})

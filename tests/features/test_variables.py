@@ -3,7 +3,7 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.features import units, variable, variables
-from ehr_jax.records import physionet2012
+from ehr_jax.records import physionet2012, synthetic_series
 
 KNOWN = variables.VARIABLES
 
@@ -102,6 +102,19 @@ def test_laboratory_items_are_of_blood(data_root, table):
     }
     assert {fluids[item] for item in ours if item in fluids} == {"Blood"}
     assert len(ours & set(fluids)) >= len(ours) - 1  # one item is MIMIC-IV's alone
+
+
+def test_what_the_synthetic_hospital_measures_is_known_with_its_units():
+    measured = {v.name: v for v in synthetic_series.VARIABLES}
+    known = {}
+    for v in KNOWN.values():
+        for item in v.items:
+            if item.name in measured:
+                level, unit = measured[item.name].level, measured[item.name].unit
+                level = round(level) if v.category else level
+                assert converted(v.name, level, unit, item.name)[1] == "none", v.name
+                known[item.name] = v.name
+    assert set(known) == set(measured)
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,11 @@ def test_main_diagnosis_is_a_node_beside_the_plain_one():
     first, first_names = vocabulary.main_diagnosis_nodes(coded, names)
     assert first["code"].to_list() == ["MAIN:ICD9CM:428"]
     assert "main diagnosis: hf" in first_names["name"].to_list()
+
+
+def test_a_code_of_an_earlier_visit_is_another_node_than_the_code():
+    coded = pl.DataFrame({"sample_id": [4, 4], "code": ["ICD9CM:428", "ICD9CM:428"]})
+    names = pl.DataFrame({"code": ["ICD9CM:428"], "kind": ["diagnosis"], "name": ["hf"]})
+    nodes, earlier_names = vocabulary.earlier_nodes(coded, names)
+    assert nodes.rows() == [(4, "EARLIER:ICD9CM:428", None)]
+    assert earlier_names.rows() == [("EARLIER:ICD9CM:428", "earlier diagnosis", "earlier: hf")]

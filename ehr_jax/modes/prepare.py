@@ -1,0 +1,74 @@
+"""--mode=prepare: records to cohort to features, written as a data set that tfds reads alone."""
+
+import pathlib
+
+import ml_collections
+
+from ehr_jax import errors
+from ehr_jax.features import series, store, variables
+from ehr_jax.models import registry
+from ehr_jax.modes import inputs
+from ehr_jax.records import tables
+from ehr_jax.reporting import tables as text_tables
+from ehr_jax.training import run_folder
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
+    """Writes WORKDIR/store, or finds that it is there already, and prints what it holds."""
+    # The config a training run of the same flags has, so that it may follow in the same folder.
+    config = registry.configure(config, config.model.name)
+    chosen = variables.named(config.series.variables) if config.series.variables else ()
+    workdir = run_folder.claim(workdir, config.to_dict())
+    records = inputs.read(config)
+    folder = workdir / "store"
+    if folder.exists():
+        _check_same(folder, config, records)
+        print("nothing to do: prepared by an earlier start")
+    else:
+        cohort, arrays = inputs.load(config, workdir, records)
+        grid = None
+        if chosen:
+            step_hours, length = config.series.step_hours, config.series.length
+            grid = series.build(records, cohort, chosen, step_hours, length)
+            for variable, rule, unit, rows in grid.oddities.rows():
+                print(f"series, {variable}{f' ({unit})' if unit else ''}: {rows} row(s) {rule}")
+        fingerprint = inputs.fingerprint(records, config)
+        store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
+    print(_summary(store.open_folder(folder)))
+    print(f"store: {folder}")
+    return 0
+
+
+def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:
+    made = store.open_folder(folder).info.metadata
+    wanted = {
+        "config": store.fingerprint(config),
+        "records": inputs.fingerprint(records, config),
+    }
+    for name, value in wanted.items():
+        if made[f"{name}_fingerprint"] != value:
+            raise errors.RunFolderError(
+                f"{folder} was prepared from other {name} (metadata.json there differs); choose "
+                "another --workdir, or remove that folder"
+            )
+
+
+def _summary(builder) -> str:
+    about = builder.info.metadata
+    rows = [
+        [split, *(str(n) for n in counts.values())] for split, counts in about["samples"].items()
+    ]
+    lines = [
+        f"{about['task']}, {about['protocol']}, {about['source']}",
+        text_tables.render(["Split", "Samples", "Labelled", "Patients"], rows),
+        f"nodes: {len(about['nodes'])}, at most {about['most_nodes']} a sample",
+        f"labels: {len(about['labels'])}",
+    ]
+    if "note" in builder.info.features:
+        lines.append(f"notes: vectors of {builder.info.features['note'].shape[0]} numbers")
+    if grid := about["series"]:
+        lines.append(
+            f"series: {len(grid['variables'])} variables, {grid['length']} steps of "
+            f"{grid['step_hours']:g} h"
+        )
+    return "\n".join(lines)
