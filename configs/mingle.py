@@ -41,13 +41,16 @@ _DIABETES = {
 # All columns are nodes, with names: a text of the same columns would only repeat them.
 _FULL = {"features.columns": "full", "notes.source": "none"}
 
+# What a patient had before says more of the next encounter than how this one is told.
+_HISTORY = {"features.history": True, "notes.source": "none"}
+
 VARIANTS = {
     # 30-day readmission from diagnosis and drug codes alone; and with all columns.
     "diabetes130_readmission": {**_DIABETES, "cohort.task": "readmission30"},
     "diabetes130_readmission_full": {**_DIABETES, **_FULL, "cohort.task": "readmission30"},
     # A cardiovascular code in the next encounter of patients free of one.
-    "diabetes130_cvd": {**_DIABETES, "cohort.task": "cvd_next"},
-    "diabetes130_cvd_full": {**_DIABETES, **_FULL, "cohort.task": "cvd_next"},
+    "diabetes130_cvd": {**_DIABETES, **_HISTORY, "cohort.task": "cvd_next"},
+    "diabetes130_cvd_full": {**_DIABETES, **_HISTORY, **_FULL, "cohort.task": "cvd_next"},
     # The 25 phenotypes of the next visit.
     "mimic3_phenotype": {"data.source": "mimic3", "cohort.task": "phenotype_next"},
     "mimic3_readmission": {"data.source": "mimic3", "cohort.task": "readmission30"},
