@@ -21,6 +21,16 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=0,
+        metavar="N",
+        help="give every reader N new damaged inputs of each of its containers (records/test_fuzz)",
+    )
+
+
 @pytest.fixture(scope="session")
 def data_root() -> pathlib.Path:
     """The folder of open data sets; tests that need real records skip without it."""

@@ -4,15 +4,23 @@ import csv
 import gzip
 import io
 import pathlib
+import re
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
 
 from ehr_jax import errors
 
-# What reading a damaged file raises.
-ERRORS = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error)
+# What reading a damaged file raises. polars panics on parquet pages that contradict each other.
+ERRORS = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    EOFError,
+    zlib.error,
+)
 
 _CHUNK_BYTES = 1 << 24
 
@@ -87,6 +95,28 @@ def explained(path: pathlib.Path, error: Exception) -> errors.RecordsError:
         )
     hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
     return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns names of files or columns for a message; those that look like no name are counted."""
+    names = list(names)
+    shown = [name for name in names if not reads_like_value(name)][:20]
+    more = len(names) - len(shown)
+    words = ", ".join(f"'{name}'" for name in shown)
+    return words + (f" and {more} more" if shown else f"{more} of odd names") * bool(more) or "none"
+
+
+def columns(names: Iterable[str]) -> str:
+    """Returns a header's names for a message; none of them where it may be a row of values."""
+    names = list(names)
+    if any(name and name[0] in "+-.0123456789" for name in names):
+        return f"{len(names)} column(s), some named by what reads like a value: is its header there"
+    return listed(names)
+
+
+def reads_like_value(name: str) -> bool:
+    """Says whether the name of a column or file might be a number, a date or words."""
+    return not re.fullmatch(r"[^\W\d][\w.()%/#-]{0,60}", name, re.ASCII)
 
 
 def _has_uneven_rows(

@@ -5,6 +5,7 @@ known at discharge. The set has no dates: visits are ordered by encounter_id, as
 """
 
 import pathlib
+import re
 import types
 
 import polars as pl
@@ -260,5 +261,6 @@ def _check_known(path: pathlib.Path, column: pl.Series, known: tuple[str, ...]) 
 
 def _refuse(path: pathlib.Path, column: str, value: str, expected: str) -> None:
     # Only what looks like a category is repeated: a shifted column could hold anything.
-    found = repr(value) if len(value) <= 12 and not value.isdigit() else "another value"
+    plain = len(value) <= 12 and not re.search(r"\d{4}|\s", value)
+    found = repr(value) if plain else "another value"
     raise errors.RecordsError(f"{path.name}: column '{column}' holds {found}; expected {expected}")

@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+import re
 
 from ehr_jax import errors
 
@@ -116,21 +117,20 @@ def decoding(folder: str | pathlib.Path) -> dict[str, dict[int, str]]:
             "admission_source_id": SOURCES,
         }
     found, column = {}, None
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        for line, fields in enumerate(csv.reader(file), 1):
-            if not any(fields):
-                continue
-            if len(fields) == 2 and fields[0].strip().lower() in COLUMNS:
-                column = fields[0].strip().lower()
-                found[column] = {}
-            elif len(fields) == 2 and fields[0].strip().isdigit() and column:
-                found[column][int(fields[0])] = _tidy(fields[1])
-            else:
-                raise errors.RecordsError(
-                    f"{path.name}: line {line} is neither 'number,description' nor a header such "
-                    "as 'admission_type_id,description'; fetch the file again, or remove it: the "
-                    "publisher's list is built in"
-                )
+    for line, fields in enumerate(_lines(path), 1):
+        if not any(fields):
+            continue
+        if len(fields) == 2 and fields[0].strip().lower() in COLUMNS:
+            column = fields[0].strip().lower()
+            found[column] = {}
+        elif len(fields) == 2 and re.fullmatch("[0-9]{1,6}", fields[0].strip()) and column:
+            found[column][int(fields[0])] = _tidy(fields[1])
+        else:
+            raise errors.RecordsError(
+                f"{path.name}: line {line} is neither 'number,description' nor a header such "
+                "as 'admission_type_id,description'; fetch the file again, or remove it: the "
+                "publisher's list is built in"
+            )
     missing = set(COLUMNS) - set(found)
     if missing:
         raise errors.RecordsError(
@@ -138,6 +138,17 @@ def decoding(folder: str | pathlib.Path) -> dict[str, dict[int, str]]:
             "remove it: the publisher's list is built in"
         )
     return found
+
+
+def _lines(path: pathlib.Path) -> list[list[str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+            return list(csv.reader(file))
+    except (csv.Error, OSError) as error:
+        raise errors.RecordsError(
+            f"{path.name}: cannot be read as CSV ({type(error).__name__}); fetch the file again, "
+            "or remove it: the publisher's list is built in"
+        ) from None
 
 
 def _tidy(text: str) -> str:

@@ -146,7 +146,10 @@ def _wide(root, stem: str, units: pl.DataFrame) -> pl.LazyFrame | None:
     rows = rows.rename({"patientunitstayid": "stay_id", "observationoffset": "minutes"})
     named = {f"VITAL:{name}": unit for name, unit in variables.items()}
     long = _long(rows, {name: f"VITAL:{name}" for name in variables})
-    unit = pl.col("variable").replace_strict(named, return_dtype=pl.String)
+    # `replace_strict` would hold every row before it looks at the first.
+    unit = pl.coalesce(
+        pl.when(pl.col("variable") == name).then(pl.lit(unit)) for name, unit in named.items()
+    )
     return _measured(long.with_columns(unit=unit), units)
 
 

@@ -145,6 +145,9 @@ def _with_part(known: pl.DataFrame, eligible: pl.Expr, oddities: dict) -> pl.Dat
         ].sum()
         return with_part.with_columns(part="eligible")
     left = with_part.filter(pl.col("eligible") & ~pl.col("part"))
+    # A class is a short code; anything else that stands there is not for a report.
+    code = pl.col("kind").str.contains(r"^[A-Za-z]{1,12}$")
+    left = left.with_columns(pl.when(code).then("kind").otherwise(pl.lit("of odd spelling")))
     for kind, n in left["kind"].value_counts().sort("kind").rows():
         oddities[f"encounters of class {kind}, no hospital encounters, left out"] = n
     return with_part

@@ -291,6 +291,11 @@ def _first_bad(path, numbers, texts, kind: str, dtype: pl.Struct) -> errors.Reco
     for number, text in zip(numbers, texts, strict=True):
         try:
             resource = json.loads(text)
+        except RecursionError:
+            return errors.RecordsError(
+                f"{path.name}: line {number} is nested too deeply for a {kind} resource; fetch the "
+                "file again"
+            )
         except ValueError:
             return errors.RecordsError(
                 f"{path.name}: line {number} is not valid JSON; bulk files have one whole resource "

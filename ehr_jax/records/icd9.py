@@ -18,6 +18,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.records import icd9_names, reading
 
+_LONGEST = 6  # characters of a code, an E code's
 CCS_FILE = "code_maps/ccs_multi_dx_tool_2015.csv.gz"
 
 
@@ -148,7 +149,9 @@ def name_of(code: str, titles: Titles) -> str:
     name = name or _shared_words([titles.exact[child] for child in below if child in titles.exact])
     if name:
         return name
-    return name_of(code[:-1], titles) if len(code) > len(category(code)) else block(code)
+    if len(code) == len(category(code)):
+        return block(code)
+    return name_of(code[: min(len(code) - 1, _LONGEST)], titles)
 
 
 def block(code: str) -> str:

@@ -5,6 +5,7 @@ columns hold what the schema's own five do not.
 """
 
 import pathlib
+import re
 import types
 from typing import Any
 
@@ -46,9 +47,10 @@ def read(
     """
     if about.get("layout") != LAYOUT:
         raise errors.RecordsError(
-            f"metadata/{ABOUT}: layout {about.get('layout')!r} is unknown, this version reads "
-            f"{LAYOUT}; remove the file to read the data set by the conventions of others"
+            f"metadata/{ABOUT}: the 'layout' is not {LAYOUT}, which alone this version reads; "
+            "remove the file to read the data set by the conventions of others"
         )
+    _check_about(about)
     for path in shards:
         if lacking := [n for n in COLUMNS if n not in meds_shards.columns_of(root, path)]:
             raise errors.RecordsError(
@@ -61,7 +63,7 @@ def read(
     names = meds_shards.codes(root, _CODES).drop_nulls("ehr_jax_code")
     return tables.check(
         tables.Records(
-            source=str(about.get("source")),
+            source=about["source"],
             patients=_patients(of["patients"], of["births"], of["deaths"]),
             visits=_visits(of["visits"], of["ends"]),
             stays=_stays(of["stays"], of["stay ends"]),
@@ -83,12 +85,32 @@ def read(
                 time="ehr_jax_time", date_only="ehr_jax_flag", category="ehr_jax_name",
                 text="text_value",
             ),
-            terms=str(about.get("terms")),
-            oddities=types.MappingProxyType(dict(about.get("oddities") or {})),
+            terms=about["terms"],
+            oddities=types.MappingProxyType(about["oddities"]),
             given_split=meds_shards.splits(root, {}),
-            dated=bool(about.get("dated", True)),
+            dated=about["dated"],
         )
     )  # fmt: skip
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    counts = about.get("oddities")
+    sound = {
+        "source": re.fullmatch(r"\w{1,40}", _text(about.get("source"))),
+        "terms": _text(about.get("terms")),
+        "dated": isinstance(about.get("dated"), bool),
+        "oddities": isinstance(counts, dict) and all(type(n) is int for n in counts.values()),
+    }
+    for key, holds in sound.items():
+        if not holds:
+            raise errors.RecordsError(
+                f"metadata/{ABOUT}: '{key}' is missing or not what was written; remove the file to "
+                "read the data set by the conventions of others"
+            )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 _NUMBER = pl.coalesce("ehr_jax_value", pl.col("numeric_value").cast(pl.Float64))
@@ -110,9 +132,19 @@ def _visits(admissions: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
     ended = discharges.select(
         "visit_id", end="ehr_jax_time", place="ehr_jax_name", back="ehr_jax_flag"
     )
-    parts = pl.col("code").str.split("//")
+    parts = pl.col("code").str.split("//").list
     planned = {word: flag for flag, word in PLANNED.items()}
     moved = {word: flag for flag, word in TRANSFERRED.items()}
+    words = admissions.select(
+        planned=parts.get(1, null_on_oob=True), moved=parts.get(2, null_on_oob=True)
+    )
+    sound = words["planned"].is_in(list(planned)) & words["moved"].is_in(list(moved))
+    if odd := (~sound.fill_null(False)).sum():
+        raise errors.RecordsError(
+            f"data: {odd} admission(s) have another code than HOSPITAL_ADMISSION//planned//"
+            f"transferred, which metadata/{ABOUT} promises; remove that file to read the data set "
+            "by the conventions of others"
+        )
     return _select(
         admissions.join(ended, on="visit_id", how="left").sort("subject_id", "ehr_jax_position"),
         tables.VISITS,
@@ -120,8 +152,8 @@ def _visits(admissions: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
         start="ehr_jax_time",
         age="numeric_value",
         disposition=pl.coalesce("place", "ehr_jax_name"),
-        planned=parts.list.get(1).replace_strict(planned, return_dtype=pl.Boolean),
-        transferred_in=parts.list.get(2).replace_strict(moved, return_dtype=pl.Boolean),
+        planned=parts.get(1).replace_strict(planned, return_dtype=pl.Boolean),
+        transferred_in=parts.get(2).replace_strict(moved, return_dtype=pl.Boolean),
         readmitted_30d=pl.coalesce("back", "ehr_jax_flag"),
     )
 

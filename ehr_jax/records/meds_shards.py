@@ -94,6 +94,11 @@ def scan(
         for name in columns:
             held = [n for n in (aliases or {}).get(name, (name,)) if n in found]
             names[name] = held[0] if held else None
+            if held and found[held[0]].is_nested():
+                raise errors.RecordsError(
+                    f"{_shown(root, path)}: column '{held[0]}' holds lists or structures; expected "
+                    f"{_ARROW.get(columns[name], columns[name])}"
+                )
         _check_whole(root, path, columns, names, found)
         parts.append((path, [_as(names[name], name, dtype) for name, dtype in columns.items()]))
 
@@ -133,7 +138,7 @@ def read_json(root: str | pathlib.Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.RecordsError(
             f"metadata/{name}: is not readable JSON ({type(error).__name__}); write it again"
         ) from None
@@ -200,7 +205,7 @@ def _metadata(root, name: str, required: tuple[str, ...]) -> pl.DataFrame | None
         if column not in found:
             raise errors.RecordsError(
                 f"metadata/{name}: column '{column}' is missing; the file has "
-                f"{', '.join(found) or 'none'}.{errors.did_you_mean(column, found)}"
+                f"{damage.columns(found)}.{errors.did_you_mean(column, found)}"
             )
     try:
         return pl.read_parquet(path)
@@ -214,7 +219,7 @@ def _check_schema(root: pathlib.Path, path: pathlib.Path) -> None:
         if name not in found and name in REQUIRED:
             raise errors.RecordsError(
                 f"{_shown(root, path)}: column '{name}' is missing; the shard has "
-                f"{', '.join(found) or 'none'}.{errors.did_you_mean(name, found)} MEDS 0.4 needs "
+                f"{damage.columns(found)}.{errors.did_you_mean(name, found)} MEDS 0.4 needs "
                 f"{', '.join(REQUIRED)}"
             )
         if name in found and found[name] not in (dtype, *_ALSO.get(dtype, ())):

@@ -245,7 +245,8 @@ def _versioned(
     if strange.any():
         row = strange.arg_true()[0]
         value = raw["icd_version"][row]
-        found = "no value" if value is None else f"'{value}'"
+        found = "no value" if value is None else "another number"
+        found = f"'{value}'" if value is not None and abs(value) < 100 else found
         raise errors.RecordsError(
             f"{path.name}: row {row + 1} (the header not counted), column 'icd_version': {found}; "
             f"expected {' or '.join(str(version) for version in systems)} beside a code"

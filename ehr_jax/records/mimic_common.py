@@ -224,6 +224,11 @@ def keep_known(
 def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:
     """Returns `tables.CODES`, each code of a visit once."""
     codes = pl.concat(parts, how="vertical")
+    rank = pl.col("position").cast(pl.Int32, strict=False)
+    oddities["codes at a position beyond 2147483647, position unknown"] = int(
+        codes.select((pl.col("position").is_not_null() & rank.is_null()).sum()).item()
+    )
+    codes = codes.with_columns(position=rank)
     # Of a code that stands twice in a visit the earliest is kept: known time before none.
     distinct = codes.sort(
         "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True

@@ -151,7 +151,7 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
         rows.rename({"visit_occurrence_id": "visit_id"})
         .join(visits.lazy().select("visit_id", "part", "start", "end"), on="visit_id", how="left")
         .with_columns(
-            *(pl.col(column).replace(0, None).alias(name) for name, column in ids.items()),
+            *(_not_zero(column).alias(name) for name, column in ids.items()),
             pl.col(value).str.strip_chars().alias("source_value"),
         )
         .with_columns(
@@ -237,7 +237,7 @@ def measurements(
     values = {"measurement_date": tables.TIME, "value_as_number": pl.Float64}
     rows = reading.scan(path, ids | values | optional, optional=optional)
     time, _ = known(pl.col("measurement_datetime"), pl.col("measurement_date"))
-    concept = pl.col("measurement_concept_id").replace(0, None)
+    concept = _not_zero("measurement_concept_id")
     known_to = concepts.table.lazy().select("concept_id", "code", "name")
     source = pl.col("measurement_source_value").str.strip_chars()
     return (
@@ -295,3 +295,8 @@ def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
         .drop_nulls(["visit_id", "time", "text"])
         .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
     )
+
+
+def _not_zero(column: str) -> pl.Expr:
+    # `replace` would hold every row before it looks at the first.
+    return pl.when(pl.col(column) != 0).then(pl.col(column))

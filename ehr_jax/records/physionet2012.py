@@ -28,6 +28,7 @@ TERMS = (
 
 START = datetime.datetime(2000, 1, 1)  # of every stay: arbitrary
 OBSERVED_HOURS = 48
+LONGEST_DAYS = 3_650  # in hospital; a length beyond is an error
 
 UNITS = {1: "coronary care", 2: "cardiac surgery recovery", 3: "medical", 4: "surgical"}
 
@@ -64,7 +65,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
                 f"{root}: {repeated} RecordID(s) stand in two of the {what}; is a set there twice "
                 "under two letters?"
             )
-    visits = _visits(general, outcomes, oddities)
+    visits = _visits(root, general, outcomes, oddities)
     return tables.check(
         tables.Records(
             source="physionet2012",
@@ -95,9 +96,11 @@ def _outcomes(found: files.Set) -> pl.DataFrame:
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
     if not (known := raw["in-hospital_death"].is_in([0, 1])).all():
         row = (~known).arg_true()[0] + 1
+        value = raw["in-hospital_death"][row - 1]
+        found = value if abs(value) < 100 else "another number"
         raise errors.RecordsError(
-            f"{path.name}: row {row}, column 'in-hospital_death' is "
-            f"{raw['in-hospital_death'][row - 1]}, expected 0 (survived) or 1 (died)"
+            f"{path.name}: row {row}, column 'in-hospital_death' is {found}, expected 0 "
+            "(survived) or 1 (died)"
         )
     if repeated := raw.height - raw["recordid"].n_unique():
         row = raw["recordid"].is_first_distinct().not_().arg_true()[0] + 1
@@ -109,7 +112,7 @@ def _outcomes(found: files.Set) -> pl.DataFrame:
     return raw.select(
         pl.col("recordid").alias("record_id"),
         (pl.col("in-hospital_death") == 1).alias("died"),
-        pl.when(days >= 0).then(days).alias("days"),
+        pl.when(days.is_between(0, LONGEST_DAYS)).then(days).alias("days"),
     )
 
 
@@ -169,15 +172,15 @@ def _is_weight_at_start() -> pl.Expr:
     return (pl.col("parameter") == "Weight") & (pl.col("minutes") == 0)
 
 
-def _visits(general: pl.DataFrame, outcomes: pl.DataFrame, oddities: Counter) -> pl.DataFrame:
+def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl.DataFrame:
     """Returns tables.VISITS with letter, Gender, Height, ICUType and Weight beside its columns."""
     joined = general.join(outcomes, on="record_id").sort("record_id")
     oddities["stays without an outcome, left out"] = general.height - joined.height
     oddities["outcomes without a stay, left out"] = outcomes.height - joined.height
     if joined.is_empty():
         raise errors.RecordsError(
-            f"none of the {general.height} stays has an outcome; do the Outcomes files belong to "
-            "these sets?"
+            f"{root}: none of the {general.height} stays has an outcome; do the Outcomes files "
+            "belong to these sets?"
         )
     days = pl.col("days")
     shortest = OBSERVED_HOURS / 24

@@ -1,9 +1,10 @@
 """Reading one table of a source: found by name, checked, typed, and lazy where it is large.
 
 `find_table` finds the file, `scan` reads it in batches when the result is asked for (a gzip'd CSV
-is decompressed as it is read, so memory stays flat whatever the size), and `read` is `scan` for
-tables that fit in memory, with every row's number of fields checked first. All three raise
-RecordsError for what a user can mend, also while a lazy frame is being collected.
+is decompressed as it is read, so memory stays flat whatever the size; a bar shows how far a large
+table is read), and `read` is `scan` for tables that fit in memory, with every row's number of
+fields checked first. All three raise RecordsError for what a user can mend, also while a lazy frame
+is being collected.
 """
 
 import pathlib
@@ -14,12 +15,13 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records import damage, tables
+from ehr_jax.records import damage, reading_progress, tables
 
 # Where two files hold the same table the first kind wins: it is the quickest to read.
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 
 _ROW = "__row__"
+_BATCH_BYTES = 1 << 24  # of text parsed at once: much work a call, little memory
 
 
 def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pathlib.Path | None:
@@ -44,7 +46,7 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
         near = near.replace(f"'{name}'", f"'{path.name}'")
     raise errors.RecordsError(
         f"{folder}: table '{stem}' is missing (.parquet, .csv or .csv.gz, in any letter "
-        f"case).{near} The folder holds {_listed([path.name for path in held.values()])}."
+        f"case).{near} The folder holds {damage.listed(path.name for path in held.values())}."
     )
 
 
@@ -59,7 +61,10 @@ def read(
 
 
 def scan(
-    path: str | pathlib.Path, columns: Mapping[str, pl.DataType], optional: Iterable[str] = ()
+    path: str | pathlib.Path,
+    columns: Mapping[str, pl.DataType],
+    optional: Iterable[str] = (),
+    made: Mapping[str, tuple[str, str]] | None = None,
 ) -> pl.LazyFrame:
     """Returns the wanted `columns` (lower-case name to dtype) of a table, read when collected.
 
@@ -67,6 +72,10 @@ def scan(
     `tables.TIME` are parsed; a time may be a date alone (its midnight), a parquet file's length of
     time is a number of hours. An absent `optional` column is null throughout. Rows keep the file's
     order.
+
+    `made` adds text columns: name to (prefix, which of the Int64 `columns` follows it). Where a
+    filter names the values of such a column (`==`, `is_in`), other rows are dropped before they are
+    parsed: of a large table of which few items are wanted, the rest costs little.
 
     Raises RecordsError at once for an empty or unreadable file and for a missing column; while
     being collected, for a damaged file and for the first value that does not parse.
@@ -78,22 +87,37 @@ def scan(
         if name not in header and name not in optional:
             raise errors.RecordsError(
                 f"{path.name}: column '{name}' is missing.{errors.did_you_mean(name, header)} "
-                f"The file has {_listed(list(header))}. Did the export rename it?"
+                f"The file has {damage.columns(header)}. Did the export rename it?"
             )
     if not damage.is_parquet(path):
         damage.check_ending(path, len(header))
 
+    made = made or {}
+    schema = dict(columns) | dict.fromkeys(made, pl.String)
+
     def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
         del batch_size
-        wanted = {n: t for n, t in columns.items() if with_columns is None or n in with_columns}
-        try:
-            for raw in _raw(path, header, wanted, n_rows).collect_batches(maintain_order=True):
-                batch = _typed(path, raw, wanted)
-                yield batch if predicate is None else batch.filter(predicate)
-        except damage.ERRORS as error:
-            raise damage.explained(path, error) from None
+        asked = [name for name in schema if with_columns is None or name in with_columns]
+        needed = {made[name][1] if name in made else name for name in asked}
+        wanted = {name: dtype for name, dtype in columns.items() if name in needed}
+        raw = _raw(path, header, wanted, n_rows)
+        for part in [] if predicate is None else _conjuncts(predicate):
+            if (numbers := _numbers_asked(part, made)) is not None:
+                # What is no number as it stands is left to the parser.
+                found = pl.col(made[numbers.name][1]).cast(pl.Int64, strict=False)
+                raw = raw.filter(found.is_in(numbers.implode()) | found.is_null())
+        with reading_progress.watch(path) as reached:
+            try:
+                for text in _gathered(raw.collect_batches(maintain_order=True)):
+                    batch = _typed(path, text, wanted)
+                    batch = batch.select(_made(*made[n], n) if n in made else n for n in asked)
+                    yield batch if predicate is None else batch.filter(predicate)
+                    if text.height:
+                        reached(text[_ROW][-1] + 1)
+            except damage.ERRORS as error:
+                raise damage.explained(path, error) from None
 
-    return plugins.register_io_source(batches, schema=dict(columns))
+    return plugins.register_io_source(batches, schema=schema)
 
 
 def columns(path: str | pathlib.Path) -> tuple[str, ...]:
@@ -109,11 +133,6 @@ def terms(root: str | pathlib.Path) -> str:
     if not text:
         return "No LICENSE.txt in the data folder: the terms under which the data was given bind."
     return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:20])
-    return (f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown) or "nothing"
 
 
 def _tidy(name: str) -> str:
@@ -135,8 +154,9 @@ def _header(path: pathlib.Path) -> dict[str, str]:
     for name in found:
         tidy = _tidy(re.sub(r"_duplicated_\d+$", "", name))
         if tidy in header:
+            which = "one column" if damage.reads_like_value(tidy) else f"column '{tidy}'"
             raise errors.RecordsError(
-                f"{path.name}: the header names column '{tidy}' twice; keep one of them"
+                f"{path.name}: the header names {which} twice; keep one of them"
             )
         header[tidy] = name
     return header
@@ -150,6 +170,55 @@ def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
         known = damage.dialect(path)
         lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW, **known)
     return lazy.select(_ROW, *present)
+
+
+def _gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Joins batches, which are some thousand rows each, to `_BATCH_BYTES`."""
+    held, size = [], 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.estimated_size()
+        if size >= _BATCH_BYTES:
+            yield pl.concat(held)
+            held, size = [], 0
+    if held:
+        yield pl.concat(held)
+
+
+def _conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
+    """Returns the parts that must all hold; the predicate itself where it is not taken apart."""
+    parts = predicate.meta.pop()
+    if len(parts) == 2:
+        for left, right in (parts, parts[::-1]):
+            if (left & right).meta.eq(predicate):
+                return _conjuncts(left) + _conjuncts(right)
+    return [predicate]
+
+
+def _numbers_asked(part: pl.Expr, made: Mapping) -> pl.Series | None:
+    """Returns the numbers that a part of a filter names of one `made` column; None if it does not.
+
+    Their name is that of the column.
+    """
+    name, *others = set(part.meta.root_names()) or {None}
+    constants = [each for each in part.meta.pop() if not each.meta.root_names()]
+    if name not in made or others or len(constants) != 1:
+        return None
+    (constant,) = constants
+    column = pl.col(name)
+    ways = (column.is_in(constant), column == constant, constant == column)
+    if not any(part.meta.eq(way) for way in ways):
+        return None
+    values = pl.select(constant).to_series()
+    values = values.explode() if values.dtype == pl.List else values
+    prefix, _ = made[name]
+    values = values.drop_nulls().cast(pl.String)
+    values = values.filter(values.str.starts_with(prefix)).str.strip_prefix(prefix)
+    return values.cast(pl.Int64, strict=False).drop_nulls().unique().alias(name)
+
+
+def _made(prefix: str, column: str, name: str) -> pl.Expr:
+    return (prefix + pl.col(column).cast(pl.String)).alias(name)
 
 
 def _typed(
@@ -179,6 +248,10 @@ def _parsed(path: pathlib.Path, rows: pl.Series, found: pl.Series, dtype: pl.Dat
         return found.dt.total_microseconds() / 3.6e9
     if dtype == pl.Float64 and found.dtype.is_numeric():
         return _finite(found.cast(dtype))
+    if found.dtype == pl.String and dtype in _PLAIN:
+        parsed = found.to_frame().select(_PLAIN[dtype](pl.col(name))).to_series()
+        if parsed.null_count() == found.null_count():
+            return _finite(parsed) if dtype == pl.Float64 else parsed
     text = found.cast(pl.String)
     trimmed = text.str.strip_chars()
     blank = trimmed == ""
@@ -213,6 +286,14 @@ def _time(text: pl.Expr) -> pl.Expr:
     return full.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
 
 
+# What most files hold throughout; where a value is written otherwise, the parsers take over.
+_PLAIN = {
+    pl.Int64: lambda text: text.cast(pl.Int64, strict=False),
+    pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
+    tables.TIME: lambda text: text.str.to_datetime(
+        "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False
+    ),
+}
 _PARSERS = {
     pl.Int64: _whole,
     pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
@@ -230,7 +311,7 @@ def _shown(column: str, value: str) -> str:
     # date or a number is repeated, and nothing of a column that identifies somebody.
     private = column.endswith(("_id", "_nbr", "stayid"))
     private = private or column in ("dob", "dod", "dod_hosp", "dod_ssn")
-    private = private or (len(value) > 4 and value.isdigit())
+    private = private or re.search(r"\d{5}", value)
     if not private and re.fullmatch(r"[-+0-9.:/, TZ]{1,32}", value):
         return f"'{value}'"
     return f"a text of {len(value)} character(s)"

@@ -60,20 +60,12 @@ def generate_with_truth(
     patients_table, visits = _patients(course), _visits(course, visit_id, rng)
     coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
     told = synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden)
-    in_unit = np.flatnonzero(course.unit_start >= 0)
-    stays = synthetic_series.Stays(
-        visit_id[in_unit],
-        np.arange(in_unit.size) + _FIRST_STAY,
-        course.unit_start[in_unit],
-        course.unit_end[in_unit],
-        course.acuity[in_unit],
-        course.conditions[in_unit],
-    )
+    stays = unit_stays(course)
     records = tables.Records(
         source="synthetic",
         patients=patients_table,
         visits=visits,
-        stays=_stays(stays, course.subject[in_unit], rng),
+        stays=_stays(stays, course.subject[course.unit_start >= 0], rng),
         codes=_codes(course, visit_id, written, rng),
         code_names=synthetic_codes.code_names(),
         attributes=_attributes(course, patients_table, visits, rng),
@@ -87,6 +79,19 @@ def generate_with_truth(
         terms="Generated data; no terms",
     )
     return tables.check(records), Truth(course.hidden, course.conditions)
+
+
+def unit_stays(course: synthetic_course.Course) -> synthetic_series.Stays:
+    """Returns what is measured of a course: its intensive-care stays, in the order of visits."""
+    in_unit = np.flatnonzero(course.unit_start >= 0)
+    return synthetic_series.Stays(
+        in_unit + _FIRST_VISIT,
+        np.arange(in_unit.size) + _FIRST_STAY,
+        course.unit_start[in_unit],
+        course.unit_end[in_unit],
+        course.acuity[in_unit],
+        course.conditions[in_unit],
+    )
 
 
 def _check_arguments(patients: int, seed: int, note_signal: float) -> None:

@@ -1,6 +1,9 @@
 import csv
 import gzip
 import io
+import os
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -150,3 +153,79 @@ def test_truncated_gzip_is_explained(tmp_path):
 def test_file_that_is_not_parquet_is_explained(tmp_path):
     with pytest.raises(errors.RecordsError, match="t.parquet.*not a readable parquet"):
         reading.read(write(tmp_path, "t.parquet", GOOD), COLUMNS)
+
+
+ITEMS = (
+    "itemid,charttime,value\n"
+    "211,2164-10-23 21:09:00,80\n"
+    "618,no time at all,18\n"
+    " 211 ,2164-10-23 21:10:00,81\n"
+    "211.0,2164-10-23 21:11:00,82\n"
+    ",2164-10-23 21:12:00,83\n"
+    '"211",2164-10-23 21:13:00,84\n'
+)
+ITEM_COLUMNS = {"itemid": pl.Int64, "charttime": tables.TIME, "value": pl.Float64}
+MADE = {"variable": ("CHART:", "itemid")}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pl.col("variable").is_in(["CHART:211", "LAB:618", "CHART:x"]),
+        pl.col("variable") == "CHART:211",
+        pl.lit("CHART:211") == pl.col("variable"),
+        pl.col("variable").is_in(["CHART:211"]) & (pl.col("value") > 0),
+    ],
+)
+def test_rows_of_items_not_asked_for_are_not_parsed(tmp_path, name, asked):
+    path = write(tmp_path, name, ITEMS)
+    if name == "t.parquet":
+        pl.read_csv(ITEMS.encode(), infer_schema=False).write_parquet(path)
+    lazy = reading.scan(path, ITEM_COLUMNS, made=MADE)
+    assert lazy.filter(asked).collect()["value"].to_list() == [80, 81, 82, 84]
+    with pytest.raises(errors.RecordsError, match="row 2 .*'charttime'"):
+        lazy.collect()
+
+
+def test_made_column_is_text_of_prefix_and_number_and_null_where_the_number_is(tmp_path):
+    path = write(tmp_path, "t.csv", ITEMS.replace("no time at all", "2164-10-23"))
+    lazy = reading.scan(path, ITEM_COLUMNS, made=MADE)
+    found = lazy.select("variable", "value").collect()
+    assert found.schema == {"variable": pl.String, "value": pl.Float64}
+    items = [211, 618, 211, 211, None, 211]
+    assert found["variable"].to_list() == [item and f"CHART:{item}" for item in items]
+    assert lazy.filter(pl.col("variable").is_null()).collect()["value"].to_list() == [83]
+    assert lazy.filter(pl.col("variable") != "CHART:211").select("value").collect().height == 1
+
+
+PEAK = """
+import sys
+import polars as pl
+from ehr_jax.records import reading
+
+columns = {"itemid": pl.Int64, "value": pl.Float64, "text": pl.String}
+lazy = reading.scan(sys.argv[1], columns, made={"variable": ("CHART:", "itemid")})
+few = lazy.filter(pl.col("variable").is_in(["CHART:7", "CHART:8"]))
+rows = few.select(pl.len()).collect(engine="streaming").item()
+with open("/proc/self/status") as status:
+    (peak,) = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+print(rows, peak)
+"""
+
+
+def test_memory_does_not_grow_with_a_gzip_file(tmp_path):
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("the system does not tell a process's own peak of memory")
+    rows = [f"{n},{n % 900},{n % 77},some words\n" for n in range(150_000)]
+    member, path = gzip.compress("".join(rows).encode(), 1), tmp_path / "t.csv.gz"
+    peaks = []
+    for copies in (5, 80):  # 18 and 290 MB when inflated
+        path.write_bytes(gzip.compress(b"row,itemid,value,text\n") + copies * member)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
+        )
+        found, peak = map(int, done.stdout.split()[-2:])
+        assert found == copies * sum(n % 900 in (7, 8) for n in range(150_000))
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 150_000  # kB
