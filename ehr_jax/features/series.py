@@ -177,7 +177,7 @@ def _last_seen(records, cohort, variables, step_hours: float, length: int):
         pl.col("time").is_not_null(),
         pl.col("value").is_finite(),
     ).select("visit_id", "time", "variable", "value", "unit")
-    # Joined batch by batch: a join inside the query may keep every row until the last is read.
+    # Joined batch by batch, so that it is not left to a query's plan which side is kept whole.
     batches = rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming")
     for read in batches:
         batch = _in_time(read, cohort, _microseconds(step_hours), length)
