@@ -31,7 +31,16 @@ ROOMS = {
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
     "text": (
         ("nn",),
-        ("flax", "jax", "ml_dtypes", "numpy", "safetensors", "tokenizers", "transformers"),
+        (
+            "flax",
+            "huggingface_hub",
+            "jax",
+            "ml_dtypes",
+            "numpy",
+            "safetensors",
+            "tokenizers",
+            "transformers",
+        ),
     ),
     "records": ((), ("numpy", "polars")),
     "cohorts": (("records",), ("aces", "numpy", "polars")),

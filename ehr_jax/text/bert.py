@@ -1,25 +1,23 @@
-"""BERT: token ids to last hidden states, as in Devlin et al. 2019, for frozen checkpoints.
+"""BERT, RoBERTa and XLM-R: token ids to last hidden states, for frozen checkpoints.
 
-Post-norm layers; erf GELU; the layer norm's eps comes from config.json. Layers are stacked and
-scanned, so one length compiles once whatever the depth. Pure functions compute; `BertEncoder`
-declares the parameters.
+Post-norm layers, as in Devlin et al. 2019; erf GELU; the layer norm's eps comes from config.json.
+RoBERTa and XLM-R count positions from the padding token's id + 1. Layers are stacked and scanned,
+so one length compiles once whatever the depth. Pure functions compute; `BertEncoder` declares the
+parameters.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import weights
+from ehr_jax.text import layers, settings, weights
 
-PREFIXES = ("", "bert.")
-MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
+PREFIXES = ("", "bert.", "roberta.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +29,21 @@ class Config:
     layers: int
     heads: int
     inner: int
-    positions: int
+    positions: int  # rows of the table
     token_types: int
     eps: float
     activation: str
+    offset: int = 0  # row of the first token's position
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens it can take."""
+        return self.positions - self.offset
+
+    @property
+    def depth(self) -> int:
+        """Width of a head."""
+        return self.width // self.heads
 
 
 CONFIG_KEYS = {
@@ -46,49 +55,50 @@ CONFIG_KEYS = {
     "positions": "max_position_embeddings",
     "token_types": "type_vocab_size",
     "eps": "layer_norm_eps",
-    "activation": "hidden_act",
 }
-CONFIG_DEFAULTS = {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
-ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
-    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
-    "relu": jax.nn.relu,
-}
+CONFIG_DEFAULTS = {"type_vocab_size": 2, "layer_norm_eps": 1e-12}
 
 
-def read_config(settings: Mapping, path: Path) -> Config:
+def read_config(content: Mapping, path: Path) -> Config:
     """Reads a `Config` from the content of config.json; `path` is named in errors.
 
     Raises:
         TextError: a key is missing or has a value that cannot be.
     """
-    values = {}
-    for field in dataclasses.fields(Config):
-        key = CONFIG_KEYS[field.name]
-        value = settings.get(key, CONFIG_DEFAULTS.get(key))
-        if value is None:
-            raise TextError(f"{path}: key '{key}' is missing")
-        numeric = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if field.type in (int, float) and not numeric or field.type is int and value != int(value):
+    return Config(**read_sizes(content, path))
+
+
+def read_sizes(content: Mapping, path: Path) -> dict:
+    """Reads the fields of `Config`, for it and for those that add to it.
+
+    Raises:
+        TextError: see `read_config`.
+    """
+    values = {
+        field.name: settings.read(
+            content, CONFIG_KEYS[field.name], field.type, path,
+            CONFIG_DEFAULTS.get(CONFIG_KEYS[field.name]),
+        )
+        for field in dataclasses.fields(Config)
+        if field.name in CONFIG_KEYS
+    }  # fmt: skip
+    settings.check_multiple(
+        values["width"], "hidden_size", values["heads"], "num_attention_heads", path
+    )
+    values["activation"] = settings.read_choice(
+        content, "hidden_act", layers.ACTIVATIONS, path, "gelu"
+    )
+    settings.refuse(content, "position_embedding_type", ["absolute"], path)
+    settings.refuse(content, "is_decoder", [False], path)
+    if content.get("model_type") not in (None, "bert"):
+        pad = settings.read(content, "pad_token_id", int, path, 1, zero=True)
+        values["offset"] = pad + 1
+        if values["offset"] >= values["positions"]:
             raise TextError(
-                f"{path}: key '{key}' is {value!r}, expected a positive {field.type.__name__}"
+                f"{path}: key 'pad_token_id' is {pad}, which leaves none of the "
+                f"{values['positions']} rows of max_position_embeddings for a token"
             )
-        values[field.name] = field.type(value)
-    config = Config(**values)
-    if config.width % config.heads:
-        raise TextError(
-            f"{path}: hidden_size {config.width} is not a multiple of "
-            f"num_attention_heads {config.heads}"
-        )
-    if config.activation not in ACTIVATIONS:
-        raise TextError(
-            f"{path}: hidden_act '{config.activation}' is not one of {sorted(ACTIVATIONS)}"
-        )
-    kind = settings.get("position_embedding_type", "absolute")
-    if kind != "absolute":
-        raise TextError(f"{path}: position_embedding_type '{kind}' is not known, only 'absolute'")
-    return config
+    return values
 
 
 def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
@@ -100,58 +110,61 @@ def read_params(path: Path, config: Config, precision: str = "float32") -> dict[
     Raises:
         TextError: see `weights.read_tensors`.
     """
-    wanted = dict(_embedding_table(config).values())
+    return layers.to_device(read_stacked(path, config, layer_table(config), PREFIXES), precision)
+
+
+def read_stacked(
+    path: Path, config: Config, table: Mapping[str, tuple], prefixes: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Reads embeddings and layers; those of `table` are stacked, query, key and value joined.
+
+    Args:
+        path: what `weights.find_weights` gave.
+        config: sizes.
+        table: as `layer_table` gives it.
+        prefixes: what may stand before the names.
+
+    Raises:
+        TextError: see `weights.read_tensors`.
+    """
+    wanted = dict(embedding_table(config).values())
     for i in range(config.layers):
-        for name, shape in _layer_table(config).values():
+        for name, shape in table.values():
             wanted[f"encoder.layer.{i}.{name}.weight"] = shape
             wanted[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
-    tensors = weights.read_tensors(path, wanted, PREFIXES)
+    tensors = weights.read_tensors(path, wanted, prefixes, complete="encoder.layer.")
 
     def stack(part: str, leaf: str) -> np.ndarray:
         # Checkpoints keep a matrix as [outputs, inputs]; a product x @ w wants [inputs, outputs].
-        name = f"{_layer_table(config)[part][0]}.{leaf}"
+        name = f"{table[part][0]}.{leaf}"
         return np.stack([tensors[f"encoder.layer.{i}.{name}"].T for i in range(config.layers)])
 
-    def join(leaf: str) -> np.ndarray:
-        return np.concatenate([stack(part, leaf) for part in ("query", "key", "value")], axis=-1)
+    params = {key: tensors[name] for key, (name, _) in embedding_table(config).items()}
+    for leaf in ("weight", "bias"):
+        kind = {"weight": "kernel", "bias": "bias"}[leaf]
+        joined = [stack(part, leaf) for part in ("query", "key", "value")]
+        params[f"qkv_{kind}"] = np.concatenate(joined, axis=-1)
+        for part in table:
+            if part.startswith("norm"):
+                params[f"{part}_{'scale' if leaf == 'weight' else 'bias'}"] = stack(part, leaf)
+            elif part not in ("query", "key", "value"):
+                params[f"{part}_{kind}"] = stack(part, leaf)
+    return params
 
-    layers = {"qkv_kernel": join("weight"), "qkv_bias": join("bias")}
-    for part in ("out", "up", "down"):
-        layers |= {f"{part}_kernel": stack(part, "weight"), f"{part}_bias": stack(part, "bias")}
-    for part in ("norm1", "norm2"):
-        layers |= {f"{part}_scale": stack(part, "weight"), f"{part}_bias": stack(part, "bias")}
-    params = {key: tensors[name] for key, (name, _) in _embedding_table(config).items()} | layers
-    half = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    return {k: jnp.asarray(v, half if k.endswith("_kernel") else None) for k, v in params.items()}
 
-
-class BertEncoder(nn.Module):
+class BertEncoder(layers.FrozenEncoder):
     """Token ids to last hidden states; all computation is in `hidden_states`."""
 
-    config: Config
-    precision: str = "float32"
+    def shapes(self):
+        return param_shapes(self.config)
 
-    @nn.compact
-    def __call__(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-        """Encodes a padded batch.
-
-        Args:
-            tokens: [batch, length] int32, real tokens first.
-            lengths: [batch] int32, number of real tokens of each row.
-
-        Returns:
-            [batch, length, width] float32; rows beyond `lengths` hold no meaning.
-        """
-        params = {
-            name: self.param(name, _initial(name), shape)
-            for name, shape in param_shapes(self.config).items()
-        }
+    def states(self, params, tokens, lengths):
         return hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
-    width, inner, layers = config.width, config.inner, config.layers
+    width, inner = config.width, config.inner
     per_layer = {
         "qkv_kernel": (width, 3 * width), "qkv_bias": (3 * width,),
         "out_kernel": (width, width), "out_bias": (width,),
@@ -160,8 +173,8 @@ def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
         "down_kernel": (inner, width), "down_bias": (width,),
         "norm2_scale": (width,), "norm2_bias": (width,),
     }  # fmt: skip
-    embeddings = {key: shape for key, (_, shape) in _embedding_table(config).items()}
-    return embeddings | {name: (layers, *shape) for name, shape in per_layer.items()}
+    embeddings = {key: shape for key, (_, shape) in embedding_table(config).items()}
+    return embeddings | {name: (config.layers, *shape) for name, shape in per_layer.items()}
 
 
 def hidden_states(
@@ -176,76 +189,47 @@ def hidden_states(
     With precision "bfloat16" the operands of every matrix product are bfloat16, sums and all that
     lies between are float32.
     """
-    batch, length = tokens.shape
-    valid = jnp.arange(length) < lengths[:, None]  # [batch, length]
-    bias = jnp.where(valid, 0.0, jnp.finfo(jnp.float32).min)[:, None, None, :]
-    x = params["word"][tokens] + params["position"][:length] + params["token_type"][0]
-    x = _layer_norm(x, params["embedding_scale"], params["embedding_bias"], config.eps)
-    x = x.reshape(batch * length, config.width)
-    stacked = {k: v for k, v in params.items() if k not in _embedding_table(config)}
 
     def layer(x, p):
-        qkv = _product(x, p["qkv_kernel"], precision) + p["qkv_bias"]
-        qkv = qkv.reshape(batch, length, 3, config.heads, -1).transpose(2, 0, 3, 1, 4)
-        context = _attention(*qkv, bias, precision)  # [batch, head, length, depth]
-        context = context.transpose(0, 2, 1, 3).reshape(x.shape)
-        out = _product(context, p["out_kernel"], precision) + p["out_bias"]
-        x = _layer_norm(x + out, p["norm1_scale"], p["norm1_bias"], config.eps)
-        up = ACTIVATIONS[config.activation](_product(x, p["up_kernel"], precision) + p["up_bias"])
-        down = _product(up, p["down_kernel"], precision) + p["down_bias"]
-        return _layer_norm(x + down, p["norm2_scale"], p["norm2_bias"], config.eps), None
+        q, k, v = project(x, p, config, len(tokens), precision)
+        context = layers.attend(q, k, v, lengths, config.depth**-0.5, precision)
+        return finish_layer(x, layers.join_heads(context), p, config, precision)
 
-    x, _ = lax.scan(layer, x, stacked)
+    return scan_layers(layer, params, tokens, config)
+
+
+def scan_layers(layer: Callable, params: Mapping, tokens: jax.Array, config: Config, **more):
+    """Embeds tokens and runs `layer(x, parameters)` on [batch * length, width] for each layer.
+
+    `more` are arrays with one entry for each layer, given to it beside its parameters.
+    """
+    batch, length = tokens.shape
+    rows = slice(config.offset, config.offset + length)
+    x = params["word"][tokens] + params["position"][rows] + params["token_type"][0]
+    x = layers.layer_norm(x, params["embedding_scale"], params["embedding_bias"], config.eps)
+    stacked = {k: v for k, v in params.items() if k not in embedding_table(config)} | more
+    x = x.reshape(batch * length, config.width)
+    x, _ = lax.scan(lambda x, p: (layer(x, p), None), x, stacked)
     return x.reshape(batch, length, config.width)
 
 
-def _attention(q, k, v, bias, precision):
-    """Softmax attention on [batch, head, length, depth]; bias: [batch, 1, 1, length]."""
-    if q.shape[2] < MAP_FROM_LENGTH or jax.default_backend() != "cpu":
-        return _attend(q, k, v, bias, precision)
-    # On a CPU the scores of one example stay in cache, those of a whole batch do not.
-    return lax.map(lambda example: _attend(*example, precision), (q, k, v, bias))
+def project(x, p, config: Config, batch: int, precision: str) -> jax.Array:
+    """Query, key and value, [3, batch, head, length, depth]."""
+    qkv = layers.product(x, p["qkv_kernel"], precision) + p["qkv_bias"]
+    return qkv.reshape(batch, -1, 3, config.heads, config.depth).transpose(2, 0, 3, 1, 4)
 
 
-def _attend(q, k, v, bias, precision):
-    scores = _batched_product(q, jnp.swapaxes(k, -1, -2), precision) * q.shape[-1] ** -0.5
-    return _batched_product(jax.nn.softmax(scores + bias, axis=-1), v, precision)
+def finish_layer(x, context, p, config: Config, precision: str) -> jax.Array:
+    """What follows attention: output product, norm, the two products of the inner part, norm."""
+    out = layers.product(context, p["out_kernel"], precision) + p["out_bias"]
+    x = layers.layer_norm(x + out, p["norm1_scale"], p["norm1_bias"], config.eps)
+    activation = layers.ACTIVATIONS[config.activation]
+    up = activation(layers.product(x, p["up_kernel"], precision) + p["up_bias"])
+    down = layers.product(up, p["down_kernel"], precision) + p["down_bias"]
+    return layers.layer_norm(x + down, p["norm2_scale"], p["norm2_bias"], config.eps)
 
 
-def _product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
-    """x @ kernel for x: [rows, inputs]; operands as `precision` says, float32 result."""
-    return lax.dot_general(
-        _operand(x, precision), kernel, (((1,), (0,)), ((), ())), **_accumulate(precision)
-    )
-
-
-def _batched_product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
-    return jnp.matmul(_operand(a, precision), _operand(b, precision), **_accumulate(precision))
-
-
-def _operand(x: jax.Array, precision: str) -> jax.Array:
-    return x.astype(jnp.bfloat16) if precision == "bfloat16" else x
-
-
-def _accumulate(precision: str) -> dict:
-    # HIGHEST keeps float32 exact where an accelerator would round operands by default.
-    exact = lax.Precision.HIGHEST if precision == "float32" else None
-    return {"preferred_element_type": jnp.float32, "precision": exact}
-
-
-def _layer_norm(x, scale, bias, eps):
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    return centred * lax.rsqrt(variance + eps) * scale + bias
-
-
-def _initial(name: str):
-    if name.endswith("_scale"):
-        return nn.initializers.ones
-    return nn.initializers.zeros if name.endswith("_bias") else nn.initializers.normal(0.02)
-
-
-def _embedding_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
+def embedding_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Our name to (checkpoint name, shape)."""
     width = config.width
     return {
@@ -257,7 +241,7 @@ def _embedding_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def _layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
+def layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Part of a layer to (checkpoint name, shape of its weight); a bias has the first size."""
     width, inner = config.width, config.inner
     return {

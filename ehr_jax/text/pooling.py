@@ -10,7 +10,7 @@ import numpy as np
 from ehr_jax.errors import TextError
 from ehr_jax.text import weights
 
-MODES = ("mean", "cls")
+MODES = ("mean", "cls", "last")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Pooling:
     normalise: bool = False
 
 
-def read_pooling(folder: Path) -> Pooling:
+def read_pooling(folder: Path, otherwise: Pooling = Pooling()) -> Pooling:  # noqa: B008
     """Reads sentence-transformers' modules.json and the pooling config it points to.
 
-    A plain checkpoint has neither; it gets the mean over tokens, not normalised (our choice, since
-    such models state no rule).
+    A plain checkpoint has neither; it gets `otherwise`: by default the mean over tokens, not
+    normalised (our choice, since such models state no rule).
 
     Raises:
         TextError: a module or a pooling mode that is not known, or a broken file.
     """
     modules = weights.read_json(folder / "modules.json", required=False)
     if modules is None:
-        return Pooling()
+        return otherwise
     mode, normalise = None, False
     try:
         steps = [(str(module["type"]).rsplit(".", 1)[-1], module["path"]) for module in modules]
@@ -57,7 +57,10 @@ def _read_mode(path: Path) -> str:
     settings = weights.read_json(path)
     if not isinstance(settings, dict):
         raise TextError(f"{path}: expected an object with pooling modes")
-    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    names = {
+        "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls",
+        "pooling_mode_lasttoken": "last", "lasttoken": "last",
+    }  # fmt: skip
     chosen = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True]
     if "pooling_mode" in settings:  # the newer spelling: one key, one word or a list of words
         value = settings["pooling_mode"]
@@ -74,13 +77,15 @@ def pool(hidden: jax.Array, lengths: jax.Array, mode: str) -> jax.Array:
     Args:
         hidden: [batch, length, width] float32.
         lengths: [batch] int32, number of real tokens; a row of none gives zeros (mean).
-        mode: "mean" or "cls" (the first token).
+        mode: "mean", "cls" (the first token) or "last" (the last real one).
 
     Returns:
         [batch, width] float32, not normalised.
     """
     if mode == "cls":
         return hidden[:, 0]
+    if mode == "last":
+        return hidden[jnp.arange(len(hidden)), jnp.maximum(lengths, 1) - 1]
     valid = jnp.arange(hidden.shape[1]) < lengths[:, None]  # [batch, length]
     total = jnp.sum(jnp.where(valid[..., None], hidden, 0.0), axis=1)
     return total / jnp.maximum(lengths, 1)[:, None]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from ehr_jax.text import weights
 
 OVERLAP = 32  # tokens that two neighbouring chunks share, so that no phrase is cut in both
 VOCABULARY_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
-PADDED_VOCABULARY = 128  # checkpoints pad their embedding table up to a multiple of at most this
+# Checkpoints pad their embedding table up to a multiple of at most this, large ones by this part.
+PADDED_VOCABULARY, PADDED_PART = 128, 1 / 256
+CASINGS = ("cased", "uncased")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +27,20 @@ class Tokenizer:
     max_length: int
     overlap: int
     fingerprint: str  # of the whole state: vocabulary, casing, normalisation, special tokens
+    prefix: str = ""  # stands before every text, so in its first chunk
+    end: int | None = None  # id of the token that closes every chunk
 
 
-def load(folder: Path, vocabulary: int, positions: int, overlap: int = OVERLAP) -> Tokenizer:
+def load(
+    folder: Path,
+    vocabulary: int,
+    positions: int,
+    overlap: int = OVERLAP,
+    prefix: str = "",
+    casing: str | None = None,
+    max_length: int | None = None,
+    end_token: str | None = None,
+) -> Tokenizer:
     """Loads the tokenizer of a checkpoint folder.
 
     Args:
@@ -34,30 +48,46 @@ def load(folder: Path, vocabulary: int, positions: int, overlap: int = OVERLAP) 
         vocabulary: rows of the model's token table.
         positions: the most tokens the model can take; sentence_bert_config.json may say fewer.
         overlap: tokens shared by two neighbouring chunks of a long text.
+        prefix: stands before every text.
+        casing: "cased" or "uncased", where the folder's files do not say it or say it wrongly.
+        max_length: tokens of a chunk; None is what the folder's files say.
+        end_token: closes every chunk; one that the tokenizer adds by itself is not doubled.
 
     Raises:
-        TextError: no tokenizer, a damaged one, or one that does not belong to the weights.
+        TextError: an option that cannot be; no tokenizer, a damaged one, or one that does not
+            belong to the weights.
     """
     path = folder / "tokenizer.json"
     backend = _read(path) if path.is_file() else _build(folder)
+    if casing is not None:
+        backend = _with_casing(backend, casing)
     backend.no_padding()
     backend.no_truncation()
     size = backend.get_vocab_size(with_added_tokens=True)
-    if not 0 <= vocabulary - size < PADDED_VOCABULARY:
+    if not 0 <= vocabulary - size < max(PADDED_VOCABULARY, vocabulary * PADDED_PART):
         raise TextError(
             f"{folder}: the tokenizer has {size} tokens, the weights have {vocabulary}: "
             "they belong to different models"
         )
     fingerprint = hashlib.sha256(backend.to_str().encode()).hexdigest()
-    max_length = _max_length(folder, positions)
-    room = max_length - backend.num_special_tokens_to_add(False)
+    if max_length is None:
+        max_length = _max_length(folder, positions)
+    elif not 0 < max_length <= positions:
+        raise TextError(f"{folder}: max_length {max_length} is not from 1 to {positions} tokens")
+    end = None
+    if end_token is not None:
+        end = backend.token_to_id(end_token)
+        if end is None:
+            raise TextError(f"{folder}: end_token {end_token!r} is not in the vocabulary")
+    within = max_length - (end is not None)
+    room = within - len(backend.encode(prefix).ids)
     if room < 1:
         raise TextError(
             f"{folder}: a maximum length of {max_length} tokens leaves no room for text"
         )
     overlap = min(overlap, room // 2)
-    backend.enable_truncation(max_length, stride=overlap)
-    return Tokenizer(backend, max_length, overlap, fingerprint)
+    backend.enable_truncation(within, stride=overlap)
+    return Tokenizer(backend, max_length, overlap, fingerprint, prefix, end)
 
 
 def chunk(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[np.ndarray]]:
@@ -65,15 +95,50 @@ def chunk(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[np.ndarray]]:
 
     A text without a token of its own gets one chunk of length 0, special tokens left out.
     """
-    bare = tokenizer.backend.num_special_tokens_to_add(False)
-    encodings = tokenizer.backend.encode_batch_fast(list(texts))
+    prefix, end = tokenizer.prefix, tokenizer.end
+    bare = len(tokenizer.backend.encode(prefix).ids)
+    encodings = tokenizer.backend.encode_batch_fast([prefix + text for text in texts])
+
+    def close(ids: list[int]) -> list[int]:
+        return ids if end is None or ids[-1:] == [end] else [*ids, end]
+
     return [
         [
-            np.asarray(part.ids if len(first) > bare else [], np.int32)
+            np.asarray(close(part.ids) if len(first.ids) > bare else [], np.int32)
             for part in (first, *first.overflowing)
         ]
         for first in encodings
     ]
+
+
+def read_prefix(folder: Path) -> str:
+    """Returns the prompt that sentence-transformers puts before every text by default, or ""."""
+    path = folder / "config_sentence_transformers.json"
+    content = weights.read_json(path, required=False)
+    content = content if isinstance(content, dict) else {}
+    name, prompts = content.get("default_prompt_name"), content.get("prompts")
+    if name is None:
+        return ""
+    if not isinstance(prompts, dict) or not isinstance(prompts.get(name), str):
+        raise TextError(f"{path}: default_prompt_name {name!r} is not among its prompts")
+    return prompts[name]
+
+
+def _with_casing(backend: tokenizers.Tokenizer, casing: str) -> tokenizers.Tokenizer:
+    """Makes a tokenizer keep capitals, or lower them."""
+    if casing not in CASINGS:
+        raise TextError(f"casing '{casing}' is not known, expected one of {list(CASINGS)}")
+    state = json.loads(backend.to_str())
+    steps = state["normalizer"] or {"type": "Sequence", "normalizers": []}
+    steps = steps["normalizers"] if steps["type"] == "Sequence" else [steps]
+    steps = [step for step in steps if step["type"] != "Lowercase"]
+    own = [step for step in steps if step["type"] == "BertNormalizer"]
+    for step in own:
+        step["lowercase"] = casing == "uncased"
+    if casing == "uncased" and not own:
+        steps = [{"type": "Lowercase"}, *steps]
+    state["normalizer"] = {"type": "Sequence", "normalizers": steps} if steps else None
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
 def _read(path: Path) -> tokenizers.Tokenizer:

@@ -1,13 +1,15 @@
-"""Reads a checkpoint folder's files: JSON settings and the tensors of one safetensors file.
+"""Reads a checkpoint folder's files: JSON settings and tensors, of one safetensors file or shards.
 
 Every fault is a `TextError` that names the file, what was found, what was expected and the way out.
 Nothing here knows an architecture; each one brings its own table of tensor names and shapes.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 import ml_dtypes  # noqa: F401  (registers bfloat16, so that numpy can hold such tensors)
 import numpy as np
@@ -16,6 +18,8 @@ import safetensors
 from ehr_jax.errors import TextError
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+BUFFERS = re.compile(r"(rotary_emb\.inv_freq|position_ids|masked_bias)$")  # no weights: computed
 PICKLED = ("pytorch_model.bin", "model.bin", "tf_model.h5", "flax_model.msgpack")
 
 
@@ -38,73 +42,125 @@ def read_json(path: Path, required: bool = True) -> dict | list | None:
 
 
 def find_weights(folder: Path) -> Path:
-    """Returns the folder's `model.safetensors`.
+    """Returns the folder's `model.safetensors`, or the index of its shards.
 
     Raises:
-        TextError: it is missing; the message says what is there instead.
+        TextError: both are missing; the message says what is there instead.
     """
-    path = folder / "model.safetensors"
-    if path.is_file():
-        return path
-    if (folder / "model.safetensors.index.json").is_file():
-        raise TextError(
-            f"{folder}: the weights are split over several files (model.safetensors.index.json); "
-            "only a single model.safetensors can be read. Join them: load the model with "
-            "transformers and save_pretrained(folder, max_shard_size='100GB')"
-        )
+    for name in (SINGLE, INDEX):
+        if (folder / name).is_file():
+            return folder / name
     pickled = next((name for name in PICKLED if (folder / name).is_file()), None)
     hint = (
         f"; found {pickled}, which is not read (it can run code). Save it as safetensors"
         if pickled
         else ""
     )
-    raise TextError(f"{path}: file is missing{hint}")
+    raise TextError(f"{folder / SINGLE}: file is missing{hint}")
 
 
 def read_tensors(
-    path: Path, wanted: Mapping[str, tuple[int, ...]], prefixes: Iterable[str] = ("",)
-):
-    """Reads the wanted tensors of one safetensors file as float32.
+    path: Path,
+    wanted: Mapping[str, tuple[int, ...]],
+    prefixes: Iterable[str] = ("",),
+    complete: str | None = None,
+    dtype: Callable[[str], np.dtype] = lambda name: np.float32,
+) -> dict[str, np.ndarray]:
+    """Reads the wanted tensors of one safetensors file, or of the shards of an index.
 
     Args:
-        path: the safetensors file.
-        wanted: tensor name, without prefix, to the shape it must have. Other tensors are ignored.
+        path: what `find_weights` gave.
+        wanted: tensor name, without prefix, to the shape it must have.
         prefixes: what may stand before the names, such as "bert."; the first that fits is taken.
+        complete: below this name, such as "encoder.layer.", a tensor that is not wanted is a fault:
+            the config says fewer layers, or another kind. Elsewhere it is ignored, as task heads.
+        dtype: name without prefix to the dtype it is returned in; by default all are float32.
 
     Returns:
-        dict of name without prefix to array, float32.
+        dict of name without prefix to array.
 
     Raises:
-        TextError: the file is damaged, or tensors are missing or of another shape (all are named).
+        TextError: a file is damaged, or tensors are missing, too many, or of another shape (all are
+            named).
     """
-    check_header(path)
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            stored = {modern_name(name): name for name in file.keys()}
-            prefix = max(prefixes, key=lambda p: sum(p + name in stored for name in wanted))
-            missing = [prefix + name for name in wanted if prefix + name not in stored]
-            if missing:
+    with contextlib.ExitStack() as stack:
+        stored = {}  # name -> (open file, name in it)
+        for shard in shards(path):
+            check_header(shard)
+            try:
+                file = stack.enter_context(safetensors.safe_open(shard, framework="np"))
+            except safetensors.SafetensorError as error:
                 raise TextError(
-                    f"{path}: {_some(missing)} missing; the file holds {len(stored)} tensors, such "
-                    f"as {_some(sorted(stored), 3)}. Do config.json and weights belong together?"
-                )
-            wrong = []
-            tensors = {}
-            for name, shape in wanted.items():
-                found = tuple(file.get_slice(stored[prefix + name]).get_shape())
-                if found != shape:
-                    wrong.append(f"{prefix + name} has shape {found}, expected {shape}")
-                elif not wrong:
-                    tensors[name] = file.get_tensor(stored[prefix + name]).astype(np.float32)
-    except safetensors.SafetensorError as error:
+                    f"{shard}: not a readable safetensors file ({error}); fetch it again"
+                ) from error
+            stored |= {modern_name(name): (file, name) for name in file.keys()}
+        prefix = max(prefixes, key=lambda p: sum(p + name in stored for name in wanted))
+        missing = [prefix + name for name in wanted if prefix + name not in stored]
+        if missing:
+            raise TextError(
+                f"{path}: {_some(missing)} missing; the file holds {len(stored)} tensors, such "
+                f"as {_some(sorted(stored), 3)}. Do config.json and weights belong together?"
+            )
+        if complete is not None:
+            _check_complete(path, stored, wanted, prefix, complete)
+        wrong = []
+        for name, shape in wanted.items():
+            file, inside = stored[prefix + name]
+            found = tuple(file.get_slice(inside).get_shape())
+            if found != shape:
+                wrong.append(f"{prefix + name} has shape {found}, expected {shape}")
+        if wrong:
+            raise TextError(
+                f"{path}: {_some(wrong, sep='; ')}. Do config.json and the weights belong together?"
+            )
+        return {
+            name: stored[prefix + name][0]
+            .get_tensor(stored[prefix + name][1])
+            .astype(dtype(name), copy=False)
+            for name in wanted
+        }
+
+
+def shards(path: Path) -> list[Path]:
+    """Returns the safetensors files of what `find_weights` gave: itself, or those an index names.
+
+    Raises:
+        TextError: the index is no index, or names a file outside its folder or one that is missing.
+    """
+    if path.name != INDEX:
+        return [path]
+    index = read_json(path)
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not names:
+        raise TextError(f"{path}: no weight_map of tensors to files; fetch the file again")
+    files = []
+    for name in sorted({str(name) for name in names.values()}):
+        inside = PurePosixPath(name)
+        # By name alone, since a hub cache links each file to one that lies elsewhere.
+        if inside.is_absolute() or ".." in inside.parts or "\\" in name or ":" in name:
+            raise TextError(
+                f"{path}: names the file {name!r}, which lies outside its folder and is not read"
+            )
+        if inside.suffix != ".safetensors":
+            raise TextError(f"{path}: names the file {name!r}, expected *.safetensors")
+        if not (path.parent / name).is_file():
+            raise TextError(f"{path.parent / name}: file is missing; {path.name} names it")
+        files.append(path.parent / name)
+    return files
+
+
+def _check_complete(path: Path, stored, wanted, prefix: str, complete: str) -> None:
+    extra = sorted(
+        name
+        for name in stored
+        if name.startswith(prefix + complete)
+        and name.removeprefix(prefix) not in wanted
+        and not BUFFERS.search(name)
+    )
+    if extra:
         raise TextError(
-            f"{path}: not a readable safetensors file ({error}); fetch it again"
-        ) from error
-    if wrong:
-        raise TextError(
-            f"{path}: {_some(wrong, sep='; ')}. Do config.json and the weights belong together?"
+            f"{path}: {_some(extra)} not expected by config.json. Do they belong together?"
         )
-    return tensors
 
 
 def check_header(path: Path) -> dict:
@@ -148,7 +204,10 @@ def modern_name(name: str) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Returns the sha256 of a file's bytes as hex."""
+    """Returns the sha256 as hex of a file's bytes; of shards, that of their names and hashes."""
+    if path.name == INDEX:
+        every = [[shard.name, file_hash(shard)] for shard in shards(path)]
+        return hashlib.sha256(json.dumps(every).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

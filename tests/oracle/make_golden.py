@@ -1,17 +1,21 @@
-"""Makes tests/text/golden: two tiny BERT checkpoints and the vectors PyTorch computes from them.
+"""Makes tests/text/golden: tiny checkpoints and the vectors PyTorch computes from them.
 
-Needs the `oracle` extra and the all-MiniLM-L6-v2 package. Run from anywhere:
+Two BERTs with tokenizer and pooling, and one checkpoint of each other architecture, bare: weights
+that bfloat16 holds exactly, a batch of tokens and its hidden states. Needs the `oracle` extra and
+the all-MiniLM-L6-v2 package. Run from anywhere:
 
-    python tests/oracle/make_golden.py
+    python tests/oracle/make_golden.py [names of random_models.GOLDEN; without any, all]
 
-Seeds: 1 for `tiny_mean`, 2 for `tiny_cls`. Last made with torch 2.13.0, transformers 5.23.0,
-sentence-transformers 6.2.0.
+Seeds: 1 for `tiny_mean`, 2 for `tiny_cls`, 7 for the others. Last made with torch
+2.13.0, transformers 5.23.0, sentence-transformers 6.2.0.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import random_models
 import safetensors.numpy
 import sentence_transformers
 import torch
@@ -126,14 +130,31 @@ def hidden(model: transformers.BertModel, tokenizer) -> dict[str, np.ndarray]:
     }
 
 
+def make_architecture(name: str) -> dict[str, np.ndarray]:
+    """One checkpoint of random_models, with the hidden states of its real tokens, [tokens, width].
+
+    Weights are rounded and computed with as float32, and stored as bfloat16, half as large.
+    """
+    model = random_models.make(name, seed=7, bfloat16=True)
+    tokens, lengths = random_models.batch(model, 3, 23, seed=7)
+    states = random_models.run(model, tokens, lengths)
+    random_models.save(model.bfloat16(), GOLDEN / name)
+    (GOLDEN / name / "generation_config.json").unlink(missing_ok=True)
+    real = np.arange(tokens.shape[1]) < lengths[:, None]
+    return {"tokens": tokens, "lengths": lengths, "hidden": states[real]}
+
+
 def save(path: Path, content: dict | list) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    save(GOLDEN / "sentences.json", SENTENCES)
-    for name, make in (("tiny_mean", make_tiny_mean), ("tiny_cls", make_tiny_cls)):
-        np.savez_compressed(GOLDEN / f"{name}.npz", **make(GOLDEN / name))
-    minilm = sentence_transformers.SentenceTransformer(str(encoders.resolve()), device="cpu")
-    np.savez_compressed(GOLDEN / "minilm.npz", vectors=minilm.encode(SENTENCES))
+    for name in sys.argv[1:] or random_models.GOLDEN:
+        np.savez_compressed(GOLDEN / f"{name}.npz", **make_architecture(name))
+    if len(sys.argv) == 1:
+        save(GOLDEN / "sentences.json", SENTENCES)
+        for name, make in (("tiny_mean", make_tiny_mean), ("tiny_cls", make_tiny_cls)):
+            np.savez_compressed(GOLDEN / f"{name}.npz", **make(GOLDEN / name))
+        minilm = sentence_transformers.SentenceTransformer(str(encoders.resolve()), device="cpu")
+        np.savez_compressed(GOLDEN / "minilm.npz", vectors=minilm.encode(SENTENCES))

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from ehr_jax.text import bert, encoders
+from ehr_jax.text import bert, encoders, layers
 
 
 def run(encoder, tokens, lengths) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_hidden_states_equal_pytorch(each_tiny, golden):
 
 
 def test_attention_example_by_example_equals_pytorch(each_tiny, golden, monkeypatch):
-    monkeypatch.setattr(bert, "MAP_FROM_LENGTH", 1)
+    monkeypatch.setattr(layers, "MAP_FROM_LENGTH", 1)
     name, encoder = each_tiny
     expected = golden(name)
     found = run(encoder, expected["tokens"], expected["lengths"])

@@ -117,6 +117,13 @@ def test_buckets_rise_to_the_longest_chunk(longest):
         assert len(lengths) <= most_short + max(longest - 128, 0) // 32 + 1
 
 
+def test_a_long_window_has_few_buckets():
+    lengths = encode.bucket_lengths(131_072)
+    assert lengths == sorted(set(lengths)) and lengths[-1] == 131_072 and len(lengths) < 100
+    # Above 512 a chunk is padded by an eighth at most.
+    assert all(b <= 1.125 * a for a, b in zip(lengths, lengths[1:], strict=False) if a >= 512)
+
+
 def test_compilations_are_bounded_by_buckets(tiny, vectors, monkeypatch):
     shapes = set()
     embed = encode.embed

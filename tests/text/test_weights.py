@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import encoders, weights
+from ehr_jax.text import encoders
 
 
 def rewrite(checkpoint, change) -> None:
@@ -91,7 +91,7 @@ def test_half_precision_files_are_read_as_float32(checkpoint, dtype):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, "model_type 'llama' is not known, expected one of .*bert"),
+        ({"model_type": "t5"}, "model_type 't5' is not known, expected one of .*bert"),
         ({"hidden_size": None}, "key 'hidden_size' is missing"),
         ({"hidden_size": "24"}, "key 'hidden_size' is '24', expected a positive int"),
         ({"num_attention_heads": 5}, "not a multiple of num_attention_heads 5"),
@@ -113,8 +113,73 @@ def test_broken_json_is_named(checkpoint):
         encoders.load(checkpoint)
 
 
-def test_sharded_checkpoint_is_refused_with_advice(checkpoint):
-    (checkpoint / "model.safetensors").rename(checkpoint / "model-00001-of-00002.safetensors")
-    (checkpoint / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(TextError, match="split over several files"):
-        weights.find_weights(checkpoint)
+@pytest.fixture
+def sharded(checkpoint):
+    """The checkpoint in two files and an index, as transformers writes large ones."""
+    tensors = safetensors.numpy.load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    names, where = sorted(tensors), {}
+    for number, part in enumerate((names[:9], names[9:]), 1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        safetensors.numpy.save_file({name: tensors[name] for name in part}, checkpoint / file)
+        where |= dict.fromkeys(part, file)
+    index = checkpoint / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return checkpoint
+
+
+def test_shards_are_read_as_one_file(sharded, tiny):
+    params = encoders.load(sharded).params
+    assert all(np.array_equal(params[k], tiny.params[k]) for k in tiny.params)
+
+
+def test_fingerprint_changes_with_a_bit_of_a_shard(sharded):
+    before = encoders.load(sharded).fingerprint
+    path = sharded / "model-00002-of-00002.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+    assert encoders.load(sharded).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("../model.safetensors", "lies outside its folder"),
+        ("/etc/model.safetensors", "lies outside its folder"),
+        ("a/../../model.safetensors", "lies outside its folder"),
+        ("..\\model.safetensors", "lies outside its folder"),
+        ("C:model.safetensors", "lies outside its folder"),
+        ("model.bin", "expected .*safetensors"),
+        ("other.safetensors", "other.safetensors: file is missing"),
+        (None, "expected .*safetensors"),
+    ],
+)
+def test_index_that_names_a_wrong_file_is_refused(sharded, file, message):
+    path = sharded / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"]["embeddings.LayerNorm.bias"] = file
+    path.write_text(json.dumps(index))
+    with pytest.raises(TextError, match=message):
+        encoders.load(sharded)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": {}}', '{"weight_map": [1]}'])
+def test_index_without_a_map_is_refused(sharded, content):
+    (sharded / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(TextError, match="index.json: no weight_map"):
+        encoders.load(sharded)
+
+
+def test_damaged_shard_is_named(sharded):
+    path = sharded / "model-00002-of-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(TextError, match="model-00002-of-00002.safetensors: .*fetch it again"):
+        encoders.load(sharded)
+
+
+def test_extra_tensors_of_a_layer_are_named(checkpoint):
+    extra = {"encoder.layer.1.attention.adapter.weight": np.zeros(2, np.float32)}
+    rewrite(checkpoint, lambda t: t.update(extra))
+    with pytest.raises(TextError, match="layer.1.attention.adapter.weight not expected by config"):
+        encoders.load(checkpoint)

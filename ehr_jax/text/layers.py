@@ -1,0 +1,212 @@
+"""What every encoder is made of: products in two precisions, norms, activations, dense attention.
+
+With precision "bfloat16" the operands of a matrix product are bfloat16; its sum and all that lies
+between products are float32.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
+WHOLE_UP_TO = 2048  # tokens; beyond, dense attention holds the scores of one block of queries
+QUERY_BLOCK = 512
+ACTIVATIONS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+
+class FrozenEncoder(nn.Module):
+    """Token ids to last hidden states; an architecture says its `shapes` and its `states`."""
+
+    config: Any
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        """Encodes a padded batch.
+
+        Args:
+            tokens: [batch, length] int32, real tokens first.
+            lengths: [batch] int32, number of real tokens of each row.
+
+        Returns:
+            [batch, length, width] float32; rows beyond `lengths` hold no meaning.
+        """
+        params = {
+            name: self.param(name, _initial(name), shape) for name, shape in self.shapes().items()
+        }
+        return self.states(params, tokens, lengths)
+
+
+def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
+    """x @ kernel for x: [rows, inputs]; operands as `precision` says, float32 result."""
+    return lax.dot_general(
+        _operand(x, precision), kernel, (((1,), (0,)), ((), ())), **_accumulate(precision)
+    )
+
+
+def batched_product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
+    """a @ b over leading axes; operands as `precision` says, float32 result."""
+    return jnp.matmul(_operand(a, precision), _operand(b, precision), **_accumulate(precision))
+
+
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | float, eps: float) -> jax.Array:
+    """Layer norm over the last axis."""
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return centred * lax.rsqrt(variance + eps) * scale + bias
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """Root-mean-square norm over the last axis."""
+    return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
+
+
+def split_heads(x: jax.Array, batch: int, heads: int) -> jax.Array:
+    """[batch * length, heads * depth] -> [batch, head, length, depth]."""
+    return x.reshape(batch, x.shape[0] // batch, heads, -1).transpose(0, 2, 1, 3)
+
+
+def join_heads(x: jax.Array) -> jax.Array:
+    """[batch, head, length, depth] -> [batch * length, heads * depth]."""
+    return x.transpose(0, 2, 1, 3).reshape(x.shape[0] * x.shape[2], -1)
+
+
+def attend(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    lengths: jax.Array,
+    scale: float,
+    precision: str,
+    before: int | None = None,
+    after: int | None = None,
+    first: int = 0,
+) -> jax.Array:
+    """Softmax attention, each query over all keys it may see.
+
+    Args:
+        q, k, v: [batch, head, length, depth] float32.
+        lengths: [batch] int32, number of real tokens.
+        scale: what scores are multiplied by.
+        precision: of the products.
+        before, after: how far back and ahead a query sees; None is without limit.
+        first: every query sees the first so many keys, however far.
+
+    Returns:
+        [batch, head, length, depth] float32.
+    """
+    length = q.shape[2]
+    limited = before is not None or after is not None
+    # Made once for all heads and blocks, outside the loops over them.
+    hidden = score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]  # [batch, 1, length]
+
+    def block(q, start, k, v, bias):
+        if limited:
+            query = start + jnp.arange(q.shape[1])[:, None]
+            key = jnp.arange(length)[None, :]
+            bias = jnp.minimum(bias, score_bias(window(query, key, before, after) | (key < first)))
+        return weigh(q, k, v, bias, scale, precision)
+
+    def example(q, k, v, bias):  # [head, length, depth]
+        if length <= WHOLE_UP_TO:
+            return block(q, 0, k, v, bias)
+        blocks, starts = query_blocks(q, QUERY_BLOCK)
+        done = lax.map(lambda part: block(*part, k, v, bias), (blocks, starts))
+        return join_blocks(done, length)
+
+    return over_examples(example, q, k, v, hidden)
+
+
+def window(query, key, before: int | None, after: int | None) -> jax.Array:
+    """True where `key` lies at most `before` behind and `after` ahead of `query` (positions)."""
+    seen = jnp.ones((1, 1), bool)
+    if before is not None:
+        seen &= query - key <= before
+    if after is not None:
+        seen &= key - query <= after
+    return seen
+
+
+def score_bias(seen: jax.Array) -> jax.Array:
+    """What is added to scores: 0 where a key is seen, else so little that no weight is left."""
+    return jnp.where(seen, 0.0, jnp.finfo(jnp.float32).min)
+
+
+def weigh(q, k, v, bias, scale: float, precision: str) -> jax.Array:
+    """Mean of `v` weighted by softmax, [head, queries, depth]; `bias`: [queries or 1, keys]."""
+    scores = batched_product(q, jnp.swapaxes(k, -1, -2), precision) * scale
+    return batched_product(jax.nn.softmax(scores + bias, axis=-1), v, precision)
+
+
+def query_blocks(q: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """[head, length, depth] -> ([block, head, size, depth], position where each block starts)."""
+    heads, length, depth = q.shape
+    count = -(-length // size)
+    q = jnp.pad(q, ((0, 0), (0, count * size - length), (0, 0)))
+    return q.reshape(heads, count, size, depth).swapaxes(0, 1), jnp.arange(count) * size
+
+
+def join_blocks(blocks: jax.Array, length: int) -> jax.Array:
+    """[block, head, size, depth] -> [head, length, depth]."""
+    count, heads, size, depth = blocks.shape
+    return blocks.swapaxes(0, 1).reshape(heads, count * size, depth)[:, :length]
+
+
+def over_examples(function: Callable, *args: jax.Array) -> jax.Array:
+    """Applies `function` to each example of the batch; args: [batch, ...], the first one queries.
+
+    On a CPU the scores of one example stay in cache, those of a whole batch do not.
+    """
+    if one_by_one(args[0].shape[2]):
+        return lax.map(lambda example: function(*example), args)
+    return jax.vmap(function)(*args)
+
+
+def one_by_one(length: int) -> bool:
+    """Whether examples of this length are better computed one after the other."""
+    return length >= MAP_FROM_LENGTH and jax.default_backend() == "cpu"
+
+
+def choose(index: jax.Array, branches: Sequence[Callable], *operands):
+    """Calls the branch of that index; only one branch is computed."""
+    if len(branches) == 1:
+        return branches[0](*operands)
+    return lax.switch(index, branches, *operands)
+
+
+def kernel_dtype(precision: str) -> np.dtype:
+    """The dtype matrices are kept in."""
+    return np.dtype(jnp.bfloat16 if precision == "bfloat16" else np.float32)
+
+
+def to_device(params: Mapping[str, np.ndarray], precision: str) -> dict[str, jax.Array]:
+    """Moves parameters to the device; with "bfloat16" the matrices of the layers are rounded."""
+    half = kernel_dtype(precision)
+    return {k: jnp.asarray(v, half if k.endswith("_kernel") else None) for k, v in params.items()}
+
+
+def _operand(x: jax.Array, precision: str) -> jax.Array:
+    return x.astype(jnp.bfloat16) if precision == "bfloat16" else x
+
+
+def _accumulate(precision: str) -> dict:
+    # HIGHEST keeps float32 exact where an accelerator would round operands by default.
+    exact = lax.Precision.HIGHEST if precision == "float32" else None
+    return {"preferred_element_type": jnp.float32, "precision": exact}
+
+
+def _initial(name: str):
+    if name.endswith("_scale"):
+        return nn.initializers.ones
+    return nn.initializers.zeros if name.endswith("_bias") else nn.initializers.normal(0.02)

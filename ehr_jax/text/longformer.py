@@ -1,0 +1,146 @@
+"""Longformer (Beltagy et al. 2020): token ids to last hidden states, for frozen checkpoints.
+
+BERT's layers with attention to a window of near tokens, block by block (`local_attention`), and a
+global token: every token sees it, and it sees every token, through projections of its own. The
+published model makes no token global by itself; for one vector a text its authors make the first
+one global, which is the default here.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from ehr_jax.errors import TextError
+from ehr_jax.text import bert, layers, local_attention, settings
+
+PREFIXES = ("", "longformer.")
+GLOBAL_TOKENS = ("cls", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(bert.Config):
+    """The sizes of a Longformer; what `bert.Config` has, and windows."""
+
+    windows: tuple[int, ...] = ()  # by layer, tokens to both sides together
+    global_tokens: str = "cls"  # the first token, or "none"
+
+
+def read_config(content: Mapping, path: Path) -> Config:
+    """Reads a `Config` from the content of config.json; `path` is named in errors.
+
+    Raises:
+        TextError: a key is missing or has a value that cannot be.
+    """
+    sizes = bert.read_sizes(content, path)
+    windows = content.get("attention_window", 512)
+    if not isinstance(windows, list):
+        windows = [windows] * sizes["layers"]
+    if len(windows) != sizes["layers"]:
+        raise TextError(
+            f"{path}: attention_window lists {len(windows)} windows, expected one for each of "
+            f"{sizes['layers']} layers"
+        )
+    for window in windows:
+        settings.read({"attention_window": window}, "attention_window", int, path)
+        settings.check_multiple(window, "attention_window", 2, "2, its sides:", path)
+    return Config(**sizes, windows=tuple(windows))
+
+
+def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
+    """Reads a checkpoint's weights as the parameters of `LongformerEncoder`.
+
+    All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler and task heads
+    are ignored.
+
+    Raises:
+        TextError: see `weights.read_tensors`.
+    """
+    params = bert.read_stacked(path, config, _layer_table(config), PREFIXES)
+    # A bias of the global keys adds one number to all scores of a query, which softmax takes away.
+    del params["global_key_bias"]
+    return layers.to_device(params, precision)
+
+
+class LongformerEncoder(layers.FrozenEncoder):
+    """Token ids to last hidden states; all computation is in `hidden_states`."""
+
+    def shapes(self):
+        return param_shapes(self.config)
+
+    def states(self, params, tokens, lengths):
+        return hidden_states(params, tokens, lengths, self.config, self.precision)
+
+
+def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
+    width, count = config.width, config.layers
+    return bert.param_shapes(config) | {
+        "global_query_kernel": (count, width, width), "global_query_bias": (count, width),
+        "global_key_kernel": (count, width, width),
+        "global_value_kernel": (count, width, width), "global_value_bias": (count, width),
+    }  # fmt: skip
+
+
+def hidden_states(
+    params: Mapping,
+    tokens: jax.Array,
+    lengths: jax.Array,
+    config: Config,
+    precision: str = "float32",
+) -> jax.Array:
+    """Computes the last hidden states, [batch, length, width] float32."""
+    batch, length = tokens.shape
+    first = {"cls": 1, "none": 0}[config.global_tokens]
+    kinds = sorted(set(config.windows))
+    scale = config.depth**-0.5
+
+    def attention(window):
+        side = window // 2
+        return lambda q, k, v: local_attention.attend(
+            q, k, v, lengths, scale, precision, side, side, first
+        )
+
+    branches = [attention(window) for window in kinds]
+
+    def layer(x, p):
+        qkv = bert.project(x, p, config, batch, precision)
+        context = layers.join_heads(layers.choose(p["kind"], branches, *qkv))
+        if first:
+            seen = _see_all(x.reshape(batch, length, -1), lengths, p, config, precision)
+            context = context.reshape(batch, length, -1).at[:, 0].set(seen).reshape(x.shape)
+        return bert.finish_layer(x, context, p, config, precision)
+
+    kind = jnp.asarray([kinds.index(window) for window in config.windows])
+    return bert.scan_layers(layer, params, tokens, config, kind=kind)
+
+
+def _see_all(x, lengths, p, config: Config, precision: str) -> jax.Array:
+    """What the first token takes from all tokens, [batch, width].
+
+    For a single query the key and value products of every token can be left out: its query is
+    carried through the key matrix to the states, and the mean of the states through the value
+    matrix. That is the same sum in another order.
+    """
+    batch, length, width = x.shape
+    heads, depth = config.heads, config.depth
+    query = layers.product(x[:, 0], p["global_query_kernel"], precision) + p["global_query_bias"]
+    query = query.reshape(batch, heads, depth).swapaxes(0, 1)  # [head, batch, depth]
+    keys = p["global_key_kernel"].reshape(width, heads, depth).transpose(1, 2, 0)
+    carried = layers.batched_product(query, keys, precision).swapaxes(0, 1)  # [batch, head, width]
+    bias = layers.score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]
+    scores = layers.batched_product(carried, x.swapaxes(1, 2), precision) * depth**-0.5
+    mean = layers.batched_product(jax.nn.softmax(scores + bias, axis=-1), x, precision)
+    values = p["global_value_kernel"].reshape(width, heads, depth).swapaxes(0, 1)
+    taken = layers.batched_product(mean.swapaxes(0, 1), values, precision)  # [head, batch, depth]
+    return taken.swapaxes(0, 1).reshape(batch, width) + p["global_value_bias"]
+
+
+def _layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
+    own = {
+        f"global_{part}": (f"attention.self.{part}_global", (config.width, config.width))
+        for part in ("query", "key", "value")
+    }
+    return bert.layer_table(config) | own
