@@ -64,7 +64,9 @@ def defaults() -> ml_collections.ConfigDict:
     config.notes.source = "auto"
 
     config.text = ml_collections.ConfigDict()
-    config.text.encoder = "all-MiniLM-L6-v2"  # a name of text/catalogue.py, or a checkpoint's folder
+    config.text.encoder = (
+        "all-MiniLM-L6-v2"  # a name of text/catalogue.py, or a checkpoint's folder
+    )
     config.text.precision = "float32"  # or bfloat16: operands only, accumulated in float32
     config.text.cache = (
         ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
