@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 
 from ehr_jax import errors
+from ehr_jax.records import damage
 
 SUFFIXES = (".tar.gz", ".tgz", ".zip")
 
@@ -51,17 +52,18 @@ def files(path: str | pathlib.Path, pattern: str) -> Iterator[tuple[str, bytes]]
     else:
         found = _of_tar(path, pattern)
     seen: set[str] = set()
-    try:
-        for name, content in found:
-            if name in seen:
-                raise errors.RecordsError(
-                    f"{path.name}: file {len(seen) + 1} has the name of one before it, in another "
-                    "folder; every file may stand once"
-                )
-            seen.add(name)
-            yield name, content
-    except _DAMAGE as error:
-        raise _explained(path, error) from None
+    with damage.unchanged(path):
+        try:
+            for name, content in found:
+                if name in seen:
+                    raise errors.RecordsError(
+                        f"{path.name}: file {len(seen) + 1} has the name of one before it, in "
+                        "another folder; every file may stand once"
+                    )
+                seen.add(name)
+                yield name, content
+        except _DAMAGE as error:
+            raise _explained(path, error) from None
 
 
 def _of_folder(path: pathlib.Path, pattern: str) -> Iterator[tuple[str, bytes]]:

@@ -1,12 +1,13 @@
 """What can be wrong with a table's file, found and said without a word of its content."""
 
+import contextlib
 import csv
 import gzip
 import io
 import pathlib
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -95,6 +96,39 @@ def explained(path: pathlib.Path, error: Exception) -> errors.RecordsError:
         )
     hint = "a quotation mark is opened and never closed" if "parse" in said else "unknown cause"
     return errors.RecordsError(f"{name}: cannot be read as CSV ({hint}); mend or fetch it again")
+
+
+def stamp(path: pathlib.Path) -> tuple[int, int] | None:
+    """Returns the size and time of change of a file, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def unchanged(path: pathlib.Path, since: tuple[int, int] | None = None) -> Iterator[None]:
+    """Raises RecordsError where the file changes while it is read in the block, or since `since`.
+
+    Half of one file and half of another would pass for a table; and whatever else broke in the
+    block is then no fault of the file as it now is.
+    """
+    since = since or stamp(path)
+    try:
+        yield
+    except (*ERRORS, errors.RecordsError):
+        _check_unchanged(path, since)
+        raise
+    _check_unchanged(path, since)
+
+
+def _check_unchanged(path: pathlib.Path, since: tuple[int, int] | None) -> None:
+    if stamp(path) != since:
+        raise errors.RecordsError(
+            f"{path.name}: the file changed while it was read; let what writes it finish (a "
+            "download, an unpacking, a synchronised folder), then start again"
+        ) from None
 
 
 def listed(names: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
+from ehr_jax.records import damage
 
 CODING = pl.Struct({"system": pl.String, "code": pl.String, "display": pl.String})
 CONCEPT = pl.Struct({"coding": pl.List(CODING), "text": pl.String})
@@ -248,7 +249,7 @@ def times(batch: pl.DataFrame, text: pl.Expr, field: str) -> pl.DataFrame:
 def _blocks(path: pathlib.Path) -> Iterator[tuple[int, list[bytes]]]:
     """Yields the lines of a file some megabytes at a time, with the number of the first of them."""
     try:
-        with _open(path) as file:
+        with damage.unchanged(path), _open(path) as file:
             first = 1
             while lines := file.readlines(_BATCH_BYTES):
                 yield first, lines

@@ -100,12 +100,13 @@ def scan(
                     f"{_ARROW.get(columns[name], columns[name])}"
                 )
         _check_whole(root, path, columns, names, found)
-        parts.append((path, [_as(names[name], name, dtype) for name, dtype in columns.items()]))
+        chosen = [_as(names[name], name, dtype) for name, dtype in columns.items()]
+        parts.append((path, damage.stamp(path), chosen))
 
     def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
         del batch_size
         left = n_rows
-        for path, chosen in parts:
+        for path, since, chosen in parts:
             lazy = pl.scan_parquet(path).select(chosen)
             if left is not None:
                 lazy = lazy.head(left)
@@ -113,15 +114,16 @@ def scan(
                 lazy = lazy.filter(predicate)
             if with_columns is not None and (predicate is None or left is None):
                 lazy = lazy.select(with_columns)
-            try:
-                for batch in lazy.collect_batches(maintain_order=True):
-                    if left is not None:
-                        batch, left = batch.head(left), left - min(left, batch.height)
-                        batch = batch if predicate is None else batch.filter(predicate)
-                        batch = batch if with_columns is None else batch.select(with_columns)
-                    yield batch
-            except damage.ERRORS:
-                raise _damaged(root, path) from None
+            with damage.unchanged(path, since):
+                try:
+                    for batch in lazy.collect_batches(maintain_order=True):
+                        if left is not None:
+                            batch, left = batch.head(left), left - min(left, batch.height)
+                            batch = batch if predicate is None else batch.filter(predicate)
+                            batch = batch if with_columns is None else batch.select(with_columns)
+                        yield batch
+                except damage.ERRORS:
+                    raise _damaged(root, path) from None
 
     return plugins.register_io_source(batches, schema=dict(columns))
 

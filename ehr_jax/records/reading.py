@@ -78,7 +78,8 @@ def scan(
     parsed: of a large table of which few items are wanted, the rest costs little.
 
     Raises RecordsError at once for an empty or unreadable file and for a missing column; while
-    being collected, for a damaged file and for the first value that does not parse.
+    being collected, for a damaged file, for one that changed since, and for the first value that
+    does not parse.
     """
     path = pathlib.Path(path)
     header = _header(path)
@@ -92,7 +93,7 @@ def scan(
     if not damage.is_parquet(path):
         damage.check_ending(path, len(header))
 
-    made = made or {}
+    made, since = made or {}, damage.stamp(path)
     schema = dict(columns) | dict.fromkeys(made, pl.String)
 
     def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
@@ -106,7 +107,7 @@ def scan(
                 # What is no number as it stands is left to the parser.
                 found = pl.col(made[numbers.name][1]).cast(pl.Int64, strict=False)
                 raw = raw.filter(found.is_in(numbers.implode()) | found.is_null())
-        with reading_progress.watch(path) as reached:
+        with damage.unchanged(path, since), reading_progress.watch(path) as reached:
             try:
                 for text in _gathered(raw.collect_batches(maintain_order=True)):
                     batch = _typed(path, text, wanted)

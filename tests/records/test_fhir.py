@@ -538,3 +538,13 @@ def test_line_numbers_hold_across_batches(tmp_path, monkeypatch):
         for batch in read:
             numbers += batch["line"].to_list()
     assert numbers == list(range(2, 2 + len(numbers))) and len(numbers) > 10
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = tmp_path / "Patient.ndjson"
+    path.write_text(json.dumps({"resourceType": "Patient", "id": "p1"}) + "\n")
+    found = fhir_files.batches([path], "Patient", {"id": pl.String})
+    next(found)
+    path.write_text("")
+    with pytest.raises(errors.RecordsError, match="Patient.ndjson: the file changed while it was"):
+        list(found)

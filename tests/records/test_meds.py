@@ -514,13 +514,24 @@ def test_missing_folder_and_missing_data_are_explained(tmp_path):
         meds.read(tmp_path)
 
 
-def test_shard_torn_after_it_was_found_is_explained_when_it_is_read(tmp_path):
+def test_a_shard_torn_in_its_middle_is_explained(tmp_path):
+    path = external(tmp_path) / "data" / "train" / "0.parquet"
+    tear(path)
+    with pytest.raises(errors.RecordsError, match="data/train/0.parquet: is not a readable"):
+        meds.read(tmp_path).measurements.collect(engine="streaming")
+
+
+def test_a_shard_that_changes_after_it_was_found_is_refused_when_it_is_read(tmp_path):
     measurements = meds.read(external(tmp_path)).measurements
-    path = tmp_path / "data" / "train" / "0.parquet"
+    tear(tmp_path / "data" / "train" / "0.parquet")
+    with pytest.raises(errors.RecordsError, match="0.parquet: the file changed while it was read"):
+        measurements.collect(engine="streaming")
+
+
+def tear(path: pathlib.Path) -> None:
+    """Overwrites half of a file and leaves its ends."""
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
-    with pytest.raises(errors.RecordsError, match="data/train/0.parquet: is not a readable"):
-        measurements.collect(engine="streaming")
 
 
 def test_unknown_splits_and_unknown_subjects_are_counted(tmp_path):

@@ -358,6 +358,15 @@ def test_file_standing_twice_in_an_archive_is_refused(tmp_path):
         physionet2012.read(tmp_path)
 
 
+def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = write(tmp_path, "zip") / "set-a.zip"
+    members = archives.files(path, r"\d+\.txt")
+    next(members)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(errors.RecordsError, match="set-a.zip: the file changed while it was read"):
+        list(members)
+
+
 def test_files_of_other_things_are_passed_over(tmp_path):
     with zipfile.ZipFile(write(tmp_path, "zip") / "set-a.zip", "a") as archive:
         archive.writestr("__MACOSX/set-a/._101.txt", b"\x00\x05")

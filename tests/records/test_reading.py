@@ -57,6 +57,23 @@ def test_lazy_frame_reads_only_what_is_asked(tmp_path):
     assert lazy.select(pl.len()).collect().item() == 3
 
 
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = write(tmp_path, "t.csv", GOOD)
+    lazy = reading.scan(path, COLUMNS)
+    assert lazy.collect().height == 3
+    write(tmp_path, "t.csv", GOOD + "4,2164-10-25,2,x\n")
+    with pytest.raises(errors.RecordsError, match="t.csv: the file changed while it was read"):
+        lazy.collect()
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_said_to_change_not_to_be_damaged(tmp_path):
+    path = write(tmp_path, "t.csv.gz", GOOD)
+    lazy = reading.scan(path, COLUMNS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(errors.RecordsError, match="changed while it was read"):
+        lazy.collect()
+
+
 def test_absent_optional_column_is_null(tmp_path):
     path = write(tmp_path, "t.csv", "a\n1\n2\n")
     frame = reading.read(path, {"a": pl.Int64, "b": pl.String}, optional=("b",))
