@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from ehr_jax import errors
 
-MODES = ("train", "benchmark", "prepare", "audit", "download", "report", "doctor")
+MODES = ("train", "benchmark", "prepare", "meds", "audit", "download", "report", "doctor")
 WITHOUT_CONFIG = ("report", "doctor")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 

@@ -109,8 +109,8 @@ def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
     if config.data.source != "meds":
         raise errors.ConfigError(
             f"{key}: ACES asks its query of MEDS events, and config.data.source is "
-            f"'{config.data.source}'; write its records with ehr_jax.records.meds_files.write and "
-            "read those as source 'meds'"
+            f"'{config.data.source}'; write its records with --mode=meds and read those as source "
+            "'meds'"
         )
     if asked.protocol != "strict":
         raise errors.ConfigError(

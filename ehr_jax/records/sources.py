@@ -54,7 +54,7 @@ SOURCES = {
         meds,
         ("meds",),
         "a MEDS 0.4 data set of your own: of MIMIC-IV by the package MIMIC_IV_MEDS, of any records "
-        "by ehr_jax.records.meds_files.write",
+        "by --mode=meds",
     ),
     "mimic3": Source(
         mimic3,

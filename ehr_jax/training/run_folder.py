@@ -25,7 +25,7 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "store", "results.json")
+WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json")
 
 # Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
 FREE_KEYS = (

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from ehr_jax import main
+from ehr_jax.records import sources
 
 REPOSITORY = pathlib.Path(main.__file__).resolve().parent.parent
 SMALL = (
@@ -67,6 +69,21 @@ def test_predictions_hold_every_labelled_test_sample_once_a_seed(finished):
     assert test.height == 2 * data["cohort"]["splits"]["test"]["labelled"]
     assert test.select("sample_id", "seed").n_unique() == test.height
     assert frame["probability.readmission"].is_between(0, 1).all()
+
+
+def test_records_and_predictions_are_written_for_meds(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert run(folder, *TWO_SEEDS, "--mode=meds") == 0
+    records = sources.read("meds", folder / "meds")
+    held = json.loads((finished / "data.json").read_text())["records"]
+    assert records.patients.height == held["patients"]
+    paths = list((folder / "meds_predictions").rglob("*.parquet"))
+    assert sorted(path.stem for path in paths) == ["seed_0", "seed_1"]
+    # A second start keeps what is there.
+    before = sorted((folder / "meds").rglob("*"))
+    assert run(folder, *TWO_SEEDS, "--mode=meds") == 0
+    assert sorted((folder / "meds").rglob("*")) == before
 
 
 def test_no_patient_is_in_two_splits(finished):

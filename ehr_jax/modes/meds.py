@@ -1,0 +1,30 @@
+"""--mode=meds: records as a MEDS data set, and a finished run's predictions for MEDS evaluation."""
+
+import pathlib
+
+import ml_collections
+
+from ehr_jax.models import registry
+from ehr_jax.modes import inputs
+from ehr_jax.records import meds_files
+from ehr_jax.reporting import predictions
+from ehr_jax.training import run_folder
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
+    """Writes WORKDIR/meds, and WORKDIR/meds_predictions where the run has predictions."""
+    # The config a training run of the same flags has: before or after it, in the same folder.
+    config = registry.configure(config, config.model.name)
+    workdir = run_folder.claim(workdir, config.to_dict())
+    folder = workdir / "meds"
+    if folder.exists():
+        print(f"{folder}: written by an earlier start, kept")
+    else:
+        records = inputs.read(config)
+        run_folder.write_data_use(workdir, records.terms)
+        meds_files.write(records, folder)
+        print(f"{folder}: {records.patients.height:,} patients of {records.source}")
+    if (workdir / "predictions.parquet").exists():
+        written = predictions.write_meds(workdir, workdir / "meds_predictions")
+        print(f"{workdir / 'meds_predictions'}: {len(written)} file(s), one a label and seed")
+    return 0
