@@ -12,8 +12,8 @@ from ehr_jax import errors
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "jraph",
-    "transformers", "tokenizers", "safetensors", "absl-py", "ml_collections", "ml_dtypes", "polars",
-    "numpy", "scipy", "scikit-learn", "matplotlib", "rich", "tensorboardX",
+    "transformers", "huggingface_hub", "tokenizers", "safetensors", "absl-py", "ml_collections",
+    "ml_dtypes", "polars", "numpy", "scipy", "scikit-learn", "matplotlib", "rich", "tensorboardX",
 )  # fmt: skip
 OPTIONAL = {
     "lightgbm": "the method 'lightgbm' needs it: pip install 'lightgbm>=4.5'",
