@@ -11,6 +11,10 @@ from ehr_jax.features import known, prepare, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
 
+# Kinds of nodes.
+FACT = pl.col("kind") == "attribute"
+HISTORY = pl.col("kind").str.starts_with("earlier ")
+
 
 def patients_across_splits(given: evidence.Evidence) -> evidence.Finding:
     """No patient with labelled samples in one split has labelled or training samples in another."""
@@ -155,10 +159,6 @@ def _held(given: evidence.Evidence, chosen: pl.Expr) -> pl.DataFrame:
         }
     ).with_columns(pl.col("node").cast(held.schema["node"]))
     return held.join(index.filter(chosen), on="node")
-
-
-FACT = pl.col("kind") == "attribute"
-HISTORY = pl.col("kind").str.starts_with("earlier ")
 
 
 def _late_codes(given: evidence.Evidence) -> pl.DataFrame:

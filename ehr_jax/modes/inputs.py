@@ -16,22 +16,27 @@ from ehr_jax.training import run_folder
 
 
 def load(
-    config: ml_collections.ConfigDict,
-    workdir: pathlib.Path,
-    records: tables.Records | None = None,
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> tuple[cohorts.Cohort, prepare.Arrays]:
     """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
-
-    Args:
-      records: what `read` gave, where it was read before.
 
     Raises:
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
         those an earlier start of this run read.
     """
-    records = read(config) if records is None else records
-    run_folder.write_data_use(workdir, records.terms)
+    records = read(config)
     cohort = build_cohort(records, config)
+    return cohort, arrange(records, cohort, config, workdir)
+
+
+def arrange(
+    records: tables.Records,
+    cohort: cohorts.Cohort,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+) -> prepare.Arrays:
+    """Makes the arrays of a cohort; writes and raises as `load` does."""
+    run_folder.write_data_use(workdir, records.terms)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
     data = {
@@ -54,7 +59,7 @@ def load(
         print(f"audit, {finding.check}: {finding.message}")
     if cohort.protocol == "strict" and config.audit.stop:
         audit.require(findings)
-    return cohort, arrays
+    return arrays
 
 
 def read(config: ml_collections.ConfigDict) -> tables.Records:

@@ -25,13 +25,14 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         _check_same(folder, config, records)
         print("nothing to do: prepared by an earlier start")
     else:
-        cohort, arrays = inputs.load(config, workdir, records)
-        grid = None
+        cohort = inputs.build_cohort(records, config)
+        grid = None  # before the arrays, whose texts take long to encode
         if chosen:
             step_hours, length = config.series.step_hours, config.series.length
             grid = series.build(records, cohort, chosen, step_hours, length)
             for variable, rule, unit, rows in grid.oddities.rows():
                 print(f"series, {variable}{f' ({unit})' if unit else ''}: {rows} row(s) {rule}")
+        arrays = inputs.arrange(records, cohort, config, workdir)
         fingerprint = inputs.fingerprint(records, config)
         store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
     print(_summary(store.open_folder(folder)))

@@ -22,7 +22,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 import polars as pl
@@ -53,7 +52,7 @@ def write(
     folder: str | pathlib.Path,
     subjects_a_shard: int = SUBJECTS_A_SHARD,
 ) -> pathlib.Path:
-    """Writes `records` to the new folder `folder`, which appears whole or not at all.
+    """Writes `records` to the new folder `folder`, which appears whole or not at all, mode 0700.
 
     Measurements and notes are streamed: at any time about a million of their rows, or one shard,
     are in memory.
@@ -73,11 +72,12 @@ def write(
         )
     names = _code_names(records)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
+    unfinished.mkdir(mode=0o700)
     try:
         used = _write_shards(records, names, unfinished, subjects_a_shard)
         _write_metadata(records, names, used, unfinished / "metadata")
-        unfinished.chmod(0o755)
         os.replace(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

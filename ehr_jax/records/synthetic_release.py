@@ -8,7 +8,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -59,7 +58,8 @@ def write(
     stays = synthetic.unit_stays(course)
     subject_id = records.stays["subject_id"].to_numpy()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
     try:
         made = mimic3_files.write(bare, unfinished / "hospital")
         for table in ("CHARTEVENTS", "LABEVENTS", "NOTEEVENTS", "D_ITEMS"):

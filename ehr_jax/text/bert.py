@@ -2,8 +2,7 @@
 
 Post-norm layers, as in Devlin et al. 2019; erf GELU; the layer norm's eps comes from config.json.
 RoBERTa and XLM-R count positions from the padding token's id + 1. Layers are stacked and scanned,
-so one length compiles once whatever the depth. Pure functions compute; `BertEncoder` declares the
-parameters.
+so one length compiles once whatever the depth. Pure functions compute.
 """
 
 import dataclasses
@@ -102,7 +101,7 @@ def read_sizes(content: Mapping, path: Path) -> dict:
 
 
 def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `BertEncoder`.
+    """Reads a checkpoint's weights as the parameters of `hidden_states`.
 
     All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler, task heads and
     the `position_ids` buffer are ignored.
@@ -150,16 +149,6 @@ def read_stacked(
             elif part not in ("query", "key", "value"):
                 params[f"{part}_{kind}"] = stack(part, leaf)
     return params
-
-
-class BertEncoder(layers.FrozenEncoder):
-    """Token ids to last hidden states; all computation is in `hidden_states`."""
-
-    def shapes(self):
-        return param_shapes(self.config)
-
-    def states(self, params, tokens, lengths):
-        return hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:

@@ -149,7 +149,7 @@ def _local_layers(content: Mapping, family: str, count: int, path: Path) -> tupl
 
 
 def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `DecoderEncoder`.
+    """Reads a checkpoint's weights as the parameters of `hidden_states`.
 
     All are float32; with "bfloat16" the matrices of the layers and the token table are rounded (as
     most such checkpoints are stored). Output heads and images' weights are ignored.
@@ -185,16 +185,6 @@ def read_params(path: Path, config: Config, precision: str = "float32") -> dict[
             ])
         )  # fmt: skip
     return params
-
-
-class DecoderEncoder(layers.FrozenEncoder):
-    """Token ids to last hidden states; all computation is in `hidden_states`."""
-
-    def shapes(self):
-        return param_shapes(self.config)
-
-    def states(self, params, tokens, lengths):
-        return hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:

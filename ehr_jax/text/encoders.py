@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from ehr_jax.text import (
     bert,
     catalogue,
     decoder,
+    layers,
     longformer,
     modernbert,
     pooling,
@@ -33,7 +35,16 @@ class Architecture(NamedTuple):
 
     read_config: Callable
     read_params: Callable
-    module: type
+    param_shapes: Callable
+    hidden_states: Callable
+
+    def module(self, config: Any, precision: str = "float32") -> layers.FrozenEncoder:
+        """Returns the module of a checkpoint's config."""
+        return layers.FrozenEncoder(self.param_shapes, self.hidden_states, config, precision)
+
+
+def _of(file: ModuleType) -> Architecture:
+    return Architecture(*(getattr(file, name) for name in Architecture._fields))
 
 
 class Package(NamedTuple):
@@ -44,10 +55,7 @@ class Package(NamedTuple):
     distribution: str
 
 
-BERT = Architecture(bert.read_config, bert.read_params, bert.BertEncoder)
-MODERN = Architecture(modernbert.read_config, modernbert.read_params, modernbert.ModernBertEncoder)
-LONG = Architecture(longformer.read_config, longformer.read_params, longformer.LongformerEncoder)
-DECODER = Architecture(decoder.read_config, decoder.read_params, decoder.DecoderEncoder)
+BERT, MODERN, LONG, DECODER = map(_of, (bert, modernbert, longformer, decoder))
 ARCHITECTURES = {
     "bert": BERT, "roberta": BERT, "xlm-roberta": BERT,
     "modernbert": MODERN,
@@ -118,8 +126,9 @@ def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Pat
         )
     if entry is not None:
         raise TextError(
-            f"encoder '{name}' is not on this machine. Get {checkpoint} from the Hugging Face hub "
-            f"with download=True, or name {wanted}"
+            f"encoder '{name}' is not on this machine. Fetch it once with\n"
+            f"    hf download {checkpoint}\n"
+            f"(or encoders.load(..., download=True)), or name {wanted}"
         )
     raise TextError(
         f"encoder '{name}' is neither a folder nor a known name ({', '.join(catalogue.ENTRIES)})."

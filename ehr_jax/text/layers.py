@@ -26,8 +26,16 @@ ACTIVATIONS = {
 
 
 class FrozenEncoder(nn.Module):
-    """Token ids to last hidden states; an architecture says its `shapes` and its `states`."""
+    """Token ids to last hidden states, by the pure functions of an architecture's file.
 
+    Attributes:
+        param_shapes: config -> shape of every parameter, by name.
+        hidden_states: (parameters, tokens, lengths, config, precision) -> states.
+        config, precision: what they are given.
+    """
+
+    param_shapes: Callable
+    hidden_states: Callable
     config: Any
     precision: str = "float32"
 
@@ -43,9 +51,10 @@ class FrozenEncoder(nn.Module):
             [batch, length, width] float32; rows beyond `lengths` hold no meaning.
         """
         params = {
-            name: self.param(name, _initial(name), shape) for name, shape in self.shapes().items()
+            name: self.param(name, _initial(name), shape)
+            for name, shape in self.param_shapes(self.config).items()
         }
-        return self.states(params, tokens, lengths)
+        return self.hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:

@@ -50,7 +50,7 @@ def read_config(content: Mapping, path: Path) -> Config:
 
 
 def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `LongformerEncoder`.
+    """Reads a checkpoint's weights as the parameters of `hidden_states`.
 
     All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler and task heads
     are ignored.
@@ -62,16 +62,6 @@ def read_params(path: Path, config: Config, precision: str = "float32") -> dict[
     # A bias of the global keys adds one number to all scores of a query, which softmax takes away.
     del params["global_key_bias"]
     return layers.to_device(params, precision)
-
-
-class LongformerEncoder(layers.FrozenEncoder):
-    """Token ids to last hidden states; all computation is in `hidden_states`."""
-
-    def shapes(self):
-        return param_shapes(self.config)
-
-    def states(self, params, tokens, lengths):
-        return hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:

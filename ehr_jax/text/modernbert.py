@@ -87,7 +87,7 @@ def read_config(content: Mapping, path: Path) -> Config:
 
 
 def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `ModernBertEncoder`.
+    """Reads a checkpoint's weights as the parameters of `hidden_states`.
 
     All are float32; with "bfloat16" the matrices of the layers are rounded. Heads are ignored.
 
@@ -116,16 +116,6 @@ def read_params(path: Path, config: Config, precision: str = "float32") -> dict[
     params = {key: tensors[name] for key, (name, _) in outer.items()}
     params |= {key: np.stack([one(i, key) for i in range(config.layers)]) for key in inside}
     return layers.to_device(params, precision)
-
-
-class ModernBertEncoder(layers.FrozenEncoder):
-    """Token ids to last hidden states; all computation is in `hidden_states`."""
-
-    def shapes(self):
-        return param_shapes(self.config)
-
-    def states(self, params, tokens, lengths):
-        return hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:

@@ -194,6 +194,16 @@ def test_numbers_texts_and_codes_of_any_kind_come_back(tmp_path):
     assert_equal(meds.read(meds_files.write(records, tmp_path / "out")), records)
 
 
+def test_a_folder_of_records_is_private_and_a_killed_start_is_cleared(small, tmp_path):
+    left = tmp_path / "out.partial" / "data"
+    left.mkdir(parents=True)
+    (left / "half.parquet").touch()
+    folder = meds_files.write(small, tmp_path / "out")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (folder / "data" / "half.parquet").exists()
+
+
 def test_a_folder_that_holds_something_is_refused_and_a_failure_leaves_nothing(small, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")

@@ -70,7 +70,7 @@ def test_bfloat16_stays_close_to_float32(golden, tiny):
 
 def test_module_declares_the_parameters_a_checkpoint_gives(each_tiny):
     _, encoder = each_tiny
-    module = bert.BertEncoder(encoder.config)
+    module = encoders.ARCHITECTURES["bert"].module(encoder.config)
     tokens, lengths = np.zeros((1, 4), np.int32), np.full(1, 4, np.int32)
     declared = jax.eval_shape(module.init, jax.random.key(0), tokens, lengths)["params"]
     assert jax.tree.map(np.shape, encoder.params) == jax.tree.map(np.shape, declared)
