@@ -63,6 +63,19 @@ VARIANTS = {
         "features.min_visits": 3,
     },
     "synthetic_phenotype": {"data.source": "synthetic", "cohort.task": "phenotype_next"},
+    # Five hospitals with codes of their own: what their names and notes say is worth more than the
+    # codes themselves. The benchmark's methods hypehr, mingle_no_notes and mingle tell how much.
+    "synthetic_sites": {
+        "data.source": "synthetic",
+        "synthetic.patients": 2500,
+        "synthetic.sites": 5,
+        "synthetic.note_signal": 2.0,
+        "cohort.task": "phenotype_next",
+        "model.depth": 1,
+        "model.dropout": 0.5,
+        "train.weight_decay": 3e-4,
+        "train.steps": 300,
+    },
     "synthetic_readmission": {"data.source": "synthetic", "cohort.task": "readmission30"},
     "synthetic_mortality": {
         "data.source": "synthetic",

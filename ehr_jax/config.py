@@ -22,6 +22,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.synthetic = ml_collections.ConfigDict()  # read where data.source is synthetic
     config.synthetic.patients = 1500
     config.synthetic.seed = 0
+    config.synthetic.sites = 1  # hospitals; of several, each writes codes of its own
     config.synthetic.note_signal = 1.0  # how far outcomes depend on what only notes tell; 0 is not
 
     config.cohort = ml_collections.ConfigDict()
@@ -62,15 +63,27 @@ def defaults() -> ml_collections.ConfigDict:
     # own: the source's notes; record: structured content written as text; none; auto: own where
     # the source has notes, else record.
     config.notes.source = "auto"
+    config.notes.piece_words = 150  # of stays: a note is cut after so many words
+    config.notes.pieces = 16  # of stays: the last so many before the prediction time
 
-    config.text = ml_collections.ConfigDict()
-    config.text.encoder = (
-        "all-MiniLM-L6-v2"  # a name of text/catalogue.py, or a checkpoint's folder
-    )
-    config.text.precision = "float32"  # or bfloat16: operands only, accumulated in float32
-    config.text.cache = (
-        ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
-    )
+    config.text = _text()
+
+    config.knowledge = ml_collections.ConfigDict()  # read where config.realm.use_knowledge
+    config.knowledge.graph = "hetionet_do"  # or primekg, or the folder of a built graph
+    config.knowledge.extractor = "gazetteer"  # or language_model, on a server that you run
+    config.knowledge.rules = True  # leave out what notes deny or say of the family
+    config.knowledge.precision = 0.9  # of what is linked by meaning, on synonyms that are known
+    # Least cosine of such a link, in place of a calibrated one (EMERGE: 0.6 mimic3, 0.7 mimic4).
+    config.knowledge.threshold = ml_collections.config_dict.placeholder(float)
+    config.knowledge.z_score = 2.0  # of a series' value, beyond which it is an entity
+    config.knowledge.rendering = "realm"  # definitions and descriptions; or emerge: with triples
+    config.knowledge.form = "sequence"  # a vector an entity; or vector: one a stay
+    config.knowledge.entities = 10  # of a stay, at most
+    config.knowledge.seed = 0  # of the triples that are told
+    config.knowledge.server_url = "http://localhost:8000/v1"  # OpenAI-compatible
+    config.knowledge.server_model = ""  # the name the server has for its model
+    config.knowledge.allow_remote_server = False  # notes leave this machine's network
+    config.knowledge.cache = ""  # of the server's answers; "" takes the user's
 
     config.audit = ml_collections.ConfigDict()
     config.audit.stop = True  # a strict run stops where patients, times or fitted parts leak
@@ -88,6 +101,8 @@ def defaults() -> ml_collections.ConfigDict:
     config.model.input_dropout = 0.2
     config.model.dropout = 0.0
 
+    config.realm = _realm()  # read where the model is REALM or one of its kin
+
     config.train = ml_collections.ConfigDict()
     config.train.seeds = (0, 1, 2, 3, 4)
     config.train.steps = 500  # full-batch steps at most
@@ -96,6 +111,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.train.clip = 1.0  # of the gradient's global norm
     config.train.positive_weight = "1"  # of a positive cell in the loss: a number, or balanced
     config.train.select = "auroc"  # validation metric that picks the step: auroc, auprc or loss
+    config.train.batch = 64  # stays a step; networks over visits take all at once
     config.train.eval_every = 5  # steps between validations
     config.train.patience = 20  # validations without a better one before stopping
     config.train.checkpoint_every = 4  # validations between checkpoints
@@ -118,3 +134,64 @@ def defaults() -> ml_collections.ConfigDict:
     )
     config.benchmark.reference = "mingle"  # paired differences are to this method
     return config
+
+
+def embed() -> ml_collections.ConfigDict:
+    """Returns the documented defaults of --mode=embed: the section `text` alone, with its files."""
+    config = ml_collections.ConfigDict()
+    config.text = _text()
+    config.text.input = ""  # one text a line (.txt, .txt.gz), or .parquet, .csv, .csv.gz, .tsv
+    config.text.column = ""  # of a table: the texts; "" takes the only column of text
+    config.text.id = ""  # of a table: a column that goes along into a .parquet output
+    config.text.output = ""  # .parquet or .safetensors
+    return config
+
+
+def _realm() -> ml_collections.ConfigDict:
+    """The network over stays; see models/realm.py."""
+    realm = ml_collections.ConfigDict()
+    # realm: sequences; or of single vectors: emerge_code, emerge_paper, concat, tensor, mag.
+    realm.variant = "realm"
+    realm.width = 128
+    realm.heads = 4
+    realm.feed_forward = 256
+    realm.series_encoder = "gru"  # gru, gru_d, lstm, transformer
+    realm.series_layers = 1
+    realm.bidirectional = False
+    realm.series_summary = False  # the head is given statistics of the series too
+    realm.gate = "scalar"  # mixing weights as published; or input: each stay its own
+    realm.use_series = True
+    realm.use_notes = True
+    realm.use_knowledge = True
+    realm.use_statics = True
+    realm.use_visit = False
+    realm.dropout = 0.25
+    realm.dtype = "float32"  # of the operands of products; or bfloat16, sums stay float32
+    return realm
+
+
+def _text() -> ml_collections.ConfigDict:
+    """The frozen text encoder. None: what the checkpoint's files and text/catalogue.py say."""
+    text = ml_collections.ConfigDict()
+    text.encoder = "all-MiniLM-L6-v2"  # a name of text/catalogue.py, or a checkpoint's folder
+    text.download = False  # True fetches an encoder that is not here from the Hugging Face hub
+    text.precision = "float32"  # or bfloat16: operands only, accumulated in float32
+    text.cache = ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
+    text.token_budget = 4096  # padded tokens of a batch: more on an accelerator with room
+    # Devices that share the parameters, others take texts of their own; None: as few as hold them.
+    text.model_shards = ml_collections.config_dict.placeholder(int)
+
+    text.pooling = ml_collections.config_dict.placeholder(str)  # mean, cls or last
+    text.normalise = ml_collections.config_dict.placeholder(bool)  # vectors of unit length
+    text.prefix = ml_collections.config_dict.placeholder(str)  # before every text: "query: "
+    text.casing = ml_collections.config_dict.placeholder(str)  # cased, or uncased: lower-cased
+    text.max_length = ml_collections.config_dict.placeholder(int)  # tokens read at once
+    text.global_tokens = ml_collections.config_dict.placeholder(str)  # a Longformer's: cls, none
+    text.end_token = ml_collections.config_dict.placeholder(str)  # closes every chunk: "</s>"
+
+    # A text beyond max_length: chunk encodes it in pieces that overlap and takes their mean
+    # weighted by tokens, truncate keeps its beginning. A window longer than the files' own default
+    # is max_length, up to what the model's positions allow.
+    text.long = "chunk"
+    text.overlap = ml_collections.config_dict.placeholder(int)  # tokens two pieces share; None: 32
+    return text

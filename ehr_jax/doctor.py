@@ -37,7 +37,7 @@ def report(config: ml_collections.ConfigDict | None = None) -> str:
 
 
 def _examine(config) -> tuple[str, int]:
-    root = config.data.get("root") if config else None
+    root = config.data.get("root") if config and "data" in config else None
     encoder = config.text.encoder if config and "text" in config else None
     sections = {
         "machine": _machine,
@@ -127,7 +127,8 @@ def _encoder(chosen: str | None) -> Findings:
     from ehr_jax.text import encoders, weights
 
     offline = os.environ.get("HF_HUB_OFFLINE")
-    there = [f"HF_HUB_OFFLINE is {offline or 'not set; no run asks a model hub, set or not'}"]
+    asked = "a run asks the model hub only where config.text.download is true"
+    there = [f"HF_HUB_OFFLINE is {offline or f'not set; {asked}'}"]
     try:
         folder = encoders.resolve(chosen or encoders.DEFAULT)
         there.append(f"{chosen or encoders.DEFAULT}: {weights.find_weights(folder).parent}")

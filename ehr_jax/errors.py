@@ -37,6 +37,10 @@ class TextError(UserError):
     """A text encoder or its cache cannot be used."""
 
 
+class KnowledgeError(UserError):
+    """A knowledge graph, or an index made of one, cannot be used."""
+
+
 class RunFolderError(UserError):
     """A run folder belongs to another config, or cannot be written."""
 

@@ -11,7 +11,9 @@ from ml_collections import config_flags
 
 from ehr_jax import errors
 
-MODES = ("train", "benchmark", "prepare", "meds", "audit", "download", "report", "doctor")
+MODES = (
+    "train", "benchmark", "prepare", "embed", "meds", "audit", "download", "report", "doctor",
+)  # fmt: skip
 WITHOUT_CONFIG = ("report", "doctor")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -62,9 +64,23 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
             "--config=configs/NAME.py is missing; start with configs/quickstart.py"
         )
     mode = values.mode
+    _check_fits(mode, values.config)
     if mode == "train" and values.config.data.source == "hypergraph_file":
         mode = "nodes"
     return mode, values.config, pathlib.Path(values.workdir or _default_folder(arguments, mode))
+
+
+def _check_fits(mode: str, config: object) -> None:
+    """Raises ConfigError where the mode wants the other kind of config."""
+    if mode in WITHOUT_CONFIG:
+        return
+    if mode == "embed" and "input" not in config.get("text", ()):
+        raise errors.ConfigError("--mode=embed wants --config=configs/embed.py")
+    if mode != "embed" and "data" not in config:
+        raise errors.ConfigError(
+            f"this config is for --mode=embed, and the mode is '{mode}'; add --mode=embed, or name "
+            "another --config"
+        )
 
 
 def _find_config(argument: str) -> str:
@@ -86,26 +102,33 @@ def _find_config(argument: str) -> str:
 def _explain(error: Exception, arguments: list[str]) -> str:
     """The message of a flag or config error, with near misses for config keys."""
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
-    for argument in arguments:
-        key = re.match(r"--?config\.([\w.]+)", argument)
-        if key and any(part in text for part in key.group(1).split(".")):
-            return f"--config.{key.group(1)}: {_first_sentence(text)}{_near_key(key.group(1))}"
+    matched = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
+    keys = [match.group(1) for match in matched if match]
+    named = [key for key in keys if f"config.{key}" in text]
+    absent = [key for key in keys if _without_guess(text) in key.split(".")]
+    likely = [key for key in keys if any(part in text for part in key.split("."))]
+    for key in (*named, *absent, *likely):
+        return f"--config.{key}: {_first_sentence(text)}{_near_key(key)}"
     return text
 
 
 def _near_key(key: str) -> str:
     from ehr_jax import config
 
-    known = list(config.defaults().keys())
-    flat = [f"{part}.{name}" for part in known for name in config.defaults()[part]]
+    sections = [*config.defaults().items(), *config.embed().items()]
+    flat = [f"{part}.{name}" for part, section in sections for name in section]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
 
 
 def _first_sentence(text: str) -> str:
-    """Without ml_collections' own guess at a near key, which knows only one section."""
-    text = text.split("\\nDid you mean")[0].replace("\\'", "'").strip("'\"")
+    text = _without_guess(text)
     return f"there is no key '{text}'" if text.isidentifier() else text
+
+
+def _without_guess(text: str) -> str:
+    """Without ml_collections' own guess at a near key, which knows only one section."""
+    return text.split("\\nDid you mean")[0].replace("\\'", "'").strip("'\"")
 
 
 def _default_folder(arguments: list[str], mode: str) -> str:

@@ -16,6 +16,7 @@ SETUP.read(REPOSITORY / "setup.cfg")
 DISTRIBUTIONS = {
     "absl": "absl-py",
     "aces": "es-aces",
+    "ahocorasick": "pyahocorasick",
     "orbax": "orbax-checkpoint",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
@@ -39,13 +40,18 @@ ROOMS = {
             "numpy",
             "safetensors",
             "tokenizers",
+            "torch",
             "transformers",
         ),
+    ),
+    "knowledge": (
+        ("nn", "records", "text"),
+        ("ahocorasick", "jax", "numpy", "polars", "safetensors"),
     ),
     "records": ((), ("numpy", "polars")),
     "cohorts": (("records",), ("aces", "numpy", "polars")),
     "features": (
-        ("cohorts", "nn", "records", "text"),
+        ("cohorts", "knowledge", "nn", "records", "text"),
         (
             "grain",
             "jraph",
@@ -139,14 +145,23 @@ def test_every_imported_package_is_declared_and_no_other():
     used = {DISTRIBUTIONS.get(name, name) for name in used}
     needed = declared("options:install_requires")
     # No extra can declare es-aces, whose bound on polars contradicts ours; its own needs are one.
-    optional = declared("options.extras_require:baselines") | {"es-aces"}
+    # The user of the converter brings torch.
+    optional = declared("options.extras_require:baselines") | {"es-aces", "torch"}
+    optional |= declared("options.extras_require:knowledge")
     assert used == needed | optional
+
+
+def test_torch_is_wanted_by_the_converter_alone_and_that_by_nothing():
+    using = {file for file, _, name in imports() if name.split(".")[0] == "torch"}
+    using |= {file for file, _, name in imports() if name.startswith("safetensors.torch")}
+    assert using == {"text/convert_bin.py"}
+    assert not [file for file, _, name in imports() if name.endswith("convert_bin")]
 
 
 def test_an_optional_package_is_not_needed_to_import_the_others():
     optional = declared("options.extras_require:baselines")
     files = {file for file, _, name in imports() if name.split(".")[0] in optional}
-    assert files == {"models/baselines/lightgbm_trees.py"}
+    assert files == {f"models/baselines/lightgbm_{of}.py" for of in ("trees", "windows")}
     for file, _, name in imports():
         for optional_file in files:
             module = "ehr_jax." + optional_file.removesuffix(".py").replace("/", ".")

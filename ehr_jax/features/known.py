@@ -61,7 +61,16 @@ def last_measurements(records: tables.Records, cohort: cohorts.Cohort) -> pl.Dat
 
 
 def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
-    """Returns (sample_id, text): the notes a sample may use, joined in order of time.
+    """Returns (sample_id, text): the notes a sample may use, joined in order of time."""
+    return (
+        note_rows(records, cohort)
+        .group_by("sample_id", maintain_order=True)
+        .agg(pl.col("text").str.join("\n\n"))
+    )
+
+
+def note_rows(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, time, text): each note a sample may use, in order of time.
 
     At discharge, `strict` takes what is dated no later than the day of discharge, `paper` every
     note of the visit. For outcomes inside the stay both take what was charted by the prediction
@@ -85,8 +94,7 @@ def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
         joined = joined.filter(in_time.fill_null(True) & pl.col("time").is_not_null())
     return (
         joined.sort("sample_id", "time", "category", "text")
-        .group_by("sample_id", maintain_order=True)
-        .agg(pl.col("text").str.join("\n\n"))
+        .select("sample_id", "time", "text")
         .collect()
     )
 

@@ -12,7 +12,7 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import known, structure, texts, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
-from ehr_jax.text import encode, encoders
+from ehr_jax.text import encode, options
 
 COLUMNS = ("codes", "full")
 
@@ -195,24 +195,29 @@ def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
 
 def _vectors(fitted, written, shapes, config, cache):
     """Vectors of names and notes, scaled to a root mean square of 1 an entry of shaping samples."""
-    encoder = encoders.load(config.text.encoder, config.text.precision)
-    concepts = encode.encode(list(fitted.names), encoder, cache)
+    encoder = options.load(config.text)
+    budget = config.text.token_budget
+    concepts = encode.encode(list(fitted.names), encoder, cache, budget)
     notes = np.zeros((shapes.size, concepts.shape[1]), np.float32)
     has_note = np.zeros(shapes.size, bool)
     if written.height:
         rows = written["sample_id"].to_numpy()
-        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache)
+        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache, budget)
         has_note[rows] = True
     return (
-        _unit_scale(concepts, concepts),
-        _unit_scale(notes, notes[shapes]),
+        unit_scale(concepts, concepts),
+        unit_scale(notes, notes[shapes]),
         has_note,
-        encoder.name,
+        options.record(encoder),
     )
 
 
-def _unit_scale(vectors: np.ndarray, fitting: np.ndarray) -> np.ndarray:
+def unit_scale(vectors: np.ndarray, fitting: np.ndarray) -> np.ndarray:
     """Scales rows by one number, fitted on `fitting`: unit vectors have entries of about 0.05."""
-    filled = fitting[np.any(fitting != 0, axis=1)]
-    size = float(np.sqrt(np.mean(filled**2))) if filled.size else 1.0
-    return vectors / size if size > 0 else vectors
+    return vectors / root_mean_square(fitting)
+
+
+def root_mean_square(vectors: np.ndarray) -> float:
+    """Of the entries of all rows but empty ones; 1 where there is nothing."""
+    filled = vectors[np.any(vectors != 0, axis=1)]
+    return float(np.sqrt(np.mean(filled**2))) if filled.size else 1.0

@@ -64,8 +64,13 @@ def build(
     variables: tuple[variable.Variable, ...],
     step_hours: float = 1.0,
     length: int = 48,
+    scale: Scale | None = None,
 ) -> Series:
     """Builds the series of a cohort; measurements are read in a stream.
+
+    Args:
+      scale: fitted before, on the samples a model was trained on; None fits it to the cohort's
+        training samples.
 
     Memory is that of the grid and of one batch of rows, however many measurements there are.
 
@@ -90,9 +95,10 @@ def build(
         )
     values, observed, hours_since = _carried(values, elapsed, step_hours)
     present = _present(records, cohort, step_hours, length)
-    train = (cohort.samples["split"] == "train").to_numpy()
     seen_in_time = observed & present[:, :, None]
-    scale = fit(values[train], seen_in_time[train], variables)
+    if scale is None:
+        train = (cohort.samples["split"] == "train").to_numpy()
+        scale = fit(values[train], seen_in_time[train], variables)
     padding = ~present[:, :, None]
     return Series(
         values=np.where(padding, np.float32(0), scaled(values, scale)),

@@ -35,9 +35,9 @@ It holds one example a sample, derived from single patients: treat it as the rec
 Patients are named by a hash that keeps their numbers out of sight, not secret.
 """
 
-# What of a config shapes a store, and which keys only say where something lies.
+# What of a config shapes a store, and which keys only say where something lies or how fast.
 SECTIONS = ("data", "synthetic", "cohort", "task", "features", "notes", "text", "series")
-PLACES = ("data.root", "text.cache")
+PLACES = ("data.root", "text.cache", "text.download", "text.token_budget", "text.model_shards")
 
 
 def write(

@@ -15,15 +15,29 @@ from ehr_jax import errors
 
 
 class Method(NamedTuple):
-    """How a method is called in tables, where it lives, and the config keys it sets."""
+    """How a method is called in tables, where it lives, and the config keys it sets.
+
+    `inputs` says what it is given: "visits" over codes (features.prepare) or "stays"
+    (features.stays). `section` is that of the config a network is built from.
+    """
 
     label: str
     module: str
     overrides: dict[str, Any]
+    inputs: str = "visits"
+    section: str = "model"
 
 
+REALM = "ehr_jax.models.realm"
 MINGLE = "ehr_jax.models.mingle"
 BASELINES = "ehr_jax.models.baselines"
+
+
+def _realm(label: str, **changes) -> Method:
+    overrides = {f"realm.{key}": value for key, value in changes.items()}
+    return Method(label, REALM, overrides, "stays", "realm")
+
+
 METHODS = {
     "mingle": Method("MINGLE", MINGLE, {}),
     "mingle_no_notes": Method("MINGLE without notes", MINGLE, {"model.use_notes": False}),
@@ -61,6 +75,24 @@ METHODS = {
         "Logistic regression with notes",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": True},
+    ),
+    "realm": _realm("REALM"),
+    "realm_series": _realm("REALM, series alone", use_notes=False, use_knowledge=False),
+    "realm_notes": _realm(
+        "REALM, notes alone", use_series=False, use_statics=False, use_knowledge=False
+    ),
+    "realm_knowledge": _realm(
+        "REALM, knowledge alone", use_series=False, use_statics=False, use_notes=False
+    ),
+    "realm_no_knowledge": _realm("REALM without knowledge", use_knowledge=False),
+    "realm_no_notes": _realm("REALM without notes", use_notes=False),
+    "emerge_code": _realm("EMERGE as released", variant="emerge_code"),
+    "emerge_paper": _realm("EMERGE as drawn", variant="emerge_paper"),
+    "concat": _realm("Concatenation", variant="concat"),
+    "tensor_fusion": _realm("Tensor fusion", variant="tensor"),
+    "mag": _realm("MAG", variant="mag"),
+    "lightgbm_windows": Method(
+        "LightGBM on window statistics", f"{BASELINES}.lightgbm_windows", {}, "stays"
     ),
     "lightgbm": Method("LightGBM", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}),
 }

@@ -10,14 +10,15 @@ from ehr_jax import errors
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import prepare
+from ehr_jax.features import prepare, stays
+from ehr_jax.models import registry
 from ehr_jax.records import sources, synthetic, tables
 from ehr_jax.training import run_folder
 
+Arrays = prepare.Arrays | stays.StayArrays
 
-def load(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> tuple[cohorts.Cohort, prepare.Arrays]:
+
+def load(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[cohorts.Cohort, Arrays]:
     """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
 
     Raises:
@@ -34,7 +35,7 @@ def arrange(
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
-) -> prepare.Arrays:
+) -> Arrays:
     """Makes the arrays of a cohort; writes and raises as `load` does."""
     run_folder.write_data_use(workdir, records.terms)
     for fault in cohort.faults:
@@ -48,12 +49,24 @@ def arrange(
         "terms": records.terms,
     }
     _check_same(workdir / "data.json", data["fingerprint"])
-    arrays = prepare.prepare(records, cohort, config, config.text.cache or None)
+    cache = config.text.cache or None
+    if registry.find(config.model.name).inputs == "stays":
+        arrays = stays.prepare_stays(records, cohort, config, cache)
+        # Statics are attributes: the audit sees them as nodes, beside the codes.
+        shown = ml_collections.ConfigDict(config.to_dict())
+        shown.features.columns = "full"
+        given = evidence.gather(records, cohort, shown)
+    else:
+        arrays = prepare.prepare(records, cohort, config, cache)
+        given = evidence.of(records, cohort, config, arrays)
     data["notes"] = arrays.counts["notes"]
-    data["features"] = {key: value for key, value in arrays.counts.items() if key != "notes"}
+    data["encoder"] = arrays.counts["encoder"]
+    data["features"] = {
+        key: value for key, value in arrays.counts.items() if key not in ("notes", "encoder")
+    }
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
-    findings = audit.run(evidence.of(records, cohort, config, arrays))
+    findings = audit.run(given)
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
         print(f"audit, {finding.check}: {finding.message}")
@@ -66,7 +79,7 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
     """Reads the records that config.data (and config.synthetic) name."""
     if config.data.source == "synthetic":
         made = config.synthetic
-        return synthetic.generate(made.patients, made.seed, made.note_signal)
+        return synthetic.generate(made.patients, made.seed, made.note_signal, made.sites)
     return sources.read(config.data.source, config.data.root, config.data.series)
 
 

@@ -11,11 +11,11 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, thresholds
-from ehr_jax.features import prepare
+from ehr_jax.features import prepare, stays
 from ehr_jax.models import registry
 from ehr_jax.modes import inputs
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import fit, problem, run_folder
+from ehr_jax.training import fit, problem, run_folder, stay_problem
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -40,7 +40,7 @@ class Seed(NamedTuple):
 def fit_and_score(
     config: ml_collections.ConfigDict,
     cohort: cohorts.Cohort,
-    arrays: prepare.Arrays,
+    arrays: prepare.Arrays | stays.StayArrays,
     folder: pathlib.Path,
 ) -> dict:
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
@@ -48,9 +48,14 @@ def fit_and_score(
     _check_seeds(config.train.seeds)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
-        data = problem.build(arrays, config.train.positive_weight)
+        if isinstance(arrays, stays.StayArrays):
+            feeding = stay_problem
+            data = feeding.build(arrays, config.train.positive_weight, config.train.batch)
+        else:
+            feeding, data = problem, problem.build(arrays, config.train.positive_weight)
         seeds = [
-            _fit_network(method, config, arrays, data, seed, folder) for seed in config.train.seeds
+            _fit_network(method, config, arrays, feeding, data, seed, folder)
+            for seed in config.train.seeds
         ]
     elif getattr(method, "USES_SEED", True):
         seeds = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
@@ -91,7 +96,7 @@ def fit_and_score(
     return results
 
 
-def rows_of(arrays: prepare.Arrays, split: str) -> np.ndarray:
+def rows_of(arrays: prepare.Arrays | stays.StayArrays, split: str) -> np.ndarray:
     """Returns the labelled samples of `split`, [row] int."""
     return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1))
 
@@ -121,8 +126,8 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
         )
 
 
-def _fit_network(method, config, arrays, data, seed, folder) -> Seed:
-    model = method.build(config.model, arrays.labels.shape[1])
+def _fit_network(method, config, arrays, feeding, data, seed, folder) -> Seed:
+    model = method.build(config[registry.find(config.model.name).section], arrays.labels.shape[1])
     name = registry.find(config.model.name).label
     checkpoint_folder = folder / "checkpoints" / f"seed_{seed}"
     fitted = fit.fit(model, data, config.train, seed, checkpoint_folder, f"{name}, seed {seed}")
@@ -132,4 +137,4 @@ def _fit_network(method, config, arrays, data, seed, folder) -> Seed:
         "steps": fitted.steps,
         "parameters": fitted.parameters,
     }
-    return Seed(fit.probabilities(model, fitted.params, arrays, data), facts)
+    return Seed(feeding.probabilities(model, fitted.params, arrays, data), facts)

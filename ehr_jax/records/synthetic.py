@@ -8,6 +8,7 @@ conditions alone, so they add nothing about an outcome that the visit's codes do
 many and mostly rare, and their names say what they belong to, so names carry information too.
 """
 
+import dataclasses
 import datetime
 import functools
 import math
@@ -22,6 +23,7 @@ from ehr_jax.records import (
     synthetic_course,
     synthetic_notes,
     synthetic_series,
+    synthetic_sites,
     tables,
 )
 
@@ -40,12 +42,21 @@ class Truth(NamedTuple):
     conditions: np.ndarray  # [visit, condition] bool
 
 
-def generate(patients: int, seed: int, note_signal: float = 1.0) -> tables.Records:
+def generate(patients: int, seed: int, note_signal: float = 1.0, sites: int = 1) -> tables.Records:
     """Returns the records of `patients` generated patients, the same for the same arguments.
 
-    Measurements and notes are made when collected. Raises RecordsError on impossible arguments.
+    Measurements and notes are made when collected. With more than one of `sites`, each hospital
+    writes codes of its own (synthetic_sites). Raises RecordsError on impossible arguments.
     """
-    return generate_with_truth(patients, seed, note_signal)[0]
+    records = generate_with_truth(patients, seed, note_signal)[0]
+    if sites < 1:
+        raise errors.RecordsError(f"synthetic: sites is {sites}; it must be at least 1")
+    if sites == 1:
+        return records
+    codes, names = synthetic_sites.localise(
+        records.codes, records.code_names, records.visits, sites, np.random.default_rng((seed, 5))
+    )
+    return tables.check(dataclasses.replace(records, codes=codes, code_names=names))
 
 
 def generate_with_truth(
@@ -58,8 +69,7 @@ def generate_with_truth(
     rng = np.random.default_rng((seed, 2))
     visit_id = np.arange(course.subject.size) + _FIRST_VISIT
     patients_table, visits = _patients(course), _visits(course, visit_id, rng)
-    coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
-    told = synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden)
+    told = _told(course, written, visit_id)
     stays = unit_stays(course)
     records = tables.Records(
         source="synthetic",
@@ -79,6 +89,20 @@ def generate_with_truth(
         terms="Generated data; no terms",
     )
     return tables.check(records), Truth(course.hidden, course.conditions)
+
+
+def mentions(patients: int, seed: int, note_signal: float = 1.0) -> pl.DataFrame:
+    """Returns synthetic_notes.MENTIONS: what the notes of the same hospital name, where and how."""
+    _check_arguments(patients, seed, note_signal)
+    course = synthetic_course.simulate(patients, np.random.default_rng((seed, 0)), note_signal)
+    written = synthetic_codes.record(course, np.random.default_rng((seed, 1)))
+    told = _told(course, written, np.arange(course.subject.size) + _FIRST_VISIT)
+    return synthetic_notes.mentions(told, (seed, 4))
+
+
+def _told(course, written: dict[str, tuple], visit_id: np.ndarray) -> synthetic_notes.Told:
+    coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
+    return synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden)
 
 
 def unit_stays(course: synthetic_course.Course) -> synthetic_series.Stays:

@@ -6,6 +6,7 @@ chance mentions drawn without regard to the truth. So text adds nothing about an
 visit's codes, except through the traits. It tells no age, sex, medication or outcome.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,28 @@ import polars as pl
 from ehr_jax.records import synthetic_conditions, synthetic_phrases, tables
 
 NAMES = [(c.name, *c.synonyms) for c in synthetic_conditions.CONDITIONS]
+
+# How a mention is meant, and the wordings that say so.
+STATUSES = {
+    "active": synthetic_phrases.ACTIVE,
+    "historical": synthetic_phrases.HISTORICAL,
+    "negated": synthetic_phrases.NEGATED,
+    "family": synthetic_phrases.FAMILY,
+    "planned": synthetic_phrases.PLANS,
+}
+MENTIONS = {
+    "note": pl.Int64,  # row of the table of notes
+    "start": pl.Int64,  # characters of its text
+    "end": pl.Int64,
+    "condition": pl.Int64,  # row of synthetic_conditions.CONDITIONS
+    "status": pl.String,  # one of STATUSES
+}
+
+# Mentions are written between two marks, characters of no script, and the marks taken out at last.
+# The first tells status and condition.
+_FIRST_MARK, _LAST_MARK, _PER_STATUS = 0xE000, 0xF8FF, 1024
+_MARKS = "[\ue000-\uf8ff]"
+_MARKED = re.compile("([\ue000-\uf8fe])([^\ue000-\uf8ff]+)\uf8ff")
 
 _HOUR, _DAY = 60, 1440  # minutes
 _MENTIONS = 4  # coded conditions a visit's notes may name
@@ -31,6 +54,22 @@ class Told(NamedTuple):
 
 def write(told: Told, seed: tuple[int, ...]) -> pl.DataFrame:
     """Returns the table tables.NOTES of all visits, sorted by (visit_id, time)."""
+    return _marked(told, seed).with_columns(pl.col("text").str.replace_all(_MARKS, ""))
+
+
+def mentions(told: Told, seed: tuple[int, ...]) -> pl.DataFrame:
+    """Returns MENTIONS: where the notes that `write` gives for the same arguments name what."""
+    rows, statuses = [], tuple(STATUSES)
+    for note, text in enumerate(_marked(told, seed)["text"]):
+        for before, match in enumerate(_MARKED.finditer(text)):
+            start = match.start() - 2 * before
+            status, condition = divmod(ord(match[1]) - _FIRST_MARK, _PER_STATUS)
+            rows.append((note, start, start + len(match[2]), condition, statuses[status]))
+    return pl.DataFrame(rows, schema=MENTIONS, orient="row")
+
+
+def _marked(told: Told, seed: tuple[int, ...]) -> pl.DataFrame:
+    """Returns the notes with marks around their mentions."""
     rng = np.random.default_rng(seed)
     named = _chosen(told.coded, rng)
     hours = (told.end - told.start) / _HOUR
@@ -61,19 +100,19 @@ def _admission(told: Told, named: np.ndarray, rng) -> np.ndarray:
         complaint,
         _heading("History of present illness"),
         "Presents with " + complaint + " " + _pick(rng, synthetic_phrases.ONSETS, count) + ". ",
-        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
+        _mention(rng, "active", named[:, 0]),
         _negated(rng, told),
         _trait(rng, told, rng.integers(0, 3, count)),
         _heading("Past medical history"),
-        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 1]),
-        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 2]),
+        _mention(rng, "historical", named[:, 1]),
+        _mention(rng, "historical", named[:, 2]),
         _heading("Physical exam"),
         _pick(rng, synthetic_phrases.EXAM, count),
         _heading("Family history"),
-        _mention(rng, synthetic_phrases.FAMILY, _anything(rng, count)),
+        _mention(rng, "family", _anything(rng, count)),
         _heading("Assessment and plan"),
         _trait(rng, told, rng.integers(0, 3, count)),
-        _mention(rng, synthetic_phrases.PLANS, named[:, 0]),
+        _mention(rng, "planned", named[:, 0]),
     )
 
 
@@ -83,11 +122,11 @@ def _nursing(told: Told, named: np.ndarray, rng) -> np.ndarray:
         _heading("Events"),
         _pick(rng, synthetic_phrases.WARD, count) + " ",
         _pick(rng, synthetic_phrases.EXAM, count) + " ",
-        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
+        _mention(rng, "active", named[:, 0]),
         _negated(rng, told),
         _heading("Assessment and plan"),
         _trait(rng, told, rng.integers(0, 3, count)),
-        _mention(rng, synthetic_phrases.PLANS, named[:, 1]),
+        _mention(rng, "planned", named[:, 1]),
         _pick(rng, synthetic_phrases.WARD, count) + " ",
         _pick(rng, synthetic_phrases.ADVICE, count),
     )
@@ -102,12 +141,12 @@ def _discharge(told: Told, named: np.ndarray, rng) -> np.ndarray:
         _heading("Social and functional history"),
         *(_trait(rng, told, (first + k) % 3) for k in range(3)),
         _heading("History of present illness"),
-        _mention(rng, synthetic_phrases.ACTIVE, named[:, 0]),
-        _mention(rng, synthetic_phrases.ACTIVE, named[:, 1]),
+        _mention(rng, "active", named[:, 0]),
+        _mention(rng, "active", named[:, 1]),
         _negated(rng, told),
         _heading("Past medical history"),
-        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 2]),
-        _mention(rng, synthetic_phrases.HISTORICAL, named[:, 3]),
+        _mention(rng, "historical", named[:, 2]),
+        _mention(rng, "historical", named[:, 3]),
         _heading("Assessment and plan"),
         _trait(rng, told, rng.integers(0, 3, count)),
         _pick(rng, synthetic_phrases.ADVICE, count),
@@ -134,7 +173,7 @@ def _anything(rng, count: int) -> np.ndarray:
 def _negated(rng, told: Told) -> np.ndarray:
     condition = _anything(rng, told.visit_id.size)
     coded = told.coded[np.arange(condition.size), condition]
-    return _mention(rng, synthetic_phrases.NEGATED, np.where(coded, -1, condition))
+    return _mention(rng, "negated", np.where(coded, -1, condition))
 
 
 def _trait(rng, told: Told, trait: np.ndarray) -> np.ndarray:
@@ -144,15 +183,19 @@ def _trait(rng, told: Told, trait: np.ndarray) -> np.ndarray:
     return phrases[trait, level, rng.integers(0, phrases.shape[2], trait.size)] + " "
 
 
-def _mention(rng, templates: list[str], condition: np.ndarray) -> np.ndarray:
-    """Returns a sentence naming each condition, or "" where it is -1."""
+def _mention(rng, status: str, condition: np.ndarray) -> np.ndarray:
+    """Returns a sentence naming each condition between its marks, or "" where it is -1."""
+    templates = STATUSES[status]
     sizes = np.array([len(names) for names in NAMES])
     names = np.array([names + ("",) * (sizes.max() - len(names)) for names in NAMES], dtype=object)
     which = (rng.random(condition.size) * sizes[condition]).astype(int)
     template = rng.integers(0, len(templates), condition.size)
     before, after = zip(*(text.split("{}") for text in templates), strict=True)
     before, after = np.array(before, dtype=object), np.array(after, dtype=object)
-    sentence = before[template] + names[condition, which] + after[template] + " "
+    first = _FIRST_MARK + _PER_STATUS * tuple(STATUSES).index(status)
+    marks = np.array([chr(first + k) for k in range(len(NAMES))], dtype=object)
+    name = marks[condition] + names[condition, which] + chr(_LAST_MARK)
+    sentence = before[template] + name + after[template] + " "
     return np.where(condition < 0, "", sentence)
 
 

@@ -36,9 +36,11 @@ def section(data: Mapping) -> str:
     parts.append(page.columns(*shown))
     told = ("description", "faults", "labels", "excluded", "splits")
     rest = {key: value for key, value in cohort.items() if key not in told}
-    known = ("records", "cohort", "oddities", "notes", "terms", "features", "source")
+    known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source")
     rest |= {key: value for key, value in data.items() if key not in known}
     parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
+    if data.get("encoder"):
+        parts += [page.folded("Text encoder", page.facts(data["encoder"], counts=False))]
     small = f"Counts of 1 to {curves.SMALLEST - 1} are shown as <{curves.SMALLEST}."
     return page.section("Data", *parts, page.text(small, "note"))
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
-import numpy as np
 from jax import lax
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import layers, settings, weights
+from ehr_jax.text import layers, parameters, settings
 
-PREFIXES = ("", "bert.", "roberta.")
+PREFIXES, LAYERS, UNUSED = ("", "bert.", "roberta."), "encoder.layer.", ()
+OUTSIDE = ("word", "position", "token_type", "embedding_scale", "embedding_bias")  # of the layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,70 +100,42 @@ def read_sizes(content: Mapping, path: Path) -> dict:
     return values
 
 
-def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `hidden_states`.
-
-    All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler, task heads and
-    the `position_ids` buffer are ignored.
-
-    Raises:
-        TextError: see `weights.read_tensors`.
-    """
-    return layers.to_device(read_stacked(path, config, layer_table(config), PREFIXES), precision)
-
-
-def read_stacked(
-    path: Path, config: Config, table: Mapping[str, tuple], prefixes: tuple[str, ...]
-) -> dict[str, np.ndarray]:
-    """Reads embeddings and layers; those of `table` are stacked, query, key and value joined.
-
-    Args:
-        path: what `weights.find_weights` gave.
-        config: sizes.
-        table: as `layer_table` gives it.
-        prefixes: what may stand before the names.
-
-    Raises:
-        TextError: see `weights.read_tensors`.
-    """
-    wanted = dict(embedding_table(config).values())
-    for i in range(config.layers):
-        for name, shape in table.values():
-            wanted[f"encoder.layer.{i}.{name}.weight"] = shape
-            wanted[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
-    tensors = weights.read_tensors(path, wanted, prefixes, complete="encoder.layer.")
-
-    def stack(part: str, leaf: str) -> np.ndarray:
-        # Checkpoints keep a matrix as [outputs, inputs]; a product x @ w wants [inputs, outputs].
-        name = f"{table[part][0]}.{leaf}"
-        return np.stack([tensors[f"encoder.layer.{i}.{name}"].T for i in range(config.layers)])
-
-    params = {key: tensors[name] for key, (name, _) in embedding_table(config).items()}
-    for leaf in ("weight", "bias"):
-        kind = {"weight": "kernel", "bias": "bias"}[leaf]
-        joined = [stack(part, leaf) for part in ("query", "key", "value")]
-        params[f"qkv_{kind}"] = np.concatenate(joined, axis=-1)
-        for part in table:
-            if part.startswith("norm"):
-                params[f"{part}_{'scale' if leaf == 'weight' else 'bias'}"] = stack(part, leaf)
-            elif part not in ("query", "key", "value"):
-                params[f"{part}_{kind}"] = stack(part, leaf)
-    return params
-
-
-def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
-    width, inner = config.width, config.inner
-    per_layer = {
-        "qkv_kernel": (width, 3 * width), "qkv_bias": (3 * width,),
-        "out_kernel": (width, width), "out_bias": (width,),
-        "norm1_scale": (width,), "norm1_bias": (width,),
-        "up_kernel": (width, inner), "up_bias": (inner,),
-        "down_kernel": (inner, width), "down_bias": (width,),
-        "norm2_scale": (width,), "norm2_bias": (width,),
-    }  # fmt: skip
-    embeddings = {key: shape for key, (_, shape) in embedding_table(config).items()}
-    return embeddings | {name: (config.layers, *shape) for name, shape in per_layer.items()}
+def sources(config: Config) -> dict[str, parameters.Source]:
+    """Returns what every parameter is made of."""
+    width, inner, count = config.width, config.inner, config.layers
+    layer = "encoder.layer.{}."
+    attention, output = f"{layer}attention.self.", f"{layer}attention.output."
+    return {
+        "word": parameters.table("embeddings.word_embeddings.weight", config.vocabulary, width),
+        "position": parameters.table(
+            "embeddings.position_embeddings.weight", config.positions, width
+        ),
+        "token_type": parameters.table(
+            "embeddings.token_type_embeddings.weight", config.token_types, width
+        ),
+        **parameters.norm("embedding", "embeddings.LayerNorm", width),
+        **parameters.linear(
+            "qkv",
+            width,
+            (config.heads, 3 * config.depth),
+            tuple(
+                parameters.Part(attention + name, config.depth, config.heads)
+                for name in ("query", "key", "value")
+            ),
+            count,
+        ),
+        **parameters.linear(
+            "out", width, (width,), (parameters.Part(f"{output}dense", width),), count
+        ),
+        **parameters.norm("norm1", f"{output}LayerNorm", width, count),
+        **parameters.linear(
+            "up", width, (inner,), (parameters.Part(f"{layer}intermediate.dense", inner),), count
+        ),
+        **parameters.linear(
+            "down", inner, (width,), (parameters.Part(f"{layer}output.dense", width),), count
+        ),
+        **parameters.norm("norm2", f"{layer}output.LayerNorm", width, count),
+    }
 
 
 def hidden_states(
@@ -196,8 +168,8 @@ def scan_layers(layer: Callable, params: Mapping, tokens: jax.Array, config: Con
     rows = slice(config.offset, config.offset + length)
     x = params["word"][tokens] + params["position"][rows] + params["token_type"][0]
     x = layers.layer_norm(x, params["embedding_scale"], params["embedding_bias"], config.eps)
-    stacked = {k: v for k, v in params.items() if k not in embedding_table(config)} | more
-    x = x.reshape(batch * length, config.width)
+    stacked = {k: v for k, v in params.items() if k not in OUTSIDE} | more
+    x = layers.whole(x.reshape(batch * length, config.width))
     x, _ = lax.scan(lambda x, p: (layer(x, p), None), x, stacked)
     return x.reshape(batch, length, config.width)
 
@@ -205,7 +177,7 @@ def scan_layers(layer: Callable, params: Mapping, tokens: jax.Array, config: Con
 def project(x, p, config: Config, batch: int, precision: str) -> jax.Array:
     """Query, key and value, [3, batch, head, length, depth]."""
     qkv = layers.product(x, p["qkv_kernel"], precision) + p["qkv_bias"]
-    return qkv.reshape(batch, -1, 3, config.heads, config.depth).transpose(2, 0, 3, 1, 4)
+    return qkv.reshape(batch, -1, config.heads, 3, config.depth).transpose(3, 0, 2, 1, 4)
 
 
 def finish_layer(x, context, p, config: Config, precision: str) -> jax.Array:
@@ -216,30 +188,3 @@ def finish_layer(x, context, p, config: Config, precision: str) -> jax.Array:
     up = activation(layers.product(x, p["up_kernel"], precision) + p["up_bias"])
     down = layers.product(up, p["down_kernel"], precision) + p["down_bias"]
     return layers.layer_norm(x + down, p["norm2_scale"], p["norm2_bias"], config.eps)
-
-
-def embedding_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Our name to (checkpoint name, shape)."""
-    width = config.width
-    return {
-        "word": ("embeddings.word_embeddings.weight", (config.vocabulary, width)),
-        "position": ("embeddings.position_embeddings.weight", (config.positions, width)),
-        "token_type": ("embeddings.token_type_embeddings.weight", (config.token_types, width)),
-        "embedding_scale": ("embeddings.LayerNorm.weight", (width,)),
-        "embedding_bias": ("embeddings.LayerNorm.bias", (width,)),
-    }
-
-
-def layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Part of a layer to (checkpoint name, shape of its weight); a bias has the first size."""
-    width, inner = config.width, config.inner
-    return {
-        "query": ("attention.self.query", (width, width)),
-        "key": ("attention.self.key", (width, width)),
-        "value": ("attention.self.value", (width, width)),
-        "out": ("attention.output.dense", (width, width)),
-        "norm1": ("attention.output.LayerNorm", (width,)),
-        "up": ("intermediate.dense", (inner, width)),
-        "down": ("output.dense", (width, inner)),
-        "norm2": ("output.LayerNorm", (width,)),
-    }

@@ -1,28 +1,31 @@
 """The vector cache: what was encoded once is read back, whoever encoded it.
 
-A folder per encoder fingerprint holds immutable safetensors parts (`keys` [n, 32] uint8, `vectors`
-[n, width] float32). A part appears whole by an atomic rename, so there are no locks: any number of
-processes may write, and a text encoded twice is harmless. A key is a hash of encoder and text; no
-text is stored. Vectors are still derived from patients' notes: the folder is private (mode 0700).
+A folder per encoder fingerprint holds immutable parts (`parts.py`). A part appears whole by an
+atomic rename, and goes only after all it held is in another (`compaction.py`); so there are no
+locks, any number of processes may write and read, and a text encoded twice is harmless. A key is a
+hash of encoder and text; no text is stored. Vectors are still derived from patients' notes: the
+folder is private (mode 0700).
+
+Every byte that is handed out was checked: the keys of a part by one checksum whenever it is opened,
+a vector by its own when it is read. So looking up costs the keys of each part (32 bytes a text),
+and the rows that are found.
 """
 
+import contextlib
 import hashlib
 import os
 import time
 import uuid
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import weights
+from ehr_jax.text import parts
+from ehr_jax.text.parts import KEY
 
-KEY = np.dtype("S32")  # a sha256 as one comparable value
-STALE_SECONDS = 86_400  # an unfinished part this old belongs to a process that was killed
+STALE_SECONDS = 86_400  # an unfinished file this old belongs to a process that was killed
 DATA_USE = """\
 These files hold vectors computed from texts, and keys (hashes) of those texts, no text itself.
 Vectors of patients' notes fall under the same terms as the notes: do not share this folder,
@@ -54,125 +57,118 @@ def open_folder(folder: Path | str | None, fingerprint: str) -> Path:
         TextError: it cannot be made or written.
     """
     root = default_folder() if folder is None else Path(folder).expanduser()
-    parts = root / fingerprint[:16]
+    inside = root / fingerprint[:16]
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        parts.mkdir(mode=0o700, exist_ok=True)
+        inside.mkdir(mode=0o700, exist_ok=True)
         if not (root / "DATA_USE.txt").exists():
             (root / "DATA_USE.txt").write_text(DATA_USE)
-        _tidy(parts)
+        _tidy(inside)
     except OSError as error:
         raise TextError(
-            f"{parts}: the vector cache cannot be written ({error.strerror}); "
+            f"{inside}: the vector cache cannot be written ({error.strerror}); "
             "set EHR_JAX_CACHE to a folder of yours"
         ) from error
-    return parts
+    return inside
 
 
 def read(
-    parts: Path, fingerprint: str, keys: np.ndarray, width: int
+    folder: Path, fingerprint: str, keys: np.ndarray, width: int, seen: set[str] | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Finds wanted keys in all parts, one part in memory at a time.
+    """Finds wanted keys, the newest part first, in few rows at a time; each key once.
 
-    A damaged part is reported on standard output and left out, so its texts are encoded again.
+    Damage is reported on standard output and left out, so that the texts are encoded again: of a
+    part whose header or keys are damaged all of it (it is put aside as `.damaged`), else the rows.
 
     Args:
-        parts: what `open_folder` gave.
+        folder: what `open_folder` gave.
         fingerprint: the encoder's; parts of another are ignored.
         keys: [wanted] S32, sorted and distinct.
         width: length of a vector.
+        seen: names of parts not to be looked at; those looked at now are added.
 
     Yields:
         (positions in `keys` [hits] int64, vectors [hits, width] float32).
+
+    Raises:
+        TextError: the folder cannot be read.
     """
-    for path in sorted(parts.glob("*.safetensors")):
-        try:
-            part = _read_part(path, fingerprint, width)
-        except (TextError, safetensors.SafetensorError, OSError, ValueError) as error:
-            print(
-                f"vector cache: damaged part left out, its texts are encoded again: {error}",
-                flush=True,
-            )
-            continue
-        if part is None or not len(keys):
-            continue
-        stored, vectors = part
-        positions = np.minimum(np.searchsorted(keys, stored), len(keys) - 1)
-        hits = np.flatnonzero(keys[positions] == stored)
-        yield positions[hits], vectors[hits]
+    seen = set() if seen is None else seen
+    found = np.zeros(len(keys), bool)
+    # Listed again until nothing is new: a part that is gone meanwhile lives on in a merged one.
+    while not found.all() and (new := sorted(set(parts.sizes(folder)) - seen, reverse=True)):
+        for name in new:
+            seen.add(name)
+            for positions, vectors in _read_part(folder / name, fingerprint, keys, width, found):
+                found[positions] = True
+                yield positions, vectors
 
 
-def write(parts: Path, fingerprint: str, keys: np.ndarray, vectors: np.ndarray) -> None:
+def write(folder: Path, fingerprint: str, keys: np.ndarray, vectors: np.ndarray) -> str | None:
     """Adds one part; it is there whole or not at all.
 
     Args:
-        parts: what `open_folder` gave.
+        folder: what `open_folder` gave.
         fingerprint: the encoder's.
-        keys: [n] S32.
+        keys: [n] S32; of equal ones the first counts.
         vectors: [n, width] float32.
+
+    Returns:
+        The part's name; None where there was nothing to write.
 
     Raises:
         TextError: the disk is full or the folder cannot be written.
     """
-    tensors = {
-        "keys": np.ascontiguousarray(keys).view(np.uint8).reshape(-1, 32),
-        "vectors": np.ascontiguousarray(vectors, np.float32),
-    }
-    metadata = {"fingerprint": fingerprint, "crc32": str(_checksum(**tensors))}
-    name = f"{int(time.time())}-{uuid.uuid4().hex}"
-    unfinished = parts / f".{name}.tmp"
-    try:
-        with unfinished.open("wb") as file:
-            file.write(safetensors.numpy.save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, parts / f"{name}.safetensors")
-        _sync_folder(parts)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise TextError(
-            f"{parts}: vectors cannot be saved ({error.strerror}); free some space or set "
-            "EHR_JAX_CACHE to another disk, then start again: what was saved is kept"
-        ) from error
-
-
-def _tidy(parts: Path) -> None:
-    """Removes unfinished parts that no living process writes any more."""
-    for unfinished in parts.glob(".*.tmp"):
-        try:
-            if time.time() - unfinished.stat().st_mtime > STALE_SECONDS:
-                unfinished.unlink()
-        except FileNotFoundError:
-            continue  # another process was quicker
-
-
-def _read_part(path: Path, fingerprint: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Reads one part; None where it belongs to another encoder."""
-    header = weights.check_header(path)
-    metadata = header.get("__metadata__", {})
-    if metadata.get("fingerprint") != fingerprint:
+    if not len(keys):
         return None
-    tensors = safetensors.numpy.load(path.read_bytes())
-    keys, vectors = tensors.get("keys"), tensors.get("vectors")
-    if (
-        keys is None
-        or vectors is None
-        or keys.shape != (len(vectors), 32)
-        or vectors.shape[1:] != (width,)
-    ):
-        raise ValueError(f"{path}: keys and vectors do not fit each other")
-    if str(_checksum(keys, vectors)) != metadata.get("crc32"):
-        raise ValueError(f"{path}: its bytes do not match their checksum")
-    return np.ascontiguousarray(keys).view(KEY).ravel(), vectors
+    keys, rows = np.unique(keys, return_index=True)
+    vectors = np.ascontiguousarray(vectors[rows], np.float32)
+    name = f"{time.time_ns():0{parts.STAMP}}-{uuid.uuid4().hex}{parts.SUFFIX}"
+    with parts.save_errors(folder):
+        sums = parts.checksums(keys, vectors)
+        parts.write(folder / name, fingerprint, keys, sums, [vectors], vectors.shape[1])
+    return name
 
 
-def _checksum(keys: np.ndarray, vectors: np.ndarray) -> int:
-    return zlib.crc32(vectors.data.cast("B"), zlib.crc32(keys.data.cast("B")))
+def _tidy(folder: Path) -> None:
+    """Removes what no living process writes any more."""
+    for pattern in (".*.tmp", ".*.work"):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):  # gone, or not ours to remove
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _read_part(
+    path: Path, fingerprint: str, keys: np.ndarray, width: int, found: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields what a part has of the keys that are not found yet."""
+    damaged = 0
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with parts.opened(path, fingerprint, width) as part:
+            if part is None:
+                return
+            positions, rows = _match(keys, part.keys)
+            wanted = ~found[positions]
+            positions, rows = positions[wanted], rows[wanted]
+            for which, vectors, whole in parts.read_rows(part, rows):
+                damaged += len(whole) - int(whole.sum())
+                yield positions[which][whole], vectors[whole]
+    except parts.Damaged as error:
+        parts.put_aside(path, error)
+    except OSError as error:
+        if path.exists():
+            parts.report(path, f"it cannot be read ({error.strerror}), its texts")
+    if damaged:
+        parts.report(path, f"{damaged:,} vectors do not match their checksums, their texts")
+
+
+def _match(wanted: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the keys that two ascending tables share: their positions in either."""
+    if len(wanted) < len(stored):
+        return _match(stored, wanted)[::-1]
+    if not len(stored):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    at = np.minimum(np.searchsorted(wanted, stored), len(wanted) - 1)
+    hits = np.flatnonzero(wanted[at] == stored)
+    return at[hits], hits

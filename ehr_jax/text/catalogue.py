@@ -23,6 +23,8 @@ class Entry:
     max_length: int | None = None  # tokens of a chunk
     global_tokens: str | None = None  # of a Longformer: cls or none
     end_token: str | None = None  # closes every chunk, where the tokenizer adds none by itself
+    long: str | None = None  # chunk or truncate: what becomes of a text beyond max_length
+    overlap: int | None = None  # tokens that two neighbouring chunks of it share
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "checkpoint")

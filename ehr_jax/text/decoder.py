@@ -11,13 +11,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import layers, local_attention, rope, settings, weights
+from ehr_jax.text import layers, local_attention, parameters, rope, settings
 
 PREFIXES = ("", "model.", "language_model.model.", "model.language_model.")
+LAYERS, UNUSED = "layers.", ()
+OUTSIDE = ("word", "final_scale")  # of the layers
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text")
 THETA, GEMMA_THETA = 10_000.0, 1_000_000.0  # where config.json has none
 # What a file may leave out, because transformers fills it in.
@@ -148,52 +149,66 @@ def _local_layers(content: Mapping, family: str, count: int, path: Path) -> tupl
     return settings.read_layer_types(content, count, path, default)
 
 
-def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `hidden_states`.
+def sources(config: Config) -> dict[str, parameters.Source]:
+    """Returns what every parameter is made of.
 
-    All are float32; with "bfloat16" the matrices of the layers and the token table are rounded (as
-    most such checkpoints are stored). Output heads and images' weights are ignored.
-
-    Raises:
-        TextError: see `weights.read_tensors`.
+    With precision "bfloat16" the token table is held in it too, as most such checkpoints are.
     """
-    half, parts = layers.kernel_dtype(precision), _layer_table(config)
-    wanted = {
-        "embed_tokens.weight": (config.vocabulary, config.width), "norm.weight": (config.width,),
-    }  # fmt: skip
-    for i in range(config.layers):
-        for names in parts.values():
-            wanted |= {f"layers.{i}.{name}": shape for name, shape in names}
-    tensors = weights.read_tensors(
-        path, wanted, PREFIXES, complete="layers.",
-        dtype=lambda name: half if len(wanted[name]) == 2 else np.float32,
-    )  # fmt: skip
+    width, inner, count, depth = config.width, config.inner, config.layers, config.depth
+    group = config.heads // config.key_heads  # queries that share a key
 
-    def take(name: str) -> np.ndarray:  # out of `tensors`, so that memory never holds two models
-        value = tensors.pop(name)
-        return value + 1 if config.gemma and name.endswith("norm.weight") else value.T
+    def linear(name, inputs, outputs, parts, biased):
+        parts = tuple(parameters.Part("layers.{}." + tensor, *rows) for tensor, *rows in parts)
+        return parameters.linear(name, inputs, outputs, parts, count, biased)
 
-    params = {
-        "word": jnp.asarray(tensors.pop("embed_tokens.weight")),
-        "final_scale": jnp.asarray(take("norm.weight")),
+    def norm(name, tensor, size=width):
+        # Gemma's norms multiply by 1 + w.
+        return parameters.norm(
+            name, f"layers.{{}}.{tensor}", size, count, False, float(config.gemma)
+        )
+
+    found = {
+        "word": parameters.table("embed_tokens.weight", config.vocabulary, width, half=True),
+        **parameters.norm("final", "norm", width, biased=False, added=float(config.gemma)),
+        **norm("attention_norm", "input_layernorm"),
+        **linear(
+            "qkv",
+            width,
+            (config.key_heads, (group + 2) * depth),
+            [
+                ("self_attn.q_proj", group * depth, config.key_heads),
+                ("self_attn.k_proj", depth, config.key_heads),
+                ("self_attn.v_proj", depth, config.key_heads),
+            ],
+            config.qkv_bias,
+        ),
+        **linear(
+            "out",
+            config.heads * depth,
+            (width,),
+            [("self_attn.o_proj", width)],
+            config.out_bias,
+        ),
+        **norm(
+            "inner_norm",
+            "pre_feedforward_layernorm" if config.gemma else "post_attention_layernorm",
+        ),
+        **linear(
+            "up",
+            width,
+            (2, inner),
+            [("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
+            config.inner_bias,
+        ),
+        **linear("down", inner, (width,), [("mlp.down_proj", width)], config.inner_bias),
     }
-    for key, names in parts.items():
-        params[key] = jnp.asarray(
-            np.stack([
-                np.concatenate([take(f"layers.{i}.{name}") for name, _ in names], axis=-1)
-                for i in range(config.layers)
-            ])
-        )  # fmt: skip
-    return params
-
-
-def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
-    shapes = {"word": (config.vocabulary, config.width), "final_scale": (config.width,)}
-    for key, names in _layer_table(config).items():
-        outputs = sum(shape[0] for _, shape in names)
-        shapes[key] = (config.layers, *names[0][1][1:], outputs)
-    return shapes
+    if config.gemma:
+        found |= norm("after_attention", "post_attention_layernorm")
+        found |= norm("after_inner", "post_feedforward_layernorm")
+    if config.head_norms:
+        found |= norm("query_norm", "self_attn.q_norm", depth)
+        found |= norm("key_norm", "self_attn.k_norm", depth)
+    return found
 
 
 def hidden_states(
@@ -207,7 +222,7 @@ def hidden_states(
     batch, length = tokens.shape
     kinds = sorted(set(config.local))  # False: sees all before it; True: only its window
     scale = (config.query_scale or config.depth) ** -0.5
-    cuts = np.cumsum([config.heads, config.key_heads]) * config.depth
+    group = config.heads // config.key_heads
 
     def norm(x, p, name):
         return layers.rms_norm(x, p[f"{name}_scale"], config.eps)
@@ -221,7 +236,7 @@ def hidden_states(
 
         def run(q, k, v):
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
-            k, v = (jnp.repeat(x, config.heads // config.key_heads, axis=1) for x in (k, v))
+            k, v = (jnp.repeat(x, group, axis=1) for x in (k, v))
             # With real tokens first, no real one sees a padded one after it.
             if local and config.window < length:
                 return local_attention.attend(
@@ -235,62 +250,26 @@ def hidden_states(
 
     def layer(x, p):
         qkv = product(norm(x, p, "attention_norm"), p, "qkv", config.qkv_bias)
-        q, k, v = (
-            layers.split_heads(part, batch, heads)
-            for part, heads in zip(
-                jnp.split(qkv, cuts, axis=-1),
-                (config.heads, config.key_heads, config.key_heads),
-                strict=True,
-            )
-        )
+        qkv = qkv.reshape(batch, length, config.key_heads, group + 2, config.depth)
+        qkv = qkv.transpose(0, 2, 3, 1, 4)  # [batch, key head, part, length, depth]
+        q = qkv[:, :, :group].reshape(batch, config.heads, length, config.depth)
+        k, v = qkv[:, :, group], qkv[:, :, group + 1]
         if config.head_norms:
             q, k = norm(q, p, "query_norm"), norm(k, p, "key_norm")
         context = layers.join_heads(layers.choose(p["kind"], branches, q, k, v))
         out = product(context, p, "out", config.out_bias)
         x = x + (norm(out, p, "after_attention") if config.gemma else out)
-        gate, up = jnp.split(
-            product(norm(x, p, "inner_norm"), p, "up", config.inner_bias), 2, axis=-1
-        )
-        up = layers.ACTIVATIONS[config.activation](gate) * up
+        up = product(norm(x, p, "inner_norm"), p, "up", config.inner_bias)
+        up = layers.ACTIVATIONS[config.activation](up[:, 0]) * up[:, 1]  # the first is the gate
         down = product(up, p, "down", config.inner_bias)
         return x + (norm(down, p, "after_inner") if config.gemma else down), None
 
     x = params["word"][tokens].astype(jnp.float32)
     if config.gemma:  # the factor is rounded to the dtype of the table, as it was in training
         x = x * jnp.asarray(config.width**0.5, params["word"].dtype).astype(jnp.float32)
-    stacked = {key: params[key] for key in _layer_table(config)} | {
+    stacked = {key: value for key, value in params.items() if key not in OUTSIDE} | {
         "kind": jnp.asarray([kinds.index(local) for local in config.local])
     }
-    x, _ = lax.scan(layer, x.reshape(batch * length, config.width), stacked)
+    x = layers.whole(x.reshape(batch * length, config.width))
+    x, _ = lax.scan(layer, x, stacked)
     return norm(x, params, "final").reshape(batch, length, config.width)
-
-
-def _layer_table(config: Config) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
-    """Our name to the tensors it joins, each (checkpoint name, shape there), inside a layer."""
-    width, inner, depth = config.width, config.inner, config.depth
-    query, key = config.heads * depth, config.key_heads * depth
-    products = {
-        "qkv": ([("q_proj", query, width), ("k_proj", key, width), ("v_proj", key, width)],
-                "self_attn", config.qkv_bias),
-        "out": ([("o_proj", width, query)], "self_attn", config.out_bias),
-        "up": ([("gate_proj", inner, width), ("up_proj", inner, width)],
-               "mlp", config.inner_bias),
-        "down": ([("down_proj", width, inner)], "mlp", config.inner_bias),
-    }  # fmt: skip
-    table = {}
-    for part, (names, where, biased) in products.items():
-        table[f"{part}_kernel"] = [(f"{where}.{n}.weight", (out, into)) for n, out, into in names]
-        if biased:
-            table[f"{part}_bias"] = [(f"{where}.{n}.bias", (out,)) for n, out, _ in names]
-    norms = {
-        "attention_norm": ("input_layernorm", width),
-        "inner_norm": ("post_attention_layernorm", width),
-    }
-    if config.gemma:
-        norms["after_attention"] = ("post_attention_layernorm", width)
-        norms["inner_norm"] = ("pre_feedforward_layernorm", width)
-        norms["after_inner"] = ("post_feedforward_layernorm", width)
-    if config.head_norms:
-        norms["query_norm"] = ("self_attn.q_norm", depth)
-        norms["key_norm"] = ("self_attn.k_norm", depth)
-    return table | {f"{k}_scale": [(f"{name}.weight", (n,))] for k, (name, n) in norms.items()}

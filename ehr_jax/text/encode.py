@@ -18,12 +18,13 @@ import numpy as np
 
 from ehr_jax.errors import TextError
 from ehr_jax.progress import progress
-from ehr_jax.text import cache, encoders, pooling, tokenize
+from ehr_jax.text import cache, compaction, encoders, placement, pooling, sharing, tokenize
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-WINDOW = 2048  # texts tokenised ahead at a time
+WINDOW, WINDOW_CHARACTERS = 2048, 4_000_000  # tokenised ahead at a time, at most: bounds memory
 FINE_FROM = 20_000  # texts
 PART_SECONDS, PART_ROWS = 30.0, 50_000  # a part is written after either: what a kill can lose
+FIRST_SECONDS = 1.0  # sooner at first, so that processes see each other's work in short calls too
 
 
 class Batch(NamedTuple):
@@ -34,25 +35,50 @@ class Batch(NamedTuple):
     lengths: np.ndarray  # [batch] int32, 0 for rows that only fill up
 
 
+class Counts(NamedTuple):
+    """What one call of `encode` was given and did."""
+
+    texts: int
+    distinct: int
+    cached: int  # of the distinct ones, found in the cache
+    empty: int  # texts without any token
+    unknown: int  # of the distinct ones encoded now: those of unknown tokens alone
+    long: int  # and those beyond the model's maximum
+    chunks: int  # encoded now
+    tokens: int  # encoded now
+    seconds: float
+    shapes: frozenset  # of batches: one compilation each
+
+    def __str__(self) -> str:
+        return (
+            f"encoded {self.texts:,} texts ({self.distinct:,} distinct, {self.cached:,} from the "
+            f"cache, {self.empty:,} empty): {self.tokens:,} tokens in {self.seconds:.1f} s, "
+            f"{len(self.shapes)} batch shapes"
+        )
+
+
 def encode(
     texts: Sequence[str],
     encoder: encoders.Encoder,
     cache_dir: Path | str | None = None,
     token_budget: int = TOKEN_BUDGET,
     show: Callable = progress,
+    report: Callable[[Counts], None] = print,
 ) -> np.ndarray:
     """Turns texts into vectors.
 
     A text longer than the model's maximum is encoded in overlapping chunks, joined by their mean
-    weighted by tokens. A text without any token gets the zero vector; such texts are counted in the
-    closing line. Finished vectors reach the cache every 30 s, so a killed call goes on from there.
+    weighted by tokens, or cut off there, as the encoder was loaded. A text without any token gets
+    the zero vector; such texts are counted in the closing line. Finished vectors reach the cache
+    every 30 s, so a killed call goes on from there.
 
     Args:
         texts: the texts, in any order; repeated ones cost nothing.
         encoder: from `encoders.load`.
         cache_dir: the vector cache; None is `cache.default_folder()`.
-        token_budget: padded tokens of a batch.
+        token_budget: padded tokens of a batch, on each device that has rows of its own.
         show: opens a progress display, as `ehr_jax.progress.progress`.
+        report: gets what was done when it is done; by default it is printed.
 
     Returns:
         [texts, width] float32, in the order of `texts`.
@@ -60,48 +86,83 @@ def encode(
     Raises:
         TextError: a text is not a string, or the cache cannot be written.
     """
-    keys = cache.make_keys(_utf8(texts), encoder.fingerprint)
+    keys = cache.make_keys(utf8(texts), encoder.fingerprint)
     vectors = np.zeros((len(texts), encoder.width), np.float32)
     if not len(texts):
         return vectors
     distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    parts = cache.open_folder(cache_dir, encoder.fingerprint)
-    cached = np.zeros(len(distinct), bool)
-    for hits, found in cache.read(parts, encoder.fingerprint, distinct, encoder.width):
-        cached[hits] = True
-        vectors[first[hits]] = found
-    missing = np.sort(first[~cached])
+    folder = cache.open_folder(cache_dir, encoder.fingerprint)
+    begun = np.zeros(len(texts), bool)  # has its vector, or is on its way; of repeated texts one
+    looked: set[str] = set()  # names of parts
 
+    def look() -> int:
+        """Takes what parts not yet looked at hold of texts not begun; returns how many."""
+        waiting, taken = np.flatnonzero(~begun[first]), 0
+        for hits, found in cache.read(
+            folder, encoder.fingerprint, distinct[waiting], encoder.width, looked
+        ):
+            rows = first[waiting[hits]]
+            vectors[rows], begun[rows] = found, True
+            taken += len(rows)
+        return taken
+
+    cached = before = look()
+    missing = np.sort(first[~begun[first]])
     began, tokens, shapes, unsaved, saved_at = time.monotonic(), 0, set(), [], time.monotonic()
+    seen, encoded = collections.Counter(), 0
 
     def save():
         rows = np.concatenate([*unsaved, np.empty(0, np.int64)])
         if len(rows):
-            cache.write(parts, encoder.fingerprint, keys[rows], vectors[rows])
+            looked.add(cache.write(folder, encoder.fingerprint, keys[rows], vectors[rows]))
             unsaved.clear()
 
-    with show("encode texts", len(distinct), int(cached.sum())) as bar:
+    with sharing.presence(folder) as others, show("encode texts", len(distinct), cached) as bar:
+        missing, share = sharing.order(missing, keys, len(missing) > 0 and others())
         try:
-            for batch, done in _encode_missing(texts, missing, encoder, token_budget, vectors):
+            for batch, done in _encode_missing(
+                texts, missing, encoder, token_budget, vectors, seen, begun
+            ):
                 tokens += int(batch.lengths.sum())
                 shapes.add(batch.tokens.shape)
-                rate = tokens / (time.monotonic() - began)
+                now = time.monotonic()
                 unsaved.append(done)
-                bar.advance(len(done), f"{rate:,.0f} tokens/s")
+                encoded += len(done)
+                bar.advance(len(done), f"{tokens / (now - began):,.0f} tokens/s")
                 waiting = sum(map(len, unsaved))
-                if time.monotonic() - saved_at > PART_SECONDS or waiting >= PART_ROWS:
+                seconds = min(PART_SECONDS, max(FIRST_SECONDS, (now - began) / 8))
+                if now - saved_at > seconds or waiting >= PART_ROWS:
                     save()
+                    compaction.compact_if_many(folder, encoder.fingerprint, encoder.width)
+                    others()
+                    if taken := look():
+                        cached += taken
+                        bar.advance(taken, "by other processes")
+                    elif encoded > share and cached == before:
+                        sharing.warn_unshared(folder)
+                        share = len(distinct)  # once is enough
                     saved_at = time.monotonic()
         finally:
             save()
+    if len(missing):
+        compaction.compact_if_many(folder, encoder.fingerprint, encoder.width)
     repeated = np.flatnonzero(first[inverse] != np.arange(len(texts)))
-    vectors[repeated] = vectors[first[inverse[repeated]]]
+    for some in np.array_split(repeated, len(repeated) // 65_536 + 1):  # no second array as large
+        vectors[some] = vectors[first[inverse[some]]]
     empty = int(np.count_nonzero(~vectors.any(axis=1)))
-    print(
-        f"encoded {len(texts):,} texts ({len(distinct):,} distinct, {cached.sum():,} from the "
-        f"cache, {empty:,} empty): {tokens:,} tokens in {time.monotonic() - began:.1f} s, "
-        f"{len(shapes)} batch shapes",
-        flush=True,
+    report(
+        Counts(
+            texts=len(texts),
+            distinct=len(distinct),
+            cached=cached,
+            empty=empty,
+            unknown=seen["unknown"],
+            long=seen["long"],
+            chunks=seen["chunks"],
+            tokens=tokens,
+            seconds=time.monotonic() - began,
+            shapes=frozenset(shapes),
+        )
     )
     return vectors
 
@@ -122,14 +183,25 @@ def bucket_lengths(max_length: int, texts: int = 0) -> list[int]:
     return [n for n in lengths if n < max_length] + [max_length]
 
 
-@functools.partial(jax.jit, static_argnames=("module", "mode"))
-def embed(params: dict, tokens: jax.Array, lengths: jax.Array, module, mode: str) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("module", "mode", "mesh"))
+def embed(
+    params: dict, tokens: jax.Array, lengths: jax.Array, module, mode: str, mesh=None
+) -> jax.Array:
     """Encodes and pools a batch: [batch, length], [batch] int32 -> [batch, width] float32."""
-    hidden = module.apply({"params": params}, tokens, lengths)
-    return pooling.pool(hidden, lengths, mode)
+
+    def run(params, tokens, lengths):
+        hidden = module.apply({"params": params}, tokens, lengths)
+        return pooling.pool(hidden, lengths, mode)
+
+    return placement.over_rows(run, mesh)(params, tokens, lengths)
 
 
-def _utf8(texts: Sequence[str]) -> Iterator[bytes]:
+def utf8(texts: Sequence[str]) -> Iterator[bytes]:
+    """Yields the bytes that keys are made of; a lone surrogate becomes "?".
+
+    Raises:
+        TextError: a text is not a string.
+    """
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TextError(f"text {row} is {type(text).__name__}, expected str")
@@ -142,8 +214,10 @@ def _encode_missing(
     encoder: encoders.Encoder,
     budget: int,
     vectors: np.ndarray,
+    seen: collections.Counter,
+    begun: np.ndarray,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Fills `vectors` at `rows`; yields each batch with the rows that are finished by it."""
+    """Fills `vectors` at `rows` not `begun`; yields each batch with the rows it finished."""
     module = encoders.ARCHITECTURES[encoder.architecture].module(encoder.config, encoder.precision)
     left = np.zeros(len(texts), np.int32)  # chunks still to come, by text
     weight = np.zeros(len(texts), np.int64)  # tokens so far, by text
@@ -163,10 +237,12 @@ def _encode_missing(
         return batch, done
 
     running = collections.deque()  # one batch computes while the next is prepared
-    chunks = _tokenise_ahead(texts, rows, encoder.tokenizer, left)
+    chunks = _tokenise_ahead(texts, rows, encoder.tokenizer, left, seen, begun)
     buckets = bucket_lengths(encoder.tokenizer.max_length, len(rows))
-    for batch in _batches(chunks, buckets, budget):
-        pooled = embed(encoder.params, batch.tokens, batch.lengths, module, encoder.pooling.mode)
+    mesh, mode = encoder.mesh, encoder.pooling.mode
+    for batch in _batches(chunks, buckets, budget * placement.data_shards(mesh)):
+        put = placement.put_batch(batch.tokens, batch.lengths, mesh)
+        pooled = embed(encoder.params, *put, module, mode, mesh)
         running.append((batch, pooled))
         if len(running) > 1:
             yield finish(*running.popleft())
@@ -175,25 +251,47 @@ def _encode_missing(
 
 
 def _tokenise_ahead(
-    texts: Sequence[str], rows: np.ndarray, tokenizer: tokenize.Tokenizer, left: np.ndarray
+    texts: Sequence[str],
+    rows: np.ndarray,
+    tokenizer: tokenize.Tokenizer,
+    left: np.ndarray,
+    seen: collections.Counter,
+    begun: np.ndarray,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (row, token ids) by chunk, one window ahead of the encoder; counts into `left`."""
+    """Yields (row, token ids) by chunk, one window ahead of the encoder; counts into `left`.
 
-    def window(start: int):
-        wanted = rows[start : start + WINDOW]
+    A text that is `begun` when its turn comes, because another process did it, is passed over.
+    """
+
+    def tokenised(some: np.ndarray | None):
+        if some is None:
+            return None
+        wanted = some[~begun[some]]
         # Lone surrogates, which no tokenizer takes, become "?", as in the key.
         return wanted, tokenize.chunk(
-            [texts[i].encode("utf-8", "replace").decode() for i in wanted], tokenizer
+            [texts[i].encode("utf-8", "replace").decode() for i in wanted], tokenizer, seen
         )
 
+    windows = _windows(texts, rows)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(window, 0)
-        for start in range(0, len(rows), WINDOW):
-            wanted, chunked = ahead.result()
-            ahead = pool.submit(window, start + WINDOW)
-            for row, chunks in zip(wanted, chunked, strict=True):
-                left[row] = len(chunks)
-                yield from ((row, chunk) for chunk in chunks)
+        ahead = pool.submit(tokenised, next(windows, None))
+        while (ready := ahead.result()) is not None:
+            ahead = pool.submit(tokenised, next(windows, None))
+            for row, chunks in zip(*ready, strict=True):
+                if not begun[row]:
+                    begun[row], left[row] = True, len(chunks)
+                    yield from ((row, chunk) for chunk in chunks)
+
+
+def _windows(texts: Sequence[str], rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Cuts rows where either bound of a window is reached; a longer text stands alone."""
+    start = 0
+    while start < len(rows):
+        some = rows[start : start + WINDOW]
+        ends = np.cumsum([len(texts[i]) for i in some])
+        count = max(int(np.searchsorted(ends, WINDOW_CHARACTERS, "right")), 1)
+        yield some[:count]
+        start += count
 
 
 def _batches(

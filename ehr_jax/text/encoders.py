@@ -20,6 +20,8 @@ from ehr_jax.text import (
     layers,
     longformer,
     modernbert,
+    parameters,
+    placement,
     pooling,
     tokenize,
     weights,
@@ -34,13 +36,36 @@ class Architecture(NamedTuple):
     """What one architecture's file offers."""
 
     read_config: Callable
-    read_params: Callable
-    param_shapes: Callable
+    sources: Callable  # config -> what each parameter is made of
     hidden_states: Callable
+    PREFIXES: tuple[str, ...]  # what may stand before the tensors' names
+    LAYERS: str  # what the names of the layers' tensors begin with
+    UNUSED: tuple[str, ...]  # and what those end with that are not needed
 
     def module(self, config: Any, precision: str = "float32") -> layers.FrozenEncoder:
         """Returns the module of a checkpoint's config."""
-        return layers.FrozenEncoder(self.param_shapes, self.hidden_states, config, precision)
+        return layers.FrozenEncoder(self.sources, self.hidden_states, config, precision)
+
+    def read_params(
+        self,
+        path: Path,
+        config: Any,
+        precision: str = "float32",
+        mesh: jax.sharding.Mesh | None = None,
+    ) -> dict[str, jax.Array]:
+        """Reads a checkpoint's weights, onto the devices of a mesh if there is one.
+
+        With "bfloat16" the matrices of the layers are held in it, all else is float32. Heads and
+        buffers are ignored.
+
+        Raises:
+            TextError: see `weights.open_tensors`.
+        """
+        made = self.sources(config)
+        shardings = None if mesh is None else placement.shardings(parameters.shapes(made), mesh)
+        return parameters.read(
+            path, made, self.PREFIXES, self.LAYERS, precision, shardings, self.UNUSED
+        )
 
 
 def _of(file: ModuleType) -> Architecture:
@@ -81,6 +106,7 @@ class Encoder:
     pooling: pooling.Pooling
     precision: str
     fingerprint: str
+    mesh: jax.sharding.Mesh | None = None  # of the devices it lies on, where they are several
 
     @property
     def width(self) -> int:
@@ -128,7 +154,7 @@ def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Pat
         raise TextError(
             f"encoder '{name}' is not on this machine. Fetch it once with\n"
             f"    hf download {checkpoint}\n"
-            f"(or encoders.load(..., download=True)), or name {wanted}"
+            f"(or set config.text.download=true), or name {wanted}"
         )
     raise TextError(
         f"encoder '{name}' is neither a folder nor a known name ({', '.join(catalogue.ENTRIES)})."
@@ -140,21 +166,25 @@ def load(
     name_or_folder: str | Path = DEFAULT,
     precision: str = "float32",
     download: bool = False,
+    model_shards: int | None = None,
     **options,
 ) -> Encoder:
-    """Loads an encoder from a checkpoint folder.
+    """Loads an encoder from a checkpoint folder onto all local devices.
 
     Args:
         name_or_folder: see `resolve`.
         precision: "float32", or "bfloat16": products take bfloat16 operands and sum in float32.
         download: see `resolve`.
+        model_shards: devices that share the parameters; None is as few as hold them.
         options: fields of `catalogue.Entry`, in place of what entry and files say.
 
     Raises:
         TextError: anything missing, damaged or not fitting; see the rooms' readers.
     """
     if precision not in PRECISIONS:
-        raise TextError(f"precision '{precision}' is not known, expected one of {list(PRECISIONS)}")
+        raise TextError(
+            f"config.text.precision '{precision}' is not known, expected one of {list(PRECISIONS)}"
+        )
     options = {key: value for key, value in options.items() if value is not None}
     entry = catalogue.with_options(name_or_folder, options)
     folder = resolve(name_or_folder, download)
@@ -177,10 +207,13 @@ def load(
         casing=entry.casing,
         max_length=entry.max_length,
         end_token=entry.end_token,
+        long=entry.long,
+        overlap=entry.overlap,
     )
     how = _read_pooling(folder, entry, options)
     file = weights.find_weights(root)
-    params = architecture.read_params(file, config, precision)
+    mesh = placement.choose_mesh(architecture.sources(config), precision, model_shards)
+    params = architecture.read_params(file, config, precision, mesh)
     identity = {
         "code": CODE_VERSION,
         "architecture": kind,
@@ -194,7 +227,7 @@ def load(
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Encoder(
-        str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint
+        str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint, mesh
     )
 
 
@@ -222,10 +255,12 @@ def _with_global_tokens(config, entry: catalogue.Entry, path: Path):
     if entry.global_tokens is None:
         return config
     if not isinstance(config, longformer.Config):
-        raise TextError(f"{path}: global_tokens is an option of a Longformer, this is none")
+        raise TextError(
+            f"{path}: config.text.global_tokens is an option of a Longformer, this is none"
+        )
     if entry.global_tokens not in longformer.GLOBAL_TOKENS:
         raise TextError(
-            f"global_tokens '{entry.global_tokens}' is not known, expected one of "
+            f"config.text.global_tokens '{entry.global_tokens}' is not known, expected one of "
             f"{list(longformer.GLOBAL_TOKENS)}"
         )
     return dataclasses.replace(config, global_tokens=entry.global_tokens)
@@ -235,7 +270,8 @@ def _read_pooling(folder: Path, entry: catalogue.Entry, options: dict) -> poolin
     """What the user says holds over the files, and these over the entry."""
     if entry.pooling is not None and entry.pooling not in pooling.MODES:
         raise TextError(
-            f"pooling '{entry.pooling}' is not known, expected one of {list(pooling.MODES)}"
+            f"config.text.pooling '{entry.pooling}' is not known, expected one of "
+            f"{list(pooling.MODES)}"
         )
     how = pooling.read_pooling(
         folder, pooling.Pooling(entry.pooling or "mean", bool(entry.normalise))

@@ -4,14 +4,15 @@ With precision "bfloat16" the operands of a matrix product are bfloat16; its sum
 between products are float32.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
+
+from ehr_jax.text import parameters
 
 MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
 WHOLE_UP_TO = 2048  # tokens; beyond, dense attention holds the scores of one block of queries
@@ -29,12 +30,12 @@ class FrozenEncoder(nn.Module):
     """Token ids to last hidden states, by the pure functions of an architecture's file.
 
     Attributes:
-        param_shapes: config -> shape of every parameter, by name.
+        sources: config -> what every parameter is made of, by name.
         hidden_states: (parameters, tokens, lengths, config, precision) -> states.
         config, precision: what they are given.
     """
 
-    param_shapes: Callable
+    sources: Callable
     hidden_states: Callable
     config: Any
     precision: str = "float32"
@@ -52,13 +53,13 @@ class FrozenEncoder(nn.Module):
         """
         params = {
             name: self.param(name, _initial(name), shape)
-            for name, shape in self.param_shapes(self.config).items()
+            for name, shape in parameters.shapes(self.sources(self.config)).items()
         }
         return self.hidden_states(params, tokens, lengths, self.config, self.precision)
 
 
 def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
-    """x @ kernel for x: [rows, inputs]; operands as `precision` says, float32 result."""
+    """[rows, inputs], [inputs, ...] -> [rows, ...]; operands as `precision` says, float32 sums."""
     return lax.dot_general(
         _operand(x, precision), kernel, (((1,), (0,)), ((), ())), **_accumulate(precision)
     )
@@ -79,11 +80,6 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | float, eps: flo
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     """Root-mean-square norm over the last axis."""
     return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
-
-
-def split_heads(x: jax.Array, batch: int, heads: int) -> jax.Array:
-    """[batch * length, heads * depth] -> [batch, head, length, depth]."""
-    return x.reshape(batch, x.shape[0] // batch, heads, -1).transpose(0, 2, 1, 3)
 
 
 def join_heads(x: jax.Array) -> jax.Array:
@@ -194,15 +190,14 @@ def choose(index: jax.Array, branches: Sequence[Callable], *operands):
     return lax.switch(index, branches, *operands)
 
 
-def kernel_dtype(precision: str) -> np.dtype:
-    """The dtype matrices are kept in."""
-    return np.dtype(jnp.bfloat16 if precision == "bfloat16" else np.float32)
+def whole(x: jax.Array) -> jax.Array:
+    """Keeps the states whole on every device that shares the parameters; on one device nothing.
 
-
-def to_device(params: Mapping[str, np.ndarray], precision: str) -> dict[str, jax.Array]:
-    """Moves parameters to the device; with "bfloat16" the matrices of the layers are rounded."""
-    half = kernel_dtype(precision)
-    return {k: jnp.asarray(v, half if k.endswith("_kernel") else None) for k, v in params.items()}
+    So each layer costs two sums over those devices, and no other exchange.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return lax.with_sharding_constraint(x, jax.sharding.PartitionSpec())
 
 
 def _operand(x: jax.Array, precision: str) -> jax.Array:

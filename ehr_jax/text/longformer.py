@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import bert, layers, local_attention, settings
+from ehr_jax.text import bert, layers, local_attention, parameters, settings
 
-PREFIXES = ("", "longformer.")
+PREFIXES, LAYERS = ("", "longformer."), bert.LAYERS
+# It adds one number to all scores of a query, which softmax takes away.
+UNUSED = ("attention.self.key_global.bias",)
 GLOBAL_TOKENS = ("cls", "none")
 
 
@@ -49,29 +51,20 @@ def read_config(content: Mapping, path: Path) -> Config:
     return Config(**sizes, windows=tuple(windows))
 
 
-def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `hidden_states`.
-
-    All are float32; with "bfloat16" the matrices of the layers are rounded. Pooler and task heads
-    are ignored.
-
-    Raises:
-        TextError: see `weights.read_tensors`.
-    """
-    params = bert.read_stacked(path, config, _layer_table(config), PREFIXES)
-    # A bias of the global keys adds one number to all scores of a query, which softmax takes away.
-    del params["global_key_bias"]
-    return layers.to_device(params, precision)
-
-
-def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
-    width, count = config.width, config.layers
-    return bert.param_shapes(config) | {
-        "global_query_kernel": (count, width, width), "global_query_bias": (count, width),
-        "global_key_kernel": (count, width, width),
-        "global_value_kernel": (count, width, width), "global_value_bias": (count, width),
-    }  # fmt: skip
+def sources(config: Config) -> dict[str, parameters.Source]:
+    """Returns what every parameter is made of."""
+    own = {}
+    for part in ("query", "key", "value"):
+        tensor = f"encoder.layer.{{}}.attention.self.{part}_global"
+        own |= parameters.linear(
+            f"global_{part}",
+            config.width,
+            (config.heads, config.depth),
+            (parameters.Part(tensor, config.depth, config.heads),),
+            config.layers,
+            biased=part != "key",
+        )
+    return bert.sources(config) | own
 
 
 def hidden_states(
@@ -115,22 +108,14 @@ def _see_all(x, lengths, p, config: Config, precision: str) -> jax.Array:
     matrix. That is the same sum in another order.
     """
     batch, length, width = x.shape
-    heads, depth = config.heads, config.depth
+    depth = config.depth
     query = layers.product(x[:, 0], p["global_query_kernel"], precision) + p["global_query_bias"]
-    query = query.reshape(batch, heads, depth).swapaxes(0, 1)  # [head, batch, depth]
-    keys = p["global_key_kernel"].reshape(width, heads, depth).transpose(1, 2, 0)
+    query = query.swapaxes(0, 1)  # [head, batch, depth]
+    keys = p["global_key_kernel"].transpose(1, 2, 0)
     carried = layers.batched_product(query, keys, precision).swapaxes(0, 1)  # [batch, head, width]
     bias = layers.score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]
     scores = layers.batched_product(carried, x.swapaxes(1, 2), precision) * depth**-0.5
     mean = layers.batched_product(jax.nn.softmax(scores + bias, axis=-1), x, precision)
-    values = p["global_value_kernel"].reshape(width, heads, depth).swapaxes(0, 1)
+    values = p["global_value_kernel"].swapaxes(0, 1)
     taken = layers.batched_product(mean.swapaxes(0, 1), values, precision)  # [head, batch, depth]
-    return taken.swapaxes(0, 1).reshape(batch, width) + p["global_value_bias"]
-
-
-def _layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    own = {
-        f"global_{part}": (f"attention.self.{part}_global", (config.width, config.width))
-        for part in ("query", "key", "value")
-    }
-    return bert.layer_table(config) | own
+    return (taken.swapaxes(0, 1) + p["global_value_bias"]).reshape(batch, width)

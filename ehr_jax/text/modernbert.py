@@ -10,12 +10,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from ehr_jax.text import layers, local_attention, rope, settings, weights
+from ehr_jax.text import layers, local_attention, parameters, rope, settings
 
-PREFIXES = ("", "model.")
+PREFIXES, LAYERS, UNUSED = ("", "model."), "layers.", ()
+OUTSIDE = ("word", "embedding_scale", "embedding_bias", "final_scale", "final_bias")
 GLOBAL_THETA, LOCAL_THETA = 160_000.0, 10_000.0  # where config.json has none
 
 
@@ -86,43 +86,30 @@ def read_config(content: Mapping, path: Path) -> Config:
     )
 
 
-def read_params(path: Path, config: Config, precision: str = "float32") -> dict[str, jax.Array]:
-    """Reads a checkpoint's weights as the parameters of `hidden_states`.
+def sources(config: Config) -> dict[str, parameters.Source]:
+    """Returns what every parameter is made of."""
+    width, inner, count, heads = config.width, config.inner, config.layers, config.heads
+    biased, layer = config.norm_bias, "layers.{}."
 
-    All are float32; with "bfloat16" the matrices of the layers are rounded. Heads are ignored.
+    def linear(name, tensor, inputs, outputs, parts, biased):
+        parts = tuple(parameters.Part(f"{layer}{tensor}", *part) for part in parts)
+        return parameters.linear(name, inputs, outputs, parts, count, biased)
 
-    Raises:
-        TextError: see `weights.read_tensors`.
-    """
-    outer, inside = _outer_table(config), _layer_table(config)
-    # Layer 0 has no norm before its attention, so no parameters of one.
-    absent = {"attention_norm_scale", "attention_norm_bias"}
-    wanted = dict(outer.values())
-    for i in range(config.layers):
-        wanted |= {
-            f"layers.{i}.{name}": shape
-            for key, (name, shape) in inside.items()
-            if i or key not in absent
-        }
-    tensors = weights.read_tensors(path, wanted, PREFIXES, complete="layers.")
-    fill = {"attention_norm_scale": np.ones, "attention_norm_bias": np.zeros}
-
-    def one(i: int, key: str) -> np.ndarray:
-        name, shape = inside[key]
-        if not i and key in absent:
-            return fill[key](shape, np.float32)
-        return tensors[f"layers.{i}.{name}"].T
-
-    params = {key: tensors[name] for key, (name, _) in outer.items()}
-    params |= {key: np.stack([one(i, key) for i in range(config.layers)]) for key in inside}
-    return layers.to_device(params, precision)
-
-
-def param_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every parameter; those of the layers are stacked on the first axis."""
-    inside = {key: shape[::-1] for key, (_, shape) in _layer_table(config).items()}
-    outer = {key: shape for key, (_, shape) in _outer_table(config).items()}
-    return outer | {key: (config.layers, *shape) for key, shape in inside.items()}
+    qkv = [(config.depth, heads, i * width) for i in range(3)]
+    halves = [(inner, 1, i * inner) for i in range(2)]
+    return {
+        "word": parameters.table("embeddings.tok_embeddings.weight", config.vocabulary, width),
+        **parameters.norm("embedding", "embeddings.norm", width, biased=biased),
+        **parameters.norm(
+            "attention_norm", f"{layer}attn_norm", width, count, biased, lacks_first=True
+        ),
+        **linear("qkv", "attn.Wqkv", width, (heads, 3 * config.depth), qkv, config.attention_bias),
+        **linear("out", "attn.Wo", width, (width,), [(width,)], config.attention_bias),
+        **parameters.norm("inner_norm", f"{layer}mlp_norm", width, count, biased),
+        **linear("up", "mlp.Wi", width, (2, inner), halves, config.inner_bias),
+        **linear("down", "mlp.Wo", inner, (width,), [(width,)], config.inner_bias),
+        **parameters.norm("final", "final_norm", width, biased=biased),
+    }
 
 
 def hidden_states(
@@ -161,56 +148,17 @@ def hidden_states(
     def layer(x, p):
         normed = jnp.where(p["number"] == 0, x, norm(x, p, "attention_norm"))
         qkv = product(normed, p, "qkv", config.attention_bias)
-        qkv = qkv.reshape(batch, length, 3, config.heads, config.depth).transpose(2, 0, 3, 1, 4)
+        qkv = qkv.reshape(batch, length, config.heads, 3, config.depth).transpose(3, 0, 2, 1, 4)
         context = layers.join_heads(layers.choose(p["kind"], branches, *qkv))
         x = x + product(context, p, "out", config.attention_bias)
-        up, gate = jnp.split(
-            product(norm(x, p, "inner_norm"), p, "up", config.inner_bias), 2, axis=-1
-        )
-        up = layers.ACTIVATIONS[config.activation](up) * gate
+        up = product(norm(x, p, "inner_norm"), p, "up", config.inner_bias)
+        up = layers.ACTIVATIONS[config.activation](up[:, 0]) * up[:, 1]  # the second is the gate
         return x + product(up, p, "down", config.inner_bias), None
 
-    outer = _outer_table(config)
-    stacked = {key: value for key, value in params.items() if key not in outer} | {
+    stacked = {key: value for key, value in params.items() if key not in OUTSIDE} | {
         "number": jnp.arange(config.layers),
         "kind": jnp.asarray([kinds.index(local) for local in config.local]),
     }
     x = norm(params["word"][tokens], params, "embedding").reshape(batch * length, config.width)
-    x, _ = lax.scan(layer, x, stacked)
+    x, _ = lax.scan(layer, layers.whole(x), stacked)
     return norm(x, params, "final").reshape(batch, length, config.width)
-
-
-def _outer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Our name to (checkpoint name, shape), outside the layers."""
-    table = {
-        "word": ("embeddings.tok_embeddings.weight", (config.vocabulary, config.width)),
-        "embedding_scale": ("embeddings.norm.weight", (config.width,)),
-        "final_scale": ("final_norm.weight", (config.width,)),
-    }
-    if config.norm_bias:
-        table["embedding_bias"] = ("embeddings.norm.bias", (config.width,))
-        table["final_bias"] = ("final_norm.bias", (config.width,))
-    return table
-
-
-def _layer_table(config: Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Our name to (checkpoint name, shape there), inside a layer."""
-    width, inner = config.width, config.inner
-    table = {
-        "attention_norm_scale": ("attn_norm.weight", (width,)),
-        "qkv_kernel": ("attn.Wqkv.weight", (3 * width, width)),
-        "out_kernel": ("attn.Wo.weight", (width, width)),
-        "inner_norm_scale": ("mlp_norm.weight", (width,)),
-        "up_kernel": ("mlp.Wi.weight", (2 * inner, width)),
-        "down_kernel": ("mlp.Wo.weight", (width, inner)),
-    }
-    if config.norm_bias:
-        table["attention_norm_bias"] = ("attn_norm.bias", (width,))
-        table["inner_norm_bias"] = ("mlp_norm.bias", (width,))
-    if config.attention_bias:
-        table["qkv_bias"] = ("attn.Wqkv.bias", (3 * width,))
-        table["out_bias"] = ("attn.Wo.bias", (width,))
-    if config.inner_bias:
-        table["up_bias"] = ("mlp.Wi.bias", (2 * inner,))
-        table["down_bias"] = ("mlp.Wo.bias", (width,))
-    return table

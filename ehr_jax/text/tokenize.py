@@ -1,5 +1,6 @@
 """Texts to token ids, long ones in overlapping chunks that each fit the model."""
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -13,6 +14,7 @@ from ehr_jax.errors import TextError
 from ehr_jax.text import weights
 
 OVERLAP = 32  # tokens that two neighbouring chunks share, so that no phrase is cut in both
+LONG = ("chunk", "truncate")  # what becomes of a text beyond the maximum
 VOCABULARY_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
 # Checkpoints pad their embedding table up to a multiple of at most this, large ones by this part.
 PADDED_VOCABULARY, PADDED_PART = 128, 1 / 256
@@ -25,21 +27,23 @@ class Tokenizer:
 
     backend: tokenizers.Tokenizer
     max_length: int
-    overlap: int
+    overlap: int | None  # tokens neighbouring chunks share; None: the first chunk alone is kept
     fingerprint: str  # of the whole state: vocabulary, casing, normalisation, special tokens
     prefix: str = ""  # stands before every text, so in its first chunk
     end: int | None = None  # id of the token that closes every chunk
+    unknown: int | None = None  # id of the token that stands for what the vocabulary has not
 
 
 def load(
     folder: Path,
     vocabulary: int,
     positions: int,
-    overlap: int = OVERLAP,
     prefix: str = "",
     casing: str | None = None,
     max_length: int | None = None,
     end_token: str | None = None,
+    long: str | None = None,
+    overlap: int | None = None,
 ) -> Tokenizer:
     """Loads the tokenizer of a checkpoint folder.
 
@@ -47,11 +51,14 @@ def load(
         folder: holds tokenizer.json, or the files from which transformers can build a tokenizer.
         vocabulary: rows of the model's token table.
         positions: the most tokens the model can take; sentence_bert_config.json may say fewer.
-        overlap: tokens shared by two neighbouring chunks of a long text.
         prefix: stands before every text.
         casing: "cased" or "uncased", where the folder's files do not say it or say it wrongly.
         max_length: tokens of a chunk; None is what the folder's files say.
         end_token: closes every chunk; one that the tokenizer adds by itself is not doubled.
+        long: "chunk" (the default) cuts a text beyond the maximum into chunks that overlap,
+            "truncate" keeps its first tokens alone.
+        overlap: tokens shared by two neighbouring chunks; None is `OVERLAP`, or half of what a
+            short chunk holds.
 
     Raises:
         TextError: an option that cannot be; no tokenizer, a damaged one, or one that does not
@@ -73,42 +80,67 @@ def load(
     if max_length is None:
         max_length = _max_length(folder, positions)
     elif not 0 < max_length <= positions:
-        raise TextError(f"{folder}: max_length {max_length} is not from 1 to {positions} tokens")
+        raise TextError(
+            f"{folder}: config.text.max_length {max_length} is not from 1 to {positions} tokens, "
+            "the most this model takes"
+        )
     end = None
     if end_token is not None:
         end = backend.token_to_id(end_token)
         if end is None:
-            raise TextError(f"{folder}: end_token {end_token!r} is not in the vocabulary")
+            raise TextError(
+                f"{folder}: config.text.end_token {end_token!r} is not in the vocabulary"
+            )
     within = max_length - (end is not None)
     room = within - len(backend.encode(prefix).ids)
     if room < 1:
         raise TextError(
-            f"{folder}: a maximum length of {max_length} tokens leaves no room for text"
+            f"{folder}: a maximum length of {max_length} tokens leaves no room for text; raise "
+            "config.text.max_length or shorten config.text.prefix"
         )
-    overlap = min(overlap, room // 2)
-    backend.enable_truncation(within, stride=overlap)
-    return Tokenizer(backend, max_length, overlap, fingerprint, prefix, end)
+    overlap = _overlap(long or LONG[0], overlap, room // 2)
+    backend.enable_truncation(within, stride=overlap or 0)
+    unknown = _unknown(backend)
+    return Tokenizer(backend, max_length, overlap, fingerprint, prefix, end, unknown)
 
 
-def chunk(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[np.ndarray]]:
+def chunk(
+    texts: Sequence[str], tokenizer: Tokenizer, counts: collections.Counter | None = None
+) -> list[list[np.ndarray]]:
     """Cuts each text into chunks of token ids, [tokens] int32.
 
     A text without a token of its own gets one chunk of length 0, special tokens left out.
+
+    Args:
+        texts: the texts.
+        tokenizer: from `load`.
+        counts: gets the number of "chunks" that hold text, of "long" texts beyond the maximum, and
+            of "unknown" texts, which hold unknown tokens alone.
     """
-    prefix, end = tokenizer.prefix, tokenizer.end
+    prefix, end, whole = tokenizer.prefix, tokenizer.end, tokenizer.overlap is not None
     bare = len(tokenizer.backend.encode(prefix).ids)
     encodings = tokenizer.backend.encode_batch_fast([prefix + text for text in texts])
 
     def close(ids: list[int]) -> list[int]:
         return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
-    return [
+    chunked = [
         [
-            np.asarray(close(part.ids) if len(first.ids) > bare else [], np.int32)
-            for part in (first, *first.overflowing)
+            np.asarray(close(part.ids) if len(first) > bare else [], np.int32)
+            for part in (first, *(first.overflowing if whole else ()))
         ]
         for first in encodings
     ]
+    if counts is not None:
+        expected = tokenizer.backend.encode(prefix).ids.count(tokenizer.unknown)
+        for first, chunks in zip(encodings, chunked, strict=True):
+            own = len(first) - bare
+            counts["chunks"] += len(chunks) if own > 0 else 0
+            counts["long"] += bool(first.overflowing)
+            # Of a long text the first chunk tells.
+            found = np.count_nonzero(chunks[0] == tokenizer.unknown)
+            counts["unknown"] += own > 0 and found == own + expected
+    return chunked
 
 
 def read_prefix(folder: Path) -> str:
@@ -124,10 +156,34 @@ def read_prefix(folder: Path) -> str:
     return prompts[name]
 
 
+def _overlap(long: str, overlap: int | None, most: int) -> int | None:
+    if long not in LONG:
+        raise TextError(f"config.text.long '{long}' is not known, expected one of {list(LONG)}")
+    if overlap is None:
+        return min(OVERLAP, most) if long == "chunk" else None
+    if long != "chunk":
+        raise TextError("config.text.overlap is of chunks; leave it out, or set long to 'chunk'")
+    if not 0 <= overlap <= most:
+        raise TextError(
+            f"config.text.overlap {overlap} is not from 0 to {most} tokens, half of what a chunk "
+            "holds"
+        )
+    return overlap
+
+
+def _unknown(backend: tokenizers.Tokenizer) -> int | None:
+    """Id of the unknown token; None where the vocabulary has every byte and needs none."""
+    model = json.loads(backend.to_str())["model"]
+    token = model.get("unk_token")
+    return model.get("unk_id") if token is None else backend.token_to_id(token)
+
+
 def _with_casing(backend: tokenizers.Tokenizer, casing: str) -> tokenizers.Tokenizer:
     """Makes a tokenizer keep capitals, or lower them."""
     if casing not in CASINGS:
-        raise TextError(f"casing '{casing}' is not known, expected one of {list(CASINGS)}")
+        raise TextError(
+            f"config.text.casing '{casing}' is not known, expected one of {list(CASINGS)}"
+        )
     state = json.loads(backend.to_str())
     steps = state["normalizer"] or {"type": "Sequence", "normalizers": []}
     steps = steps["normalizers"] if steps["type"] == "Sequence" else [steps]

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import ml_dtypes  # noqa: F401  (registers bfloat16, so that numpy can hold such tensors)
@@ -20,7 +20,13 @@ from ehr_jax.errors import TextError
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BUFFERS = re.compile(r"(rotary_emb\.inv_freq|position_ids|masked_bias)$")  # no weights: computed
-PICKLED = ("pytorch_model.bin", "model.bin", "tf_model.h5", "flax_model.msgpack")
+PICKLED = (
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "model.bin",
+    "tf_model.h5",
+    "flax_model.msgpack",
+)
 
 
 def read_json(path: Path, required: bool = True) -> dict | list | None:
@@ -51,22 +57,24 @@ def find_weights(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     pickled = next((name for name in PICKLED if (folder / name).is_file()), None)
-    hint = (
-        f"; found {pickled}, which is not read (it can run code). Save it as safetensors"
-        if pickled
-        else ""
-    )
-    raise TextError(f"{folder / SINGLE}: file is missing{hint}")
+    convert = f"python -m ehr_jax.text.convert_bin {folder}"
+    if pickled is None:
+        hint = f"pytorch_model.bin, where it is published alone, can be converted there: {convert}"
+    else:
+        hint = f"found {pickled}, which is not read (it can run code). Save it as safetensors"
+        hint += f" once: {convert}" if pickled.startswith("pytorch") else ""
+    raise TextError(f"{folder / SINGLE}: file is missing; {hint}")
 
 
-def read_tensors(
+@contextlib.contextmanager
+def open_tensors(
     path: Path,
     wanted: Mapping[str, tuple[int, ...]],
     prefixes: Iterable[str] = ("",),
     complete: str | None = None,
-    dtype: Callable[[str], np.dtype] = lambda name: np.float32,
-) -> dict[str, np.ndarray]:
-    """Reads the wanted tensors of one safetensors file, or of the shards of an index.
+    unused: tuple[str, ...] = (),
+) -> Iterator[Callable[..., np.ndarray]]:
+    """Opens the wanted tensors of one safetensors file, or of the shards of an index.
 
     Args:
         path: what `find_weights` gave.
@@ -74,10 +82,11 @@ def read_tensors(
         prefixes: what may stand before the names, such as "bert."; the first that fits is taken.
         complete: below this name, such as "encoder.layer.", a tensor that is not wanted is a fault:
             the config says fewer layers, or another kind. Elsewhere it is ignored, as task heads.
-        dtype: name without prefix to the dtype it is returned in; by default all are float32.
+        unused: but those with such an ending are no fault.
 
-    Returns:
-        dict of name without prefix to array.
+    Yields:
+        (name, rows, columns) -> that part of a tensor, as it is stored: name without prefix, two
+        slices; without columns of all that the tensor has. No more than the part is read.
 
     Raises:
         TextError: a file is damaged, or tensors are missing, too many, or of another shape (all are
@@ -102,7 +111,7 @@ def read_tensors(
                 f"as {_some(sorted(stored), 3)}. Do config.json and weights belong together?"
             )
         if complete is not None:
-            _check_complete(path, stored, wanted, prefix, complete)
+            _check_complete(path, stored, wanted, prefix, complete, unused)
         wrong = []
         for name, shape in wanted.items():
             file, inside = stored[prefix + name]
@@ -113,12 +122,13 @@ def read_tensors(
             raise TextError(
                 f"{path}: {_some(wrong, sep='; ')}. Do config.json and the weights belong together?"
             )
-        return {
-            name: stored[prefix + name][0]
-            .get_tensor(stored[prefix + name][1])
-            .astype(dtype(name), copy=False)
-            for name in wanted
-        }
+
+        def fetch(name: str, rows: slice, columns: slice | None = None) -> np.ndarray:
+            file, inside = stored[prefix + name]
+            part = file.get_slice(inside)
+            return part[rows] if columns is None else part[rows, columns]
+
+        yield fetch
 
 
 def shards(path: Path) -> list[Path]:
@@ -149,13 +159,16 @@ def shards(path: Path) -> list[Path]:
     return files
 
 
-def _check_complete(path: Path, stored, wanted, prefix: str, complete: str) -> None:
+def _check_complete(
+    path: Path, stored, wanted, prefix: str, complete: str, unused: tuple[str, ...]
+) -> None:
     extra = sorted(
         name
         for name in stored
         if name.startswith(prefix + complete)
         and name.removeprefix(prefix) not in wanted
         and not BUFFERS.search(name)
+        and not name.endswith(unused)
     )
     if extra:
         raise TextError(

@@ -1,4 +1,4 @@
-"""Fitting one network with one seed: full-batch steps on the device, early stopping, resume.
+"""Fitting one network with one seed: steps on the device, early stopping, resume.
 
 A chunk of `eval_every` steps, the validation after it and the choice of the best parameters are one
 compiled program; the host reads a few numbers a chunk. The randomness of step n is
@@ -8,7 +8,6 @@ compiled program; the host reads a few numbers a chunk. The randomness of step n
 import functools
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,11 +18,13 @@ import numpy as np
 import optax
 
 from ehr_jax import errors
-from ehr_jax.features import prepare
 from ehr_jax.nn import ranking
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, logs, problem
+from ehr_jax.training import checkpoints, logs, problem, stay_problem
+from ehr_jax.training import loss as losses
 
+# What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`.
+Data = problem.Problem | stay_problem.StayProblem
 SELECTIONS = ("auroc", "auprc", "loss")
 
 
@@ -58,7 +59,7 @@ class Fitted(NamedTuple):
 
 def fit(
     model: nn.Module,
-    data: problem.Problem,
+    data: Data,
     config,
     seed: int,
     folder: pathlib.Path,
@@ -133,12 +134,11 @@ def make_optimiser(config) -> optax.GradientTransformation:
     )
 
 
-def init_state(model, optimiser, data: problem.Problem, key: jax.Array) -> State:
+def init_state(model, optimiser, data: Data, key: jax.Array) -> State:
     """The state before the first step."""
     # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
-    params = jax.jit(functools.partial(model.init, train=False, method="encode"))(
-        jax.random.fold_in(key, 2**31 - 1), data.nodes, data.shaping
-    )
+    init = jax.jit(lambda d, k: d.init(model, k))
+    params = init(data, jax.random.fold_in(key, 2**31 - 1))
     return State(
         params=params,
         moments=optimiser.init(params),
@@ -151,15 +151,13 @@ def init_state(model, optimiser, data: problem.Problem, key: jax.Array) -> State
 
 
 def run_chunk(
-    model, optimiser, steps: int, select: str, state: State, data: problem.Problem, key: jax.Array
+    model, optimiser, steps: int, select: str, state: State, data: Data, key: jax.Array
 ) -> tuple[State, dict[str, jax.Array]]:
     """`steps` training steps and a validation; jit with the first four arguments bound."""
 
     def train_step(carry, _):
         params, moments, step = carry
-        loss, gradient = jax.value_and_grad(train_loss)(
-            params, model, data, jax.random.fold_in(key, step)
-        )
+        loss, gradient = jax.value_and_grad(data.loss)(params, model, key, step)
         updates, moments = optimiser.update(gradient, moments, params)
         norms = optax.tree.norm(gradient), optax.tree.norm(updates)
         return (optax.apply_updates(params, updates), moments, step + 1), (loss, *norms)
@@ -168,14 +166,16 @@ def run_chunk(
     (params, moments, step), (loss, gradient_norm, update_norm) = jax.lax.scan(
         train_step, carry, length=steps
     )
-    scores = validation_scores(params, model, data)
+    scores = data.validation_logits(params, model)
     metrics = {
         "loss": loss.mean(),
         "gradient_norm": gradient_norm.mean(),
         "update_norm": update_norm.mean(),
         "validation_auroc": jnp.nanmean(ranking.auroc(scores, data.validation_labels)),
         "validation_auprc": jnp.nanmean(ranking.auprc(scores, data.validation_labels)),
-        "validation_loss": cross_entropy(scores, data.validation_labels, data.positive_weight),
+        "validation_loss": losses.cross_entropy(
+            scores, data.validation_labels, data.positive_weight
+        ),
     }
     score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
     # Where no validation label has both classes there is no ranking to select by.
@@ -191,53 +191,3 @@ def run_chunk(
         best_step=keep(step, state.best_step),
         stale=keep(0, state.stale + 1),
     ), metrics
-
-
-def train_loss(params, model, data: problem.Problem, key: jax.Array) -> jax.Array:
-    """Weighted cross-entropy over labelled training cells."""
-    logits, _ = model.apply(
-        params, data.nodes, data.shaping, train=True, method="encode", rngs={"dropout": key}
-    )
-    return cross_entropy(logits[data.train_rows], data.train_labels, data.positive_weight)
-
-
-def validation_scores(params, model, data: problem.Problem) -> jax.Array:
-    """[validation, label] float32 logits, without dropout."""
-    return all_logits(params, model, data, data.validation)[data.validation_rows]
-
-
-def all_logits(params, model, data: problem.Problem, reading) -> jax.Array:
-    """Logits of [shaping visits ; visits only read], [visit, label] float32, without dropout."""
-    shaping, frozen = model.apply(params, data.nodes, data.shaping, train=False, method="encode")
-    read = model.apply(params, data.nodes, reading, frozen, method="read")
-    return jnp.concatenate([shaping, read])
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array, positive_weight: jax.Array) -> jax.Array:
-    """Mean over cells that are not nan of -(w y log p + (1 - y) log(1 - p)); MINGLE Eq. 4 at w = 1.
-
-    Args:
-      logits, labels: [sample, label] float32.
-      positive_weight: [label] float32.
-    """
-    known = ~jnp.isnan(labels)
-    truth = jnp.where(known, labels, 0.0)
-    cost = positive_weight * truth * nn.softplus(-logits) + (1 - truth) * nn.softplus(logits)
-    return jnp.where(known, cost, 0.0).sum() / jnp.maximum(known.sum(), 1)
-
-
-def probabilities(
-    model: nn.Module, params: Any, arrays: prepare.Arrays, data: problem.Problem
-) -> np.ndarray:
-    """Probabilities of every sample, [sample, label] float32.
-
-    A class-weighted loss shifts log-odds by log w; that is taken back, so that probabilities speak
-    of the training prevalence.
-    """
-    shaping, reading = np.flatnonzero(arrays.shapes), np.flatnonzero(~arrays.shapes)
-    read = problem.visits(arrays, reading, self_loops=False)
-    score: Callable = jax.jit(lambda p, d, r: all_logits(p, model, d, r))
-    logits = np.asarray(score(params, data, read)) - np.log(np.asarray(data.positive_weight))
-    ordered = np.empty_like(logits)
-    ordered[np.concatenate([shaping, reading])] = logits
-    return (1.0 / (1.0 + np.exp(-ordered.astype(np.float64)))).astype(np.float32)

@@ -1,14 +1,17 @@
 """Arrays of a cohort on the device, as the training loop uses them."""
 
+from typing import Any
+
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ehr_jax import errors
 from ehr_jax.features import prepare
 from ehr_jax.models import inputs
 from ehr_jax.nn import bipartite, spmm
+from ehr_jax.training import loss as losses
 
 
 class Problem(flax.struct.PyTreeNode):
@@ -34,6 +37,32 @@ class Problem(flax.struct.PyTreeNode):
     validation_rows: jax.Array
     validation_labels: jax.Array
 
+    def init(self, model: nn.Module, key: jax.Array) -> Any:
+        """Parameters before the first step."""
+        return model.init(key, self.nodes, self.shaping, train=False, method="encode")
+
+    def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
+        """Weighted cross-entropy over all labelled training cells; the key is the run's."""
+        rngs = {"dropout": jax.random.fold_in(key, step)}
+        logits, _ = model.apply(
+            params, self.nodes, self.shaping, train=True, method="encode", rngs=rngs
+        )
+        return losses.cross_entropy(
+            logits[self.train_rows], self.train_labels, self.positive_weight
+        )
+
+    def validation_logits(self, params, model: nn.Module) -> jax.Array:
+        """[validation, label] float32, without dropout."""
+        return self.logits(params, model, self.validation)[self.validation_rows]
+
+    def logits(self, params, model: nn.Module, reading: inputs.Visits) -> jax.Array:
+        """Of [shaping visits ; visits only read], [visit, label] float32, without dropout."""
+        shaping, frozen = model.apply(
+            params, self.nodes, self.shaping, train=False, method="encode"
+        )
+        read = model.apply(params, self.nodes, reading, frozen, method="read")
+        return jnp.concatenate([shaping, read])
+
 
 def build(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
     """Places `arrays` on the device.
@@ -54,7 +83,7 @@ def build(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
         shaping=visits(arrays, shaping, self_loops=True),
         train_rows=jnp.asarray(position[train], jnp.int32),
         train_labels=jnp.asarray(train_labels),
-        positive_weight=jnp.asarray(_positive_weight(train_labels, positive_weight)),
+        positive_weight=jnp.asarray(losses.positive_weights(train_labels, positive_weight)),
         validation=visits(arrays, reading, self_loops=False),
         validation_rows=jnp.asarray(position[validation], jnp.int32),
         validation_labels=jnp.asarray(arrays.labels[validation]),
@@ -76,17 +105,16 @@ def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool) -> inputs
     )
 
 
-def _positive_weight(labels: np.ndarray, wanted: float | str) -> np.ndarray:
-    positives = np.maximum(np.nansum(labels, axis=0), 1.0)
-    if wanted == "balanced":
-        negatives = (~np.isnan(labels)).sum(axis=0) - positives
-        return np.clip(negatives / positives, 1.0, 100.0).astype(np.float32)
-    try:
-        return np.full(labels.shape[1], float(wanted), np.float32)
-    except ValueError:
-        raise errors.ConfigError(
-            f"config.train.positive_weight is '{wanted}'; expected 'balanced' or a number"
-        ) from None
+def probabilities(
+    model: nn.Module, params: Any, arrays: prepare.Arrays, data: Problem
+) -> np.ndarray:
+    """Probabilities of every sample, [sample, label] float32."""
+    shaping, reading = np.flatnonzero(arrays.shapes), np.flatnonzero(~arrays.shapes)
+    read = visits(arrays, reading, self_loops=False)
+    score = jax.jit(lambda p, d, r: d.logits(p, model, r))
+    ordered = np.empty(arrays.labels.shape, np.float32)
+    ordered[np.concatenate([shaping, reading])] = score(params, data, read)
+    return losses.unweighted(ordered, data.positive_weight)
 
 
 def _positions(rows: np.ndarray, size: int) -> np.ndarray:

@@ -11,11 +11,11 @@ def test_the_scale_of_note_vectors_is_that_of_the_fitting_rows():
     vectors = rng.normal(size=(6, 4)).astype(np.float32)
     vectors[2] = 0.0  # a sample without a note
     fitting = vectors[:3]
-    scaled = prepare._unit_scale(vectors, fitting)
+    scaled = prepare.unit_scale(vectors, fitting)
     np.testing.assert_allclose(np.sqrt(np.mean(scaled[:2] ** 2)), 1.0, rtol=1e-6)
     others = vectors.copy()
     others[3:] *= 50
-    np.testing.assert_array_equal(prepare._unit_scale(others, fitting)[:3], scaled[:3])
+    np.testing.assert_array_equal(prepare.unit_scale(others, fitting)[:3], scaled[:3])
 
 
 def test_selected_visits_keep_their_members_in_the_order_asked_for():

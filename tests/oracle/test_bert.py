@@ -36,7 +36,7 @@ def test_random_models_equal_pytorch(tmp_path, sizes, length):
     with torch.inference_mode():
         expected = model(torch.tensor(tokens), torch.tensor(valid)).last_hidden_state.numpy()
     ours = bert.read_config(config.to_dict(), tmp_path / "config.json")
-    params = bert.read_params(tmp_path / "model.safetensors", ours)
+    params = encoders.BERT.read_params(tmp_path / "model.safetensors", ours)
     found = np.asarray(bert.hidden_states(params, tokens, lengths, ours))
     np.testing.assert_allclose(found[valid], expected[valid], atol=1e-5)
 

@@ -10,6 +10,7 @@ import tokenizers
 
 from ehr_jax.errors import TextError
 from ehr_jax.text import catalogue, encode, encoders, longformer, pooling, tokenize
+from ehr_jax.text import options as text_options
 
 GOLDEN = Path(__file__).parent / "golden"
 WORDS = "no chest pain fever for two days the patient denies cough".split()
@@ -148,7 +149,10 @@ def test_fingerprint_changes_with_every_option(decoder, long):
     cls = encoders.load(long)
     assert cls.config.global_tokens == "cls"
     assert encoders.load(long, global_tokens="cls").fingerprint == cls.fingerprint
-    assert encoders.load(long, global_tokens="none").fingerprint != cls.fingerprint
+    none = encoders.load(long, global_tokens="none")
+    assert none.fingerprint != cls.fingerprint
+    recorded = [text_options.record(encoder)["global_tokens"] for encoder in (cls, none)]
+    assert recorded == ["cls", "none"]
 
 
 def test_older_and_newer_spelling_of_last_token_pooling(decoder):

@@ -45,6 +45,56 @@ def test_order_and_budget_change_no_vector(tiny, sentences, tmp_path, budget):
     np.testing.assert_allclose(found, expected[order], atol=1e-6)
 
 
+@settings(deadline=None, max_examples=15)
+@given(
+    order=st.permutations(range(12)),
+    copies=st.integers(1, 3),
+    budget=st.sampled_from([16, 64, 4096]),
+    window=st.sampled_from([1, 3, 2048]),
+    characters=st.sampled_from([1, 100, 4_000_000]),
+)
+def test_no_vector_depends_on_what_is_encoded_beside_it(
+    tiny, mixed, tmp_path_factory, order, copies, budget, window, characters
+):
+    texts, expected = mixed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "WINDOW", window)
+        patch.setattr(encode, "WINDOW_CHARACTERS", characters)
+        found = encode.encode(
+            [texts[i] for i in order] * copies, tiny, tmp_path_factory.mktemp("c"), budget
+        )
+    np.testing.assert_allclose(found, np.tile(expected[order], (copies, 1)), atol=1e-6)
+
+
+def test_padding_changes_no_vector(tiny, mixed, tmp_path, monkeypatch):
+    texts, expected = mixed
+    monkeypatch.setattr(encode, "bucket_lengths", lambda longest, texts: [longest])
+    found = encode.encode(texts, tiny, tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny, tmp_path_factory):
+    """Twelve texts, empty to several chunks long, each encoded in a call of its own."""
+    words = "chest pain fever cough blood heart mg x ray".split()
+    texts = [" ".join((words * 12)[i : i + n]) for i, n in enumerate(range(0, 96, 8))]
+    folder = tmp_path_factory.mktemp("one_by_one")
+    return texts, np.concatenate([encode.encode([text], tiny, folder) for text in texts])
+
+
+@given(lengths=st.lists(st.integers(0, 50), max_size=40), most=st.integers(1, 9))
+def test_windows_keep_their_bounds_and_the_order(lengths, most):
+    texts, rows = ["x" * n for n in lengths], np.arange(len(lengths))[::-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "WINDOW", most)
+        patch.setattr(encode, "WINDOW_CHARACTERS", 60)
+        windows = list(encode._windows(texts, rows))
+    assert [row for some in windows for row in some] == rows.tolist()
+    for some in windows:
+        assert 0 < len(some) <= most
+        assert len(some) == 1 or sum(lengths[i] for i in some) <= 60
+
+
 def test_repeated_texts_are_encoded_once(tiny, sentences, vectors, monkeypatch):
     seen = count_rows(monkeypatch)
     found = vectors(sentences * 50, tiny)

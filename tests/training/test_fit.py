@@ -13,7 +13,7 @@ from sklearn import metrics
 from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.nn import bipartite
-from ehr_jax.training import checkpoints, fit, problem
+from ehr_jax.training import checkpoints, fit, loss, problem
 
 
 def network(config, labels: int = 2):
@@ -49,11 +49,11 @@ def test_in_strict_a_test_visit_is_scored_alone(method):
     config = registry.configure(make.make_config(), method)
     arrays = make.make_arrays()
     model, data, params = start(config, arrays)
-    everyone = fit.probabilities(model, params, arrays, data)
+    everyone = problem.probabilities(model, params, arrays, data)
     test = np.flatnonzero(arrays.split == "test")
     for one in test[:3]:
         others = without_samples(arrays, test[test != one])
-        alone = fit.probabilities(model, params, others, problem.build(others, "1"))
+        alone = problem.probabilities(model, params, others, problem.build(others, "1"))
         np.testing.assert_allclose(alone[one], everyone[one], atol=1e-6)
     assert np.ptp(everyone[test], axis=0).min() > 1e-3  # the scores do differ by visit
 
@@ -62,10 +62,10 @@ def test_in_paper_a_test_visit_shapes_the_others():
     config = make.make_config()
     arrays = make.make_arrays(protocol="paper")
     model, data, params = start(config, arrays)
-    everyone = fit.probabilities(model, params, arrays, data)
+    everyone = problem.probabilities(model, params, arrays, data)
     test = np.flatnonzero(arrays.split == "test")
     others = without_samples(arrays, test[1:])
-    alone = fit.probabilities(model, params, others, problem.build(others, "1"))
+    alone = problem.probabilities(model, params, others, problem.build(others, "1"))
     assert np.abs(alone[test[0]] - everyone[test[0]]).max() > 1e-5
 
 
@@ -94,8 +94,8 @@ def test_order_of_samples_changes_no_score():
             for name in ("notes", "has_note", "labels", "split", "subjects", "shapes")
         },
     )
-    again = fit.probabilities(model, params, shuffled, problem.build(shuffled, "1"))
-    expected = fit.probabilities(model, params, arrays, data)
+    again = problem.probabilities(model, params, shuffled, problem.build(shuffled, "1"))
+    expected = problem.probabilities(model, params, arrays, data)
     np.testing.assert_allclose(again, expected[order], atol=1e-5)
 
 
@@ -105,8 +105,8 @@ def test_notes_change_scores_only_where_they_are_used():
     for method, changes in (("mingle", True), ("mingle_no_notes", False), ("hypehr", False)):
         config = registry.configure(make.make_config(), method)
         model, data, params = start(config, arrays)
-        scores = fit.probabilities(model, params, arrays, data)
-        other = fit.probabilities(model, params, blank, problem.build(blank, "1"))
+        scores = problem.probabilities(model, params, arrays, data)
+        other = problem.probabilities(model, params, blank, problem.build(blank, "1"))
         assert (np.abs(scores - other).max() > 1e-4) == changes
 
 
@@ -119,7 +119,7 @@ def test_fit_learns_and_keeps_the_best_validation(tmp_path):
     fitted = fit.fit(model, data, config.train, 0, tmp_path / "checkpoints" / "seed_0", "test")
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == fitted.steps // config.train.eval_every
-    scores = fit.validation_scores(fitted.params, model, data)
+    scores = data.validation_logits(fitted.params, model)
     known = ~np.isnan(np.asarray(data.validation_labels)).any(axis=1)
     auroc = metrics.roc_auc_score(
         np.asarray(data.validation_labels)[known], np.asarray(scores)[known]
@@ -170,15 +170,15 @@ def test_cross_entropy_is_that_of_optax_over_known_cells():
     known = ~np.isnan(labels)
     costs = optax.sigmoid_binary_cross_entropy(logits, np.nan_to_num(labels))
     expected = float(costs[known].mean())
-    found = float(fit.cross_entropy(logits, labels, jnp.ones(3)))
+    found = float(loss.cross_entropy(logits, labels, jnp.ones(3)))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_weight_of_two_is_two_copies_of_each_positive():
     logits = np.array([[0.3], [-1.0], [0.7]], np.float32)
     labels = np.array([[1.0], [0.0], [1.0]], np.float32)
-    weighted = fit.cross_entropy(logits, labels, jnp.array([2.0])) * 3
-    copied = fit.cross_entropy(logits[[0, 0, 1, 2, 2]], labels[[0, 0, 1, 2, 2]], jnp.ones(1)) * 5
+    weighted = loss.cross_entropy(logits, labels, jnp.array([2.0])) * 3
+    copied = loss.cross_entropy(logits[[0, 0, 1, 2, 2]], labels[[0, 0, 1, 2, 2]], jnp.ones(1)) * 5
     assert float(weighted) == pytest.approx(float(copied), rel=1e-5)
 
 

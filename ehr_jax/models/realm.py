@@ -1,0 +1,262 @@
+"""REALM (arXiv 2402.07016) and EMERGE (arXiv 2406.00036v2): series, notes, knowledge fused.
+
+Series on a grid, chunks of notes and knowledge retrieved for entities become a few modalities,
+which a `variant` fuses; statics, and the state of a visit over codes, may join. The equations stand
+with the parts: `nn.series_encoder`, `models.realm_streams`, `models.realm_fusions`.
+
+Keys of config.realm:
+  variant = "realm"            REALM's fusion of sequences; or of single vectors: emerge_code (as
+                               released), emerge_paper (as drawn), concat, tensor, mag
+  width = 128; heads = 4       of every token and vector; attention heads
+  feed_forward = 256           width within an attention block (not published for REALM)
+  series_encoder = "gru"       gru, gru_d (decays since last seen), lstm, transformer
+  series_layers = 1            of recurrence, or blocks of the transformer
+  bidirectional = False        run the recurrent layers both ways
+  series_summary = False       the head is given statistics of the series too (in neither paper)
+  norm = "layer"               of attention blocks; batch is published, and makes a training score
+                               depend on its batch, and the training step carry "batch_stats"
+  gate = "scalar"              mixing weights as published, or input: each stay its own
+  use_series = True; use_notes = True; use_knowledge = True; use_statics = True; use_visit = False
+  dropout = 0.25               rate in blocks, after the series encoder, text and in the head
+  dtype = "float32"            of the operands of products; or bfloat16, sums stay float32
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ehr_jax import errors
+from ehr_jax.models import inputs, realm_fusions, realm_streams
+from ehr_jax.nn import dense, dropout, masks, series_encoder, token_norm
+
+VARIANTS = ("realm", *realm_fusions.OF_VECTORS)
+GATES = ("scalar", "input")
+DTYPES = ("float32", "bfloat16")
+
+
+class Evidence(NamedTuple):
+    """What weighed how much in a score; weights of what is missing or padding are 0.
+
+    Of the variants of single vectors the note chunks, and the entities, weigh alike, the last step
+    alone counts, and no modality has a weight. Under REALM's fusion the weights of tokens are those
+    of the pooling: over steps they sum to 1, and over chunks and entities together.
+
+    Attributes:
+      modality: [batch, modality] float32 in the order of `Realm.modalities`, or None.
+      step: [batch, time] float32.
+      chunk: [batch, chunk] float32.
+      entity: [batch, entity] float32.
+    """
+
+    modality: jax.Array | None
+    step: jax.Array
+    chunk: jax.Array
+    entity: jax.Array
+
+
+class Realm(nn.Module):
+    """The network; a modality that a stay lacks is masked, never read as zeros.
+
+    Attributes: those of config.realm, and
+      labels: number of outputs.
+    """
+
+    labels: int
+    variant: str = "realm"
+    width: int = 128
+    heads: int = 4
+    feed_forward: int = 256
+    series_encoder: str = "gru"
+    series_layers: int = 1
+    bidirectional: bool = False
+    series_summary: bool = False
+    norm: str = "layer"
+    gate: str = "scalar"
+    use_series: bool = True
+    use_notes: bool = True
+    use_knowledge: bool = True
+    use_statics: bool = True
+    use_visit: bool = False
+    dropout: float = 0.25
+    dtype: str = "float32"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names, in the order of `Evidence.modality`: some of series, text, visit."""
+        names = ("series", "text", "visit")
+        used = (self.use_series, self.use_notes or self.use_knowledge, self.use_visit)
+        return tuple(name for name, use in zip(names, used, strict=True) if use)
+
+    @nn.compact
+    def __call__(
+        self, stays: inputs.Stays, train: bool = False, with_weights: bool = False
+    ) -> jax.Array | tuple[jax.Array, Evidence]:
+        """Scores a batch of stays, each by itself.
+
+        Draws from the "dropout" stream where `train`; with "batch" norms has the collection
+        "batch_stats", which a training step must take as mutable.
+
+        Returns:
+          [batch, label] float32 logits, and with `with_weights` the evidence.
+        """
+        fused, evidence = jnp.zeros((stays.steps.shape[0], 0)), _nothing(stays)
+        if self.modalities and self.variant == "realm":
+            fused, evidence = self._fused_sequences(stays, train)
+        elif self.modalities:
+            fused, evidence = self._fused_vectors(stays, train)
+        logits = self._head(jnp.concatenate([fused, *self._beside(stays)], axis=-1), train)
+        return (logits, evidence) if with_weights else logits
+
+    def _fused_sequences(self, stays, train):
+        streams = {}
+        if self.use_series:
+            streams["series"] = self._series(stays, train)
+        if self.use_notes or self.use_knowledge:
+            streams["text"] = realm_streams.TextTokens(
+                self.width,
+                self.use_notes,
+                self.use_knowledge,
+                self.dropout,
+                jnp.dtype(self.dtype),
+                name="text",
+            )(stays, train)
+        if self.use_visit:
+            streams["visit"] = realm_streams.Visit(self.width, jnp.dtype(self.dtype), name="visit")(
+                stays
+            )
+        fused, modality, tokens = realm_fusions.SequenceFusion(
+            self.width,
+            self.heads,
+            self.feed_forward,
+            self.norm,
+            self.gate,
+            self.dropout,
+            jnp.dtype(self.dtype),
+            name="fusion",
+        )(list(streams.values()), train)
+        weights = dict(zip(streams, tokens, strict=True))
+        evidence = _nothing(stays)._replace(modality=modality)
+        if self.use_series:
+            evidence = evidence._replace(step=weights["series"])
+        if "text" in weights:
+            chunks = stays.note_mask.shape[1] if self.use_notes else 0
+            if self.use_notes:
+                evidence = evidence._replace(chunk=weights["text"][:, :chunks])
+            if self.use_knowledge:
+                evidence = evidence._replace(entity=weights["text"][:, chunks:])
+        return fused, evidence
+
+    def _fused_vectors(self, stays, train):
+        vectors, present, evidence = [], [], _nothing(stays)
+        if self.use_series:
+            stream = self._series(stays, train)
+            last = masks.last_weights(stream.mask)
+            vectors.append(masks.weighted(stream.tokens, last))
+            present.append(last.sum(1))
+            evidence = evidence._replace(step=last)
+        if self.use_notes or self.use_knowledge:
+            text, there = realm_streams.TextVector(
+                self.width, self.use_notes, self.use_knowledge, jnp.dtype(self.dtype), name="text"
+            )(stays)
+            vectors.append(text)
+            present.append(there)
+            if self.use_notes:
+                evidence = evidence._replace(chunk=masks.mean_weights(stays.note_mask))
+            if self.use_knowledge:
+                evidence = evidence._replace(entity=masks.mean_weights(stays.knowledge_mask))
+        if self.use_visit:
+            stream = realm_streams.Visit(self.width, jnp.dtype(self.dtype), name="visit")(stays)
+            vectors.append(stream.tokens[:, 0])
+            present.append(stream.mask[:, 0])
+        fused = realm_fusions.VectorFusion(
+            self.variant,
+            self.width,
+            self.heads,
+            self.feed_forward,
+            self.norm,
+            self.dropout,
+            jnp.dtype(self.dtype),
+            name="fusion",
+        )(vectors, present, train)
+        return fused, evidence
+
+    def _series(self, stays, train):
+        encoder = series_encoder.SeriesEncoder(
+            self.series_encoder,
+            self.width,
+            self.series_layers,
+            self.heads,
+            self.bidirectional,
+            self.dropout,
+            jnp.dtype(self.dtype),
+            parent=None,
+        )
+        return realm_streams.Series(encoder, self.use_statics, name="series")(stays, train)
+
+    def _beside(self, stays):
+        """What the head is given beside the fused vector, so that a stay without series has its
+        statics too (inferred; published are demographics within the series alone)."""
+        parts = [stays.statics] if self.use_statics else []
+        if self.series_summary and self.use_series:
+            parts.append(series_encoder.summary(stays.values, stays.observed, stays.step_mask))
+        if not parts:
+            return []
+        joined = jnp.concatenate(parts, axis=-1)
+        return [dense.Dense(self.width, jnp.dtype(self.dtype), name="beside")(joined)]
+
+    def _head(self, fused, train):
+        """REALM: one layer on sigma(z*), sigma taken to be GELU. The others: EMERGE's released head
+        GELU-Linear-Dropout-Linear. Dropout before REALM's layer is inferred."""
+        hidden = dense.gelu(fused)
+        if self.variant != "realm":
+            hidden = dense.Dense(self.width, jnp.dtype(self.dtype), name="hidden")(hidden)
+        hidden = dropout.Dropout(self.dropout)(hidden, train)
+        return dense.Dense(self.labels, name="out")(hidden)
+
+
+def build(config, labels: int) -> Realm:
+    """Returns the network of `config.realm`; ConfigError where its keys do not fit."""
+    for key, allowed in (
+        ("variant", VARIANTS),
+        ("series_encoder", series_encoder.KINDS),
+        ("norm", token_norm.KINDS),
+        ("gate", GATES),
+        ("dtype", DTYPES),
+    ):
+        if config[key] not in allowed:
+            raise errors.ConfigError(
+                f"config.realm.{key} is '{config[key]}'; expected one of {', '.join(allowed)}."
+                + errors.did_you_mean(str(config[key]), allowed)
+            )
+    for key in ("width", "heads", "feed_forward", "series_layers"):
+        if config[key] < 1:
+            raise errors.ConfigError(f"config.realm.{key} is {config[key]}; expected 1 or more")
+    if config.width % config.heads or config.width % 2:
+        raise errors.ConfigError(
+            f"config.realm.width is {config.width}; expected an even multiple of "
+            f"config.realm.heads, {config.heads}"
+        )
+    if not 0 <= config.dropout < 1:
+        raise errors.ConfigError(
+            f"config.realm.dropout is {config.dropout}; expected a rate from 0 to below 1"
+        )
+    if config.bidirectional and config.series_encoder not in ("gru", "lstm"):
+        raise errors.ConfigError(
+            f"config.realm.bidirectional is True with series_encoder '{config.series_encoder}'; "
+            "set it to False, or series_encoder to gru or lstm"
+        )
+    sources = ("use_series", "use_notes", "use_knowledge", "use_statics", "use_visit")
+    if not any(config[key] for key in sources):
+        raise errors.ConfigError(
+            f"config.realm has {', '.join(sources)} all False; the network has no input: set at "
+            "least one to True"
+        )
+    keys = [field for field in Realm.__dataclass_fields__ if field in config]
+    return Realm(labels=labels, **{key: config[key] for key in keys})
+
+
+def _nothing(stays: inputs.Stays) -> Evidence:
+    steps, chunks = jnp.zeros(stays.values.shape[:2]), jnp.zeros(stays.note_mask.shape)
+    return Evidence(None, steps, chunks, jnp.zeros(stays.knowledge_mask.shape))

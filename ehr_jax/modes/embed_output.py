@@ -1,0 +1,193 @@
+"""Vectors of texts to one file, part by part, which appears whole or not at all.
+
+A .parquet file has the columns `row` (Int64, from 0), the id column if there is one, and `vector`
+(a list of fixed length, float32); a .safetensors file has `vectors` [texts, width] float32. Both
+say in their metadata what made them. Vectors of notes are as private as the notes: mode 0600.
+"""
+
+import contextlib
+import errno
+import glob
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import polars as pl
+import safetensors
+
+from ehr_jax import errors
+from ehr_jax.records import damage
+from ehr_jax.training import run_folder
+
+SUFFIXES = (".parquet", ".safetensors")
+PLAIN = {"compression": "uncompressed", "statistics": False}  # vectors hardly shrink
+Add = Callable[[np.ndarray, pl.Series | None], object]
+DATA_USE = """\
+Vectors of texts lie here, written by ehr_jax (--mode=embed). Vectors of patients' notes fall under
+the same terms as the notes: do not share them, and delete them when the terms ask for deletion.
+"""
+
+
+def check(path: str, id_column: str) -> pathlib.Path:
+    """Returns the path of an output that can be written.
+
+    Args:
+        path: config.text.output.
+        id_column: config.text.id, "" for none.
+
+    Raises:
+        ConfigError: an unknown suffix, a missing folder, or a column for a file that has none.
+    """
+    if not path:
+        raise errors.ConfigError(
+            "config.text.output is missing; name a file that ends on .parquet or .safetensors"
+        )
+    file = pathlib.Path(path).expanduser()
+    if file.suffix not in SUFFIXES:
+        raise errors.ConfigError(
+            f"config.text.output: {file.name} ends on '{file.suffix}'; expected one of "
+            f"{', '.join(SUFFIXES)}"
+        )
+    if not file.parent.is_dir():
+        raise errors.ConfigError(f"config.text.output: there is no folder {file.parent}; make it")
+    if file.is_dir():
+        raise errors.ConfigError(f"config.text.output: {file} is a folder; name a file")
+    if id_column and file.suffix == ".safetensors":
+        raise errors.ConfigError(
+            f"config.text.id is '{id_column}', and a .safetensors file holds vectors alone; name a "
+            ".parquet file"
+        )
+    if id_column in ("row", "vector"):
+        raise errors.ConfigError(
+            f"config.text.id is '{id_column}', a name the output has a column of its own for; "
+            "rename that of the input"
+        )
+    return file
+
+
+def is_written(path: pathlib.Path, identity: Mapping[str, str]) -> bool:
+    """Says whether the output is there already, with all of `identity` in its metadata.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    if not path.exists():
+        return False
+    found = _metadata(path)
+    differing = [key for key, value in identity.items() if found.get(key) != value]
+    if differing:
+        what = f"was made otherwise ({', '.join(differing)} differ)" if found else "is not of ours"
+        raise errors.ConfigError(
+            f"config.text.output: {path} is there already and {what}; remove it or name another"
+        )
+    return True
+
+
+@contextlib.contextmanager
+def writing(
+    path: pathlib.Path, texts: int, width: int, metadata: Mapping[str, str]
+) -> Iterator[Add]:
+    """Opens an output; call what it gives with the next vectors, [rows, width] float32, and ids.
+
+    The file is in its place when the block ends; if it ends by an error nothing is left. Several
+    processes that share the work each write the whole of it, and the last one's stays.
+
+    Raises:
+        RunFolderError: the disk is full or cannot be written.
+    """
+    folder = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.partial")
+    kind = _parquet if path.suffix == ".parquet" else _safetensors
+    try:
+        _clear(path)
+        folder.mkdir(mode=0o700)
+        with kind(folder / path.name, texts, width, metadata) as add:
+            yield add
+        (folder / path.name).chmod(0o600)
+        if not (path.parent / "DATA_USE.txt").exists():
+            (path.parent / "DATA_USE.txt").write_text(DATA_USE, encoding="utf-8")
+        os.replace(folder / path.name, path)
+    except OSError as error:
+        raise run_folder.disk_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(path: pathlib.Path) -> None:
+    """Removes what starts that were killed on this machine left of an output."""
+    for folder in path.parent.glob(f"{glob.escape(path.name)}.{platform.node()}-*.partial"):
+        process = folder.name.removesuffix(".partial").rsplit("-", 1)[1]
+        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+@contextlib.contextmanager
+def _parquet(
+    path: pathlib.Path, texts: int, width: int, metadata: Mapping[str, str]
+) -> Iterator[Add]:
+    """One file a part, joined at the end without holding more than a few in memory."""
+    parts, rows = [], 0
+
+    def add(vectors: np.ndarray, ids: pl.Series | None) -> None:
+        nonlocal rows
+        frame = pl.DataFrame({"row": np.arange(rows, rows + len(vectors))})
+        frame = frame if ids is None else frame.with_columns(ids)
+        frame = frame.with_columns(pl.Series("vector", vectors))
+        parts.append(path.with_name(f"{len(parts):06}.part.parquet"))
+        with _disk_errors():
+            frame.write_parquet(parts[-1], **PLAIN)
+        rows += len(vectors)
+
+    yield add
+    with _disk_errors():
+        pl.scan_parquet(parts).sink_parquet(path, metadata=dict(metadata), **PLAIN)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turns what polars says of a disk into the OSError that it was."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number)) from error
+
+
+@contextlib.contextmanager
+def _safetensors(
+    path: pathlib.Path, texts: int, width: int, metadata: Mapping[str, str]
+) -> Iterator[Add]:
+    """The header, which says how many rows will come, then the rows as they come."""
+    tensor = {"dtype": "F32", "shape": [texts, width], "data_offsets": [0, texts * width * 4]}
+    header = json.dumps({"__metadata__": dict(metadata), "vectors": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        yield lambda vectors, ids: file.write(np.ascontiguousarray(vectors, "<f4").data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _metadata(path: pathlib.Path) -> dict[str, str]:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet_metadata(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except (*damage.ERRORS, safetensors.SafetensorError):
+        return {}

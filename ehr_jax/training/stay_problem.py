@@ -1,0 +1,131 @@
+"""Stays on the device, as training uses them: batches drawn there, in an order by epoch."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ehr_jax import errors
+from ehr_jax.features import stays
+from ehr_jax.models import inputs
+from ehr_jax.training import loss as losses
+
+SCORED_AT_ONCE = 512  # stays
+
+
+class StayProblem(flax.struct.PyTreeNode):
+    """What is fitted and what selects, resident on the device.
+
+    Attributes:
+      train, validation: labelled samples.
+      train_labels, validation_labels: [sample, label] float32; nan where missing.
+      positive_weight: [label] float32, weight of a positive cell in the loss.
+      batch: stays a step, static.
+    """
+
+    train: inputs.Stays
+    train_labels: jax.Array
+    positive_weight: jax.Array
+    validation: inputs.Stays
+    validation_labels: jax.Array
+    batch: int = flax.struct.field(pytree_node=False)
+
+    def init(self, model: nn.Module, key: jax.Array) -> Any:
+        """Parameters before the first step."""
+        return model.init(key, jax.tree.map(lambda x: x[: self.batch], self.train))
+
+    def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
+        """Weighted cross-entropy of the batch of `step`; the key is the run's.
+
+        Every epoch has its own order, drawn from key and epoch alone; what is left over by whole
+        batches waits for another order.
+        """
+        rows = self.batch_rows(key, step)
+        batch = jax.tree.map(lambda x: x[rows], self.train)
+        rngs = {"dropout": jax.random.fold_in(key, step)}
+        logits = model.apply(params, batch, train=True, rngs=rngs)
+        return losses.cross_entropy(logits, self.train_labels[rows], self.positive_weight)
+
+    def batch_rows(self, key: jax.Array, step: jax.Array) -> jax.Array:
+        """[batch] int32, the training samples of a step."""
+        size = self.train_labels.shape[0]
+        epoch, place = jnp.divmod(step, size // self.batch)
+        # Apart from the keys of steps and of parameters, which are fold_in of `key` itself.
+        order = jax.random.permutation(
+            jax.random.fold_in(jax.random.fold_in(key, 2**31 - 2), epoch), size
+        )
+        return jax.lax.dynamic_slice(order, (place * self.batch,), (self.batch,))
+
+    def validation_logits(self, params, model: nn.Module) -> jax.Array:
+        """[validation, label] float32, without dropout."""
+        return score(params, model, self.validation)
+
+
+def build(arrays: stays.StayArrays, positive_weight: float | str, batch: int) -> StayProblem:
+    """Places the labelled training and validation samples on the device.
+
+    Args:
+      positive_weight: of a positive cell in the loss: a number, or "balanced".
+      batch: stays a step.
+
+    Raises:
+      ConfigError: an impossible batch or weight.
+    """
+    labelled = ~np.isnan(arrays.labels).all(axis=1)
+    train = np.flatnonzero(labelled & (arrays.split == "train"))
+    validation = np.flatnonzero(labelled & (arrays.split == "validation"))
+    if batch < 1 or not train.size:
+        raise errors.ConfigError(
+            f"config.train.batch is {batch}, with {train.size} labelled training samples; "
+            "both must be 1 or more"
+        )
+    return StayProblem(
+        train=rows(arrays, train),
+        train_labels=jnp.asarray(arrays.labels[train]),
+        positive_weight=jnp.asarray(losses.positive_weights(arrays.labels[train], positive_weight)),
+        validation=rows(arrays, validation),
+        validation_labels=jnp.asarray(arrays.labels[validation]),
+        batch=min(batch, train.size),
+    )
+
+
+def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:
+    """Returns the samples `chosen` [row] on the device."""
+    return inputs.Stays(**{name: jnp.asarray(x[chosen]) for name, x in arrays.stays.items()})
+
+
+def score(params, model: nn.Module, given: inputs.Stays) -> jax.Array:
+    """Logits [sample, label] float32 without dropout, a bounded number of stays at a time."""
+    count = given.steps.shape[0]
+    if count <= SCORED_AT_ONCE:
+        return model.apply(params, given)
+    blocks = -(-count // SCORED_AT_ONCE)
+
+    def blocked(x):
+        padded = jnp.pad(x, ((0, blocks * SCORED_AT_ONCE - count), *((0, 0),) * (x.ndim - 1)))
+        return padded.reshape(blocks, SCORED_AT_ONCE, *x.shape[1:])
+
+    logits = jax.lax.map(lambda part: model.apply(params, part), jax.tree.map(blocked, given))
+    return logits.reshape(blocks * SCORED_AT_ONCE, -1)[:count]
+
+
+def probabilities(
+    model: nn.Module, params: Any, arrays: stays.StayArrays, data: StayProblem
+) -> np.ndarray:
+    """Probabilities of every sample, [sample, label] float32."""
+    run = jax.jit(functools.partial(_apply, model))
+    parts = []
+    for start in range(0, len(arrays.labels), SCORED_AT_ONCE):
+        chosen = np.arange(start, start + SCORED_AT_ONCE)
+        # The last batch is filled up, so that one program serves all.
+        part = run(params, rows(arrays, np.minimum(chosen, len(arrays.labels) - 1)))
+        parts.append(np.asarray(part)[: len(arrays.labels) - start])
+    return losses.unweighted(np.concatenate(parts), data.positive_weight)
+
+
+def _apply(model, params, given):
+    return model.apply(params, given)
