@@ -16,7 +16,7 @@ import time
 import numpy as np
 import polars as pl
 
-from ehr_jax.knowledge import disk, files, linking
+from ehr_jax.knowledge import calibration, disk, files, linking
 from ehr_jax.text import encoders
 
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -35,9 +35,11 @@ def main() -> int:
         f"{rule.margin} for precision {rule.wanted} on {rule.queries:,} left-out synonyms ("
         f"precision {rule.precision:.3f}, recall {rule.recall:.3f})"
     )
-    rows = linking.held_out(linker.terms, arguments.most)
+    rows = calibration.held_out(linker.terms, arguments.most)
     print(f"\n{len(rows):,} synonyms of the graph, each left out:")
-    _table(*linking.left_out(linker.terms, linker.dense.vectors, linker.dense.index, rows), rule)
+    _table(
+        *calibration.left_out(linker.terms, linker.dense.vectors, linker.dense.index, rows), rule
+    )
 
     names = _mondo_names(arguments.data, found).sample(fraction=1, shuffle=True, seed=0)
     by_name = linking.link(linking.open_linker(found, None), names["name"].to_list())
@@ -57,7 +59,7 @@ def main() -> int:
 def _table(right, score, margin, rule) -> None:
     print("threshold  accepted  precision  recall@1")
     thresholds = sorted({*THRESHOLDS, round(rule.threshold, 4)})
-    for row in linking.by_threshold(right, score, thresholds).iter_rows():
+    for row in calibration.by_threshold(right, score, thresholds).iter_rows():
         print(f"{row[0]:9.4f}  {row[1]:8.3f}  {row[2] or 0:9.3f}  {row[3]:8.3f}")
     far = (score >= np.float32(rule.threshold)) & (margin >= np.float32(rule.margin))
     precision = (right & far).sum() / max(1, far.sum())
@@ -85,7 +87,7 @@ def _parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=pathlib.Path, required=True, help="root of the open data")
     parser.add_argument("--encoder", default=encoders.DEFAULT, help="name or folder")
-    parser.add_argument("--wanted", type=float, default=linking.WANTED, help="precision")
+    parser.add_argument("--wanted", type=float, default=calibration.WANTED, help="precision")
     parser.add_argument("--most", type=int, default=1500, help="names of a set")
     return parser.parse_args()
 

@@ -24,12 +24,15 @@ def defaults() -> ml_collections.ConfigDict:
     config.synthetic.seed = 0
     config.synthetic.sites = 1  # hospitals; of several, each writes codes of its own
     config.synthetic.note_signal = 1.0  # how far outcomes depend on what only notes tell; 0 is not
+    # How far deaths depend on what is known of a rare disease in the notes; None: none is there.
+    config.synthetic.knowledge_signal = ml_collections.config_dict.placeholder(float)
 
     config.cohort = ml_collections.ConfigDict()
     config.cohort.task = "phenotype_next"  # a name of cohorts/spec.py: TASKS
     config.cohort.aces = ""  # a query in ACES's YAML, in place of the task; meds alone, extra aces
     config.cohort.protocol = "strict"  # strict, or paper: as published, with its faults printed
     config.cohort.split = "patient"  # at random; or source: its own. (paper has the published one)
+    config.cohort.folds = 1  # --mode=benchmark: of more, every patient is tested once
     config.cohort.split_seed = 0  # of the split by patient; the same split for every training seed
 
     # Changes to the task's own description (cohorts/spec.py); None leaves it as it is.
@@ -133,6 +136,17 @@ def defaults() -> ml_collections.ConfigDict:
         "mingle",
     )
     config.benchmark.reference = "mingle"  # paired differences are to this method
+    return config
+
+
+def predict() -> ml_collections.ConfigDict:
+    """The documented defaults of --mode=predict."""
+    config = ml_collections.ConfigDict()
+    config.run = ""  # the folder of a finished run
+    config.data = ml_collections.ConfigDict()  # None: what the run was trained on
+    config.data.source = ml_collections.config_dict.placeholder(str)
+    config.data.root = ml_collections.config_dict.placeholder(str)
+    config.data.series = ml_collections.config_dict.placeholder(str)
     return config
 
 

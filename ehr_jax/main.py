@@ -12,7 +12,8 @@ from ml_collections import config_flags
 from ehr_jax import errors
 
 MODES = (
-    "train", "benchmark", "prepare", "embed", "meds", "audit", "download", "report", "doctor",
+    "train", "benchmark", "predict", "prepare", "embed", "meds", "audit", "download", "report",
+    "doctor",
 )  # fmt: skip
 WITHOUT_CONFIG = ("report", "doctor")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -33,6 +34,10 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
+    asked = [re.match(r"--?(mode=\w+|config=)", argument) for argument in arguments]
+    asked = {match.group(1) for match in asked if match}
+    if "mode=predict" in asked and "config=" not in asked:
+        arguments = [arguments[0], "--config=configs/predict.py", *arguments[1:]]
     given = [arguments[0], *map(_find_config, arguments[1:])]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
@@ -76,6 +81,11 @@ def _check_fits(mode: str, config: object) -> None:
         return
     if mode == "embed" and "input" not in config.get("text", ()):
         raise errors.ConfigError("--mode=embed wants --config=configs/embed.py")
+    if (mode == "predict") != ("run" in config):
+        raise errors.ConfigError(
+            "--mode=predict wants --config=configs/predict.py, or none; and that config no other "
+            "mode"
+        )
     if mode != "embed" and "data" not in config:
         raise errors.ConfigError(
             f"this config is for --mode=embed, and the mode is '{mode}'; add --mode=embed, or name "

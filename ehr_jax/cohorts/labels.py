@@ -93,7 +93,7 @@ def _death(records, visits, spec):
     if spec.gap_hours:
         first = pl.col("prediction_time") + datetime.timedelta(hours=spec.gap_hours)
         died = died & (pl.coalesce("death_time", "end") >= first).fill_null(False)
-    return visits.with_columns(mortality=died)
+    return visits.with_columns(mortality=pl.when(_has(records, "disposition")).then(died))
 
 
 def _death_by_date(records, visits, spec):
@@ -101,7 +101,8 @@ def _death_by_date(records, visits, spec):
     death = pl.col("death_time")
     within = (time.is_between("start", "end") for time in (death, death.dt.truncate("1d")))
     by_date = pl.any_horizontal(within).fill_null(False)
-    return visits.with_columns(mortality=rules.DIED | by_date)
+    told = _has(records, "disposition") or records.patients["death_time"].is_not_null().any()
+    return visits.with_columns(mortality=pl.when(told).then(rules.DIED | by_date))
 
 
 def _long_stay(records, visits, spec):

@@ -26,6 +26,28 @@ def by_patient(
     return _by_visit(samples.join(_assign(samples, seed, fractions), on="subject_id"))
 
 
+def by_fold(samples: pl.DataFrame, seed: int, fold: int, folds: int) -> pl.DataFrame:
+    """Assigns whole patients for cross-validation: every one is in "test" of one of `folds`.
+
+    Of the patients of the other folds an eighth is "validation". Kinds of patients are shuffled
+    apart, as in `by_patient`.
+    """
+    if not 0 <= fold < folds or folds < 2:
+        raise errors.CohortError(
+            f"fold {fold} of {folds}: config.cohort.folds must be 2 or more, and a fold one of them"
+        )
+    tested = []
+    for subjects in _kinds(samples, np.random.default_rng(seed)):
+        first, last = (at * len(subjects) // folds for at in (fold, fold + 1))
+        tested.append(subjects[first:last])
+    test = pl.DataFrame({"subject_id": np.concatenate(tested)}, {"subject_id": pl.Int64})
+    others = samples.join(test, on="subject_id", how="anti")
+    assigned = pl.concat(
+        [test.with_columns(split=pl.lit("test")), _assign(others, seed, (7 / 8, 1 / 8, 0.0))]
+    )
+    return _by_visit(samples.join(assigned, on="subject_id"))
+
+
 def as_given(
     samples: pl.DataFrame,
     given: pl.DataFrame,
@@ -106,22 +128,28 @@ _SUBJECT_SPLIT = {"subject_id": pl.Int64, "split": pl.String}
 
 def _assign(samples: pl.DataFrame, seed: int, fractions) -> pl.DataFrame:
     """Returns (subject_id, split) at random, each kind of patient by `fractions`."""
+    parts = []
+    for subjects in _kinds(samples, np.random.default_rng(seed)):
+        split = np.repeat(cohort.SPLITS, _shares(len(subjects), fractions))
+        parts.append(pl.DataFrame({"subject_id": subjects, "split": split}, _SUBJECT_SPLIT))
+    return pl.concat(parts)
+
+
+def _kinds(samples: pl.DataFrame, generator: np.random.Generator) -> list[np.ndarray]:
+    """Patients with a positive label, with negative ones alone and without any, each shuffled."""
     labelled = pl.col("labelled").fill_null(False)
     subjects = (
         samples.group_by("subject_id")
         .agg(labelled.any(), positive=(labelled & _any_positive(samples)).any())
         .sort("subject_id")
     )
-    generator = np.random.default_rng(seed)
-    parts = []
+    shuffled = []
     for positive, has_label in ((True, True), (False, True), (False, False)):
         kind = subjects.filter(
             pl.col("positive") == pl.lit(positive), pl.col("labelled") == pl.lit(has_label)
         )
-        shuffled = generator.permutation(kind["subject_id"].to_numpy())
-        split = np.repeat(cohort.SPLITS, _shares(kind.height, fractions))
-        parts.append(pl.DataFrame({"subject_id": shuffled, "split": split}, _SUBJECT_SPLIT))
-    return pl.concat(parts)
+        shuffled.append(generator.permutation(kind["subject_id"].to_numpy()))
+    return shuffled
 
 
 def _any_positive(samples: pl.DataFrame) -> pl.Expr:

@@ -1,5 +1,6 @@
 """From records to a cohort: the tasks by name, and how one is built under a protocol."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import polars as pl
@@ -11,7 +12,7 @@ from ehr_jax.records import tables
 
 # strict: split by patient, honest labels. paper: the published split and labels.
 PROTOCOLS = ("strict", "paper")
-SPLITTINGS = ("patient", "source")
+SPLITTINGS = ("patient", "source", "none")
 
 
 def build(
@@ -27,7 +28,7 @@ def build(
 
     Args:
       split: of the `strict` protocol: "patient" (at random, by `split_seed`), or "source" (the
-        source's own).
+        source's own); or, of either, "none": all are "test", with labels or without.
       changes: to the task's own description, by the keys of `spec.CHANGES`.
 
     Raises CohortError for an unknown task or protocol, records that cannot serve the task, and a
@@ -47,20 +48,23 @@ def build(
         )
     drafted = draft.draft(records, spec)
     samples = samples_of(records, drafted)
-    if not samples["labelled"].any():
+    if split != "none" and not samples["labelled"].any():
         counts = ", ".join(f"{reason}: {n}" for reason, n in drafted.excluded.items() if n)
         raise errors.CohortError(
             f"task '{task}': no visit of {records.source} has a label, of {records.visits.height} "
             f"({counts or 'none left out'}). Use more records or another task."
         )
-    if protocol == "strict":
+    if split == "none":
+        assigned = samples.select("visit_id", split=pl.lit("test"))
+    elif protocol == "strict":
         assigned = assign(records, samples, split, split_seed, fractions)
     elif specs.TASKS[task].published_split == "by_sample":
         assigned = splits.by_sample(samples, split_seed, fractions)
     else:
         assigned = splits.by_file_order(samples, fractions)
     samples = with_split(samples, assigned)
-    splits.check(samples, drafted.labels)
+    if split != "none":
+        splits.check(samples, drafted.labels)
     return cohort.Cohort(
         task=task,
         protocol=protocol,
@@ -103,6 +107,17 @@ def assign(
     if split == "source":
         return splits.as_given(samples, records.given_split, split_seed, fractions)
     return splits.by_patient(samples, split_seed, fractions)
+
+
+def folds(cohort_: cohort.Cohort, count: int, seed: int) -> list[cohort.Cohort]:
+    """Returns the cohort `count` times, each with another part of its patients in "test"."""
+    found = []
+    for fold in range(count):
+        assigned = splits.by_fold(cohort_.samples, seed, fold, count)
+        samples = with_split(cohort_.samples, assigned)
+        splits.check(samples, cohort_.labels)
+        found.append(dataclasses.replace(cohort_, samples=samples))
+    return found
 
 
 def with_split(samples: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:

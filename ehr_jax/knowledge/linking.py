@@ -4,33 +4,26 @@
     links = linking.link(linker, ["heart attack", "Type II DM"])
 
 What neither stands in the graph nor is near enough stays without a node. How near is near enough is
-found for each encoder on synonyms that the graph knows, one at a time taken out of it. Numbers are
-no matter of nearness: "type 1" is not "type 2", whatever their vectors say.
+found for each encoder on synonyms that the graph knows, one at a time taken out of it. Numbers
+are no matter of nearness: "type 1" is not "type 2", whatever their vectors say.
 """
 
 import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ehr_jax import errors
+from ehr_jax.knowledge import calibration as calibrations
 from ehr_jax.knowledge import disk, folder, graph, normalise, search
 from ehr_jax.text import encode, encoders
 
 KIND, FORMAT = "linking index", 1
-WANTED = 0.9  # precision of what is accepted by meaning
-PAPER = {"mimic3": 0.6, "mimic4": 0.7}  # least cosine in the EMERGE paper, without a margin
-SAMPLE = 3000  # synonyms a calibration looks at
-FEWEST = 30  # accepted ones a precision is computed of
-MARGINS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-NONE_ACCEPTED = 2.0  # no cosine is as large
-
-_NEAR = 64  # rows looked at for the best other node
 LINKS = {
     "node": pl.Int64,
     "how": pl.Enum(["exact", "normalised", "dense", "none"]),
@@ -39,24 +32,13 @@ LINKS = {
 }
 
 
-class Calibration(NamedTuple):
-    """The least score and margin that are accepted, and what they gave on known synonyms."""
-
-    threshold: float
-    margin: float
-    wanted: float  # precision
-    precision: float  # of the accepted, 0 where none is
-    recall: float  # share of all that were accepted and right
-    queries: int
-
-
 class Dense(NamedTuple):
     """What search by meaning needs: an encoder and the vectors of all terms, of length 1."""
 
     encoder: encoders.Encoder
     vectors: np.ndarray  # [terms, width] float32
     index: search.Index
-    calibration: Calibration
+    calibration: calibrations.Calibration
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,11 +57,11 @@ class Linker:
     cache_dir: str | None = None
 
     def accepting(self, threshold: float, margin: float = 0.0) -> "Linker":
-        """Returns the same linker with a fixed least score, as `PAPER` gives them."""
+        """Returns the same linker with a fixed least score, as `calibration.PAPER` gives them."""
         if self.dense is None:
             raise errors.KnowledgeError("a linker without an encoder has no threshold to set")
         nan = float("nan")
-        fixed = Calibration(threshold, margin, nan, nan, nan, 0)
+        fixed = calibrations.Calibration(threshold, margin, nan, nan, nan, 0)
         return dataclasses.replace(self, dense=self.dense._replace(calibration=fixed))
 
 
@@ -87,7 +69,7 @@ def open_linker(
     found: graph.Graph,
     encoder: encoders.Encoder | None,
     path: str | os.PathLike | None = None,
-    wanted: float = WANTED,
+    wanted: float = calibrations.WANTED,
     cache_dir: str | os.PathLike | None = None,
 ) -> Linker:
     """Opens the linking index of a graph and an encoder; makes it where it is not there.
@@ -115,7 +97,10 @@ def open_linker(
         described, _, arrays, _ = folder.read(path, KIND, FORMAT)
         _check_identity(pathlib.Path(path), described, identity)
         try:
-            vectors, calibration = arrays["vectors"], Calibration(**described["calibration"])
+            vectors, calibration = (
+                arrays["vectors"],
+                calibrations.Calibration(**described["calibration"]),
+            )
         except (KeyError, TypeError):
             raise folder.damaged(pathlib.Path(path), "vectors or calibration are missing") from None
         if vectors.shape != (terms.height, encoder.width):
@@ -125,11 +110,11 @@ def open_linker(
         vectors = _vectors(terms["term"].to_list(), encoder, cache_dir)
         index, calibration = search.place(vectors), None
     if calibration is None or calibration.wanted != wanted:
-        calibration = calibrate(terms, vectors, index, wanted)
+        calibration = calibrations.calibrate(terms, vectors, index, wanted)
         described = {"kind": KIND, "format": FORMAT, **identity}
         described["calibration"] = calibration._asdict()
         folder.write(path, described, {}, {"vectors": vectors})
-    if calibration.threshold == NONE_ACCEPTED:
+    if calibration.threshold == calibrations.NONE_ACCEPTED:
         print(
             f"linking: no threshold of encoder '{encoder.name}' has precision {wanted} on "
             f"{calibration.queries} known synonyms of '{found.source}', so mentions link by name "
@@ -161,7 +146,9 @@ def link(linker: Linker, mentions: Sequence[str]) -> pl.DataFrame:
     if linker.dense is not None and open_rows:
         texts = [mentions[row] for row in open_rows]
         found, score[open_rows], margin[open_rows] = nearest(linker, texts)
-        accepted = _accepted(found, score[open_rows], margin[open_rows], linker.dense.calibration)
+        accepted = calibrations.accepts(
+            found, score[open_rows], margin[open_rows], linker.dense.calibration
+        )
         taken = np.array(open_rows)[accepted]
         node[taken], how[taken] = found[accepted], "dense"
     links = pl.DataFrame({"node": node, "how": how.tolist(), "score": score, "margin": margin})
@@ -177,8 +164,10 @@ def nearest(linker: Linker, mentions: Sequence[str]) -> tuple[np.ndarray, np.nda
     node -1 where no near term has the mention's numbers.
     """
     vectors = _vectors(list(mentions), linker.dense.encoder, linker.cache_dir)
-    found = search.top_k(linker.dense.index, vectors, _NEAR)
-    return _best(linker.terms, _numbers(map(normalise.normalise, mentions)), *found)
+    found = search.top_k(linker.dense.index, vectors, calibrations.NEAR)
+    return calibrations.best(
+        linker.terms, calibrations.numbers(map(normalise.normalise, mentions)), *found
+    )
 
 
 def table(found: graph.Graph) -> pl.DataFrame:
@@ -198,78 +187,8 @@ def table(found: graph.Graph) -> pl.DataFrame:
     terms = terms.sort("name", "exact", "rank", "node", descending=[True, True, False, False],
                        maintain_order=True)  # fmt: skip
     kept = terms.unique("key", keep="first", maintain_order=True).sort("node", maintain_order=True)
-    numbers = pl.Series("numbers", _numbers(kept["key"]), dtype=pl.String)
+    numbers = pl.Series("numbers", calibrations.numbers(kept["key"]), dtype=pl.String)
     return kept.select("node", "term", "name", "exact", "key").with_columns(numbers)
-
-
-def held_out(terms: pl.DataFrame, most: int = SAMPLE, seed: int = 0) -> np.ndarray:
-    """Returns rows of `terms` that are synonyms of a node with further terms, ascending.
-
-    Abbreviations are left to names: no vector tells what "PE" is. Exact synonyms where there are
-    ten times `FEWEST` of them, else all; at most `most`, a seeded choice.
-    """
-    left = terms.with_row_index().with_columns(several=pl.len().over("node") > 1)
-    short = ~pl.col("term").str.contains(r"[a-z]{3}")
-    left = left.filter(~pl.col("name") & pl.col("several") & ~short)
-    exact = left.filter("exact")
-    rows = (exact if exact.height >= 10 * FEWEST else left)["index"].to_numpy()
-    if len(rows) > most:
-        rows = np.random.default_rng(seed).choice(rows, most, replace=False)
-    return np.sort(rows).astype(np.int64)
-
-
-def left_out(
-    terms: pl.DataFrame, vectors: np.ndarray, index: search.Index, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Links synonyms as if the graph did not know each one.
-
-    Returns (right [rows] bool, cosine [rows] float32, margin [rows] float32).
-    """
-    scores, near = search.top_k(index, vectors[rows], _NEAR + 1)
-    near = np.where(near == rows[:, None], -1, near)
-    node, score, margin = _best(terms, _numbers(terms["key"].gather(rows)), scores, near)
-    return node == terms["node"].to_numpy()[rows], score, margin
-
-
-def calibrate(
-    terms: pl.DataFrame, vectors: np.ndarray, index: search.Index, wanted: float = WANTED
-) -> Calibration:
-    """Finds the least score and margin that give a precision on known synonyms, left out in turn.
-
-    Of all pairs that reach it the one that accepts most right links; nothing is accepted where none
-    does or too few synonyms are known.
-    """
-    rows = held_out(terms)
-    best = Calibration(NONE_ACCEPTED, 0.0, wanted, 0.0, 0.0, len(rows))
-    if not len(rows):
-        return best
-    right, score, margin = left_out(terms, vectors, index, rows)
-    order = np.argsort(-score, kind="stable")
-    right, score, margin = right[order], score[order], margin[order]
-    last = np.append(score[1:] != score[:-1], True)  # equal scores are accepted together
-    for least in MARGINS:
-        far = margin >= np.float32(least)
-        accepted, hits = np.cumsum(far), np.cumsum(right & far)
-        reached = last & (accepted >= FEWEST) & (hits >= wanted * accepted)
-        if reached.any():
-            at = np.flatnonzero(reached)[-1]
-            recall = float(hits[at] / len(rows))
-            if recall > best.recall:
-                precision = float(hits[at] / accepted[at])
-                best = Calibration(float(score[at]), least, wanted, precision, recall, len(rows))
-    return best
-
-
-def by_threshold(right: np.ndarray, score: np.ndarray, thresholds: Sequence[float]) -> pl.DataFrame:
-    """Returns what each threshold gives: threshold, accepted (share), precision, recall_at_1."""
-    rows = []
-    for threshold in thresholds:
-        accepted = score >= np.float32(threshold)
-        hits = int((right & accepted).sum())
-        precision = hits / int(accepted.sum()) if accepted.any() else None
-        rows.append((float(threshold), float(accepted.mean()), precision, hits / len(right)))
-    names = ("threshold", "accepted", "precision", "recall_at_1")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64), orient="row")
 
 
 def _linker(found, terms, dense: Dense | None, cache_dir: str | None) -> Linker:
@@ -283,42 +202,6 @@ def _vectors(texts: list[str], encoder: encoders.Encoder, cache_dir: str | None)
     vectors = encode.encode(texts, encoder, cache_dir)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, 1)
-
-
-def _best(
-    terms: pl.DataFrame, numbers: list[str], scores: np.ndarray, near: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns node, score and margin of the best of [m, k] rows that have the [m] numbers."""
-    codes = {text: code for code, text in enumerate(terms["numbers"].unique())}
-    of_term = terms["numbers"].replace_strict(codes, return_dtype=pl.Int32).to_numpy()
-    of_mention = np.array([codes.get(text, -1) for text in numbers], np.int32)
-    fits = (near >= 0) & (of_term[near] == of_mention[:, None])
-    node = np.where(fits, terms["node"].to_numpy()[near], -1)
-
-    rows, first = np.arange(len(near)), fits.argmax(axis=1)
-    best = node[rows, first]
-    score = np.where(best >= 0, scores[rows, first], np.float32(-1))
-    other = fits & (node != best[:, None])
-    # Where no other node was looked at, none is nearer than the last row of all.
-    at = np.where(other.any(axis=1), other.argmax(axis=1), scores.shape[1] - 1)
-    second = np.maximum(scores[rows, at], np.float32(-1))
-    return best, score, np.maximum(score - second, np.float32(0))
-
-
-def _numbers(keys: Iterable[str]) -> list[str]:
-    """Returns the numbers and single letters of normalised terms, but for a letter in front."""
-    split = (key.split() for key in keys)
-    return [
-        " ".join(sorted(w for i, w in enumerate(words) if w.isdecimal() or (i and len(w) == 1)))
-        for words in split
-    ]
-
-
-def _accepted(
-    node: np.ndarray, score: np.ndarray, margin: np.ndarray, rule: Calibration
-) -> np.ndarray:
-    near = (score >= np.float32(rule.threshold)) & (margin >= np.float32(rule.margin))
-    return near & (node >= 0)
 
 
 def _identity(found: graph.Graph, terms: pl.DataFrame, encoder: encoders.Encoder) -> dict[str, Any]:

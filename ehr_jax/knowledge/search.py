@@ -38,7 +38,7 @@ def place(rows: np.ndarray, precision: str = "float32", devices=None) -> Index:
       rows: [n, width] float32, n >= 1, finite.
       precision: "float32", or "bfloat16": half the memory, products of rounded numbers summed in
         float32.
-      devices: to split the rows over; None is all there are.
+      devices: to split the rows over; None is all that this process has.
 
     Raises KnowledgeError for rows of another shape or with a number that is not finite.
     """
@@ -50,7 +50,7 @@ def place(rows: np.ndarray, precision: str = "float32", devices=None) -> Index:
         raise errors.KnowledgeError(
             f"search precision '{precision}' is not known, expected one of {list(PRECISIONS)}"
         )
-    devices = np.array(jax.devices() if devices is None else devices)
+    devices = np.array(jax.local_devices() if devices is None else devices)
     mesh = sharding.Mesh(devices, (AXIS,), axis_types=(sharding.AxisType.Auto,))
     whole = len(devices) * GROUP
     padded = np.pad(rows, ((0, -len(rows) % whole), (0, 0))).astype(PRECISIONS[precision])

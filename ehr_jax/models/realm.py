@@ -217,7 +217,12 @@ class Realm(nn.Module):
 
 
 def build(config, labels: int) -> Realm:
-    """Returns the network of `config.realm`; ConfigError where its keys do not fit."""
+    """Returns the network of `config.realm`; a key that is not there keeps its default.
+
+    Raises ConfigError where values do not fit.
+    """
+    keys = set(Realm.__dataclass_fields__) & set(config) - {"labels", "name", "parent"}
+    model = Realm(labels=labels, **{key: config[key] for key in keys})
     for key, allowed in (
         ("variant", VARIANTS),
         ("series_encoder", series_encoder.KINDS),
@@ -225,36 +230,37 @@ def build(config, labels: int) -> Realm:
         ("gate", GATES),
         ("dtype", DTYPES),
     ):
-        if config[key] not in allowed:
+        found = getattr(model, key)
+        if found not in allowed:
             raise errors.ConfigError(
-                f"config.realm.{key} is '{config[key]}'; expected one of {', '.join(allowed)}."
-                + errors.did_you_mean(str(config[key]), allowed)
+                f"config.realm.{key} is '{found}'; expected one of {', '.join(allowed)}."
+                + errors.did_you_mean(str(found), allowed)
             )
     for key in ("width", "heads", "feed_forward", "series_layers"):
-        if config[key] < 1:
-            raise errors.ConfigError(f"config.realm.{key} is {config[key]}; expected 1 or more")
-    if config.width % config.heads or config.width % 2:
+        if getattr(model, key) < 1:
+            raise errors.ConfigError(
+                f"config.realm.{key} is {getattr(model, key)}; expected 1 or more"
+            )
+    if model.width % model.heads or model.width % 2:
         raise errors.ConfigError(
-            f"config.realm.width is {config.width}; expected an even multiple of "
-            f"config.realm.heads, {config.heads}"
+            f"config.realm.width is {model.width}; expected an even multiple of "
+            f"config.realm.heads, {model.heads}"
         )
-    if not 0 <= config.dropout < 1:
+    if not 0 <= model.dropout < 1:
         raise errors.ConfigError(
-            f"config.realm.dropout is {config.dropout}; expected a rate from 0 to below 1"
+            f"config.realm.dropout is {model.dropout}; expected a rate from 0 to below 1"
         )
-    if config.bidirectional and config.series_encoder not in ("gru", "lstm"):
+    if model.bidirectional and model.series_encoder not in ("gru", "lstm"):
         raise errors.ConfigError(
-            f"config.realm.bidirectional is True with series_encoder '{config.series_encoder}'; "
+            f"config.realm.bidirectional is True with series_encoder '{model.series_encoder}'; "
             "set it to False, or series_encoder to gru or lstm"
         )
-    sources = ("use_series", "use_notes", "use_knowledge", "use_statics", "use_visit")
-    if not any(config[key] for key in sources):
+    if not model.modalities and not model.use_statics:
         raise errors.ConfigError(
-            f"config.realm has {', '.join(sources)} all False; the network has no input: set at "
-            "least one to True"
+            "config.realm has use_series, use_notes, use_knowledge, use_statics and use_visit all "
+            "False; the network has no input: set at least one to True"
         )
-    keys = [field for field in Realm.__dataclass_fields__ if field in config]
-    return Realm(labels=labels, **{key: config[key] for key in keys})
+    return model
 
 
 def _nothing(stays: inputs.Stays) -> Evidence:

@@ -1,12 +1,15 @@
 """--mode=benchmark: many methods, the same samples, split and seeds; one table with intervals."""
 
 import pathlib
+import shutil
 
 import ml_collections
 
+from ehr_jax import errors
+from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs, train
+from ehr_jax.modes import folds, inputs, train
 from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 
@@ -18,8 +21,17 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         registry.find(name)
     for name in methods:
         registry.load(name)
+    kinds = {name: registry.find(name).inputs for name in (config.model.name, *methods)}
+    for name, kind in kinds.items():
+        if kind != kinds[config.model.name]:
+            raise errors.ConfigError(
+                f"config.benchmark.methods has '{name}', which is given {kind}, while "
+                f"config.model.name '{config.model.name}' is given {kinds[config.model.name]}; "
+                "compare methods of one kind"
+            )
     workdir = run_folder.claim(workdir, config.to_dict())
-    cohort, arrays = inputs.load(config, workdir)
+    prepared = _prepare(config, workdir)
+    cohort, arrays = prepared[0]
     rows = []
     for name in methods:
         folder = workdir / "methods" / name
@@ -27,8 +39,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         folder = run_folder.claim(folder, made.to_dict())
         if (folder / "results.json").exists():
             result = run_folder.read_json(folder / "results.json")
-        else:
+        elif len(prepared) == 1:
             result = train.fit_and_score(made, cohort, arrays, folder)
+        else:
+            result = folds.fit_and_score(made, prepared, folder)
         rows.append(
             {
                 "name": name,
@@ -45,6 +59,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         "columns": config.features.columns,
         "notes": arrays.counts["notes"]["source"],
         "seeds": list(config.train.seeds),
+        "folds": config.cohort.folds,
         "methods": rows,
         "paired": _differences(config, cohort, workdir, methods),
     }
@@ -53,6 +68,27 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     print((workdir / "table.md").read_text())
     print(f"report: {workdir / 'report.html'}")
     return 0
+
+
+def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
+    """(cohort, arrays), or one of each fold."""
+    count = config.cohort.folds
+    if count < 1:
+        raise errors.ConfigError(f"config.cohort.folds is {count}; expected 1 or more")
+    if count == 1:
+        return [inputs.load(config, workdir)]
+    records = inputs.read(config)
+    whole = inputs.build_cohort(records, config)
+    prepared = []
+    for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):
+        folder = workdir / f"fold_{fold}"
+        folder.mkdir(exist_ok=True)
+        prepared.append((cohort, inputs.arrange(records, cohort, config, folder)))
+    for name in ("data.json", "DATA_USE.txt"):
+        run_folder.write_whole(
+            workdir / name, lambda path, name=name: shutil.copy(workdir / "fold_0" / name, path)
+        )
+    return prepared
 
 
 def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]) -> dict:

@@ -10,7 +10,7 @@ from ehr_jax import errors
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import prepare, stays
+from ehr_jax.features import fitted, prepare, stays
 from ehr_jax.models import registry
 from ehr_jax.records import sources, synthetic, tables
 from ehr_jax.training import run_folder
@@ -52,6 +52,7 @@ def arrange(
     cache = config.text.cache or None
     if registry.find(config.model.name).inputs == "stays":
         arrays = stays.prepare_stays(records, cohort, config, cache)
+        run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
         # Statics are attributes: the audit sees them as nodes, beside the codes.
         shown = ml_collections.ConfigDict(config.to_dict())
         shown.features.columns = "full"
@@ -79,7 +80,9 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
     """Reads the records that config.data (and config.synthetic) name."""
     if config.data.source == "synthetic":
         made = config.synthetic
-        return synthetic.generate(made.patients, made.seed, made.note_signal, made.sites)
+        return synthetic.generate(
+            made.patients, made.seed, made.note_signal, made.sites, made.knowledge_signal
+        )
     return sources.read(config.data.source, config.data.root, config.data.series)
 
 

@@ -80,6 +80,9 @@ def fit_and_score(
     cuts = np.stack(
         [thresholds.fit_f1(p[fitted_on], arrays.labels[fitted_on]) for p in probabilities]
     )
+    results["thresholds"] = cuts.tolist()
+    if hasattr(method, "build"):
+        results["positive_weight"] = np.asarray(data.positive_weight).tolist()
     for split in ("validation", "test"):
         rows = rows_of(arrays, split)
         results[split] = evaluate.evaluate(
@@ -101,8 +104,10 @@ def rows_of(arrays: prepare.Arrays | stays.StayArrays, split: str) -> np.ndarray
     return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1))
 
 
-def write_predictions(cohort, seeds, fitted: list[Seed], folder: pathlib.Path) -> None:
-    """Writes predictions.parquet: a row a labelled validation or test sample and seed."""
+def write_predictions(
+    cohort, seeds, fitted: list[Seed], folder: pathlib.Path, labelled_only: bool = True
+) -> None:
+    """Writes predictions.parquet: a row a (labelled) validation or test sample and seed."""
     base = cohort.samples.select(
         "sample_id", "subject_id", "prediction_time", "split", "labelled",
         *[f"label.{name}" for name in cohort.labels],
@@ -113,7 +118,10 @@ def write_predictions(cohort, seeds, fitted: list[Seed], folder: pathlib.Path) -
             f"probability.{name}": one.probabilities[:, k] for k, name in enumerate(cohort.labels)
         }
         part = base.with_columns(pl.lit(seed, pl.Int64).alias("seed"), **columns)
-        parts.append(part.filter("labelled", pl.col("split") != "train").drop("labelled"))
+        shown = pl.col("split") != "train"
+        if labelled_only:
+            shown = shown & pl.col("labelled")
+        parts.append(part.filter(shown).drop("labelled"))
     frame = pl.concat(parts)
     run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)
 

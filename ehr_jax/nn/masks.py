@@ -36,9 +36,8 @@ def mean_weights(mask: jax.Array) -> jax.Array:
 
 def last_weights(mask: jax.Array) -> jax.Array:
     """[..., item] float32, 1 at the last item that is there."""
-    there = (mask > 0).astype(jnp.float32)
-    after = jnp.cumsum(there[..., ::-1], axis=-1)[..., ::-1]  # items from here on
-    return there * (after == 1)
+    place = jnp.arange(1, mask.shape[-1] + 1) * (mask > 0)  # counted from 1, 0 where nothing is
+    return ((place > 0) & (place == place.max(-1, keepdims=True, initial=0))).astype(jnp.float32)
 
 
 def weighted(x: jax.Array, weights: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from ehr_jax.nn import cross_attention, dense, dropout, masks, recurrent, time_e
 
 KINDS = ("gru", "gru_d", "lstm", "transformer")
 LONGEST = 30 * 24.0  # hours; what was seen longer ago counts as seen then
-FARTHEST = 10.0  # standard deviations; what lies beyond counts as there
+FARTHEST = 10.0  # of a squashed value
 
 
 class SeriesEncoder(nn.Module):
@@ -66,7 +66,7 @@ class SeriesEncoder(nn.Module):
         Returns:
           [batch, time, width] float32, zero where there is no step.
         """
-        values = jnp.clip(masks.cleared(values, mask), -FARTHEST, FARTHEST)
+        values = squashed(masks.cleared(values, mask))
         observed = masks.cleared(observed, mask)
         elapsed = jnp.clip(masks.cleared(elapsed, mask), 0, LONGEST)
         always = jnp.broadcast_to(always[:, None], (*mask.shape, always.shape[-1]))
@@ -125,6 +125,12 @@ class SeriesEncoder(nn.Module):
         return x
 
 
+def squashed(values: jax.Array) -> jax.Array:
+    """arcsinh of scaled values, within +-FARTHEST: a few deviations stay as they are, while the
+    long tails of laboratory values no longer outweigh all else (inferred)."""
+    return jnp.clip(jnp.arcsinh(values), -FARTHEST, FARTHEST)
+
+
 def summary(values: jax.Array, observed: jax.Array, mask: jax.Array) -> jax.Array:
     """What trees are given of a series: for each variable, over the window, of what was measured.
 
@@ -133,11 +139,11 @@ def summary(values: jax.Array, observed: jax.Array, mask: jax.Array) -> jax.Arra
       observed: [batch, time, variable]; mask: [batch, time].
 
     Returns:
-      [batch, 7 * variable] float32: measured at all, log of how often, mean, standard deviation,
-      smallest, largest, last; the values 0 where never measured.
+      [batch, 7 * variable] float32: measured at all, log of how often; of squashed values mean,
+      standard deviation, smallest, largest, last, 0 where never measured.
     """
     there = masks.cleared(observed, mask) > 0
-    values = jnp.clip(jnp.where(there, values, 0), -FARTHEST, FARTHEST)
+    values = squashed(jnp.where(there, values, 0))
     count = there.sum(1)
     some = (count > 0).astype(jnp.float32)
     mean = values.sum(1) / jnp.maximum(count, 1)

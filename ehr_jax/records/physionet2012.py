@@ -40,6 +40,7 @@ PARAMETERS = (
 ).split()
 DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")
 
+_UNKNOWN = pl.lit(None, pl.Float64)
 SPLITS = {"a": "train", "b": "test", "c": "test"}  # the challenge trained on set a
 
 
@@ -49,16 +50,20 @@ def read(root: str | pathlib.Path) -> tables.Records:
     A set may be the official folder of one text file a stay, that folder as .tar.gz or .zip (read
     without unpacking), or one table (set-a.csv.gz, .csv, .parquet) with a leading RecordID column.
     A RecordID is patient, visit and stay in one. Measurements are "P12:HR" and so on, without unit.
+    Where no set has outcomes, what became of the stays is null: they can be scored, not trained on.
     A stay's record ends after 48 h, the visit with the last of its Length_of_stay days. Where set a
     stands beside another, `given_split` makes it the training set and the others the test set.
 
-    Raises RecordsError for a missing outcome file, a damaged, unsafe or oversized archive, and a
-    field that does not parse.
+    Raises RecordsError for a missing outcome file where others are there, a damaged, unsafe or
+    oversized archive, and a field that does not parse.
     """
     sets = files.find_sets(root)
     oddities: Counter[str] = Counter()
-    outcomes = pl.concat([_outcomes(found) for found in sets])
     general = pl.concat([_survey(found, oddities) for found in sets])
+    if sets[0].outcomes is None:  # new stays, to be scored
+        outcomes = general.select("record_id", died=pl.lit(None, pl.Boolean), days=_UNKNOWN)
+    else:
+        outcomes = pl.concat([_outcomes(found) for found in sets])
     for frame, what in ((outcomes, "Outcomes files"), (general, "sets")):
         if repeated := frame.height - frame["record_id"].n_unique():
             raise errors.RecordsError(
@@ -200,7 +205,11 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
         pl.lit(START).alias("start"),
         (pl.lit(START) + pl.duration(days=whole + 1, seconds=-1)).alias("end"),
         pl.col("Age").alias("age"),
-        pl.when("died").then(pl.lit("died")).otherwise(pl.lit("home")).alias("disposition"),
+        pl.when("died")
+        .then(pl.lit("died"))
+        .when(~pl.col("died"))
+        .then(pl.lit("home"))
+        .alias("disposition"),
         pl.lit(None).alias("planned"),
         pl.lit(None).alias("transferred_in"),
         pl.lit(None).alias("readmitted_30d"),

@@ -31,13 +31,13 @@ _STAYS_A_BATCH = 256
 class Set(NamedTuple):
     letter: str  # one of LETTERS
     path: pathlib.Path  # a folder, an archive or a table
-    outcomes: pathlib.Path
+    outcomes: pathlib.Path | None  # None where no set of the folder has any
 
 
 def find_sets(root: str | pathlib.Path) -> list[Set]:
     """Returns the sets of the folder `root`, by letter; of several forms of a set the first.
 
-    Raises RecordsError for no set at all, and for a set without its outcomes.
+    Raises RecordsError for no set at all, and for a set without its outcomes beside one with them.
     """
     tables_found = {letter: reading.find_table(root, f"set-{letter}", False) for letter in LETTERS}
     folder = pathlib.Path(root).expanduser()
@@ -49,12 +49,14 @@ def find_sets(root: str | pathlib.Path) -> list[Set]:
         if not forms:
             continue
         outcomes = held.get(f"outcomes-{letter}.txt") or held.get(f"outcomes-{letter}.csv")
-        if outcomes is None:
-            raise errors.RecordsError(
-                f"{folder}: '{forms[0].name}' is there and 'Outcomes-{letter}.txt' is not; put it "
-                "beside the set"
-            )
         sets.append(Set(letter, forms[0], outcomes))
+    for found in sets:
+        if found.outcomes is None and any(other.outcomes for other in sets):
+            raise errors.RecordsError(
+                f"{folder}: '{found.path.name}' is there and 'Outcomes-{found.letter}.txt' is not, "
+                "while another set has its outcomes; put it beside the set, or each kind of set "
+                "into a folder of its own"
+            )
     if not sets:
         raise errors.RecordsError(
             f"{folder}: no set of PhysioNet 2012. Expected the folder 'set-a', 'set-a.tar.gz', "

@@ -22,6 +22,7 @@ from ehr_jax.records import (
     synthetic_codes,
     synthetic_course,
     synthetic_notes,
+    synthetic_rare,
     synthetic_series,
     synthetic_sites,
     tables,
@@ -42,13 +43,21 @@ class Truth(NamedTuple):
     conditions: np.ndarray  # [visit, condition] bool
 
 
-def generate(patients: int, seed: int, note_signal: float = 1.0, sites: int = 1) -> tables.Records:
+def generate(
+    patients: int,
+    seed: int,
+    note_signal: float = 1.0,
+    sites: int = 1,
+    knowledge_signal: float | None = None,
+) -> tables.Records:
     """Returns the records of `patients` generated patients, the same for the same arguments.
 
     Measurements and notes are made when collected. With more than one of `sites`, each hospital
-    writes codes of its own (synthetic_sites). Raises RecordsError on impossible arguments.
+    writes codes of its own (synthetic_sites). With a `knowledge_signal` notes name a rare disease
+    of each patient (synthetic_rare), and deaths in hospital depend on it so strongly, at 0 not at
+    all. Raises RecordsError on impossible arguments.
     """
-    records = generate_with_truth(patients, seed, note_signal)[0]
+    records = generate_with_truth(patients, seed, note_signal, knowledge_signal)[0]
     if sites < 1:
         raise errors.RecordsError(f"synthetic: sites is {sites}; it must be at least 1")
     if sites == 1:
@@ -60,16 +69,13 @@ def generate(patients: int, seed: int, note_signal: float = 1.0, sites: int = 1)
 
 
 def generate_with_truth(
-    patients: int, seed: int, note_signal: float = 1.0
+    patients: int, seed: int, note_signal: float = 1.0, knowledge_signal: float | None = None
 ) -> tuple[tables.Records, Truth]:
     """Returns the records and what lies behind them."""
-    _check_arguments(patients, seed, note_signal)
-    course = synthetic_course.simulate(patients, np.random.default_rng((seed, 0)), note_signal)
-    written = synthetic_codes.record(course, np.random.default_rng((seed, 1)))
+    course, written, told = _simulate(patients, seed, note_signal, knowledge_signal)
     rng = np.random.default_rng((seed, 2))
-    visit_id = np.arange(course.subject.size) + _FIRST_VISIT
+    visit_id = told.visit_id
     patients_table, visits = _patients(course), _visits(course, visit_id, rng)
-    told = _told(course, written, visit_id)
     stays = unit_stays(course)
     records = tables.Records(
         source="synthetic",
@@ -93,16 +99,25 @@ def generate_with_truth(
 
 def mentions(patients: int, seed: int, note_signal: float = 1.0) -> pl.DataFrame:
     """Returns synthetic_notes.MENTIONS: what the notes of the same hospital name, where and how."""
+    return synthetic_notes.mentions(_simulate(patients, seed, note_signal, None)[2], (seed, 4))
+
+
+def _simulate(patients: int, seed: int, note_signal: float, knowledge_signal: float | None):
+    """Returns what happened, what was written down of it as codes, and what the notes are told."""
     _check_arguments(patients, seed, note_signal)
-    course = synthetic_course.simulate(patients, np.random.default_rng((seed, 0)), note_signal)
+    rare, standing = None, np.zeros(patients)
+    if knowledge_signal is not None:
+        rare, grave = synthetic_rare.draw(patients, np.random.default_rng((seed, 6)))
+        standing = knowledge_signal * grave
+    course = synthetic_course.simulate(
+        patients, np.random.default_rng((seed, 0)), note_signal, standing
+    )
     written = synthetic_codes.record(course, np.random.default_rng((seed, 1)))
-    told = _told(course, written, np.arange(course.subject.size) + _FIRST_VISIT)
-    return synthetic_notes.mentions(told, (seed, 4))
-
-
-def _told(course, written: dict[str, tuple], visit_id: np.ndarray) -> synthetic_notes.Told:
+    visit_id = np.arange(course.subject.size) + _FIRST_VISIT
     coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
-    return synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden)
+    named = np.full(visit_id.size, "", object) if rare is None else rare[course.subject]
+    told = synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden, named)
+    return course, written, told
 
 
 def unit_stays(course: synthetic_course.Course) -> synthetic_series.Stays:

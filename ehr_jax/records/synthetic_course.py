@@ -62,8 +62,13 @@ class Course(NamedTuple):
     died: np.ndarray  # [visit] bool, in hospital
 
 
-def simulate(patients: int, rng: np.random.Generator, note_signal: float) -> Course:
-    """Returns the course of `patients` patients, each with 1 to `MAXIMUM_VISITS` visits."""
+def simulate(
+    patients: int, rng: np.random.Generator, note_signal: float, standing: np.ndarray
+) -> Course:
+    """Returns the course of `patients` patients, each with 1 to `MAXIMUM_VISITS` visits.
+
+    standing: [patient] log-odds that a patient's danger of death has in every visit.
+    """
     age = np.clip(rng.normal(63, 16, patients), 18, 85)
     female = rng.random(patients) < 0.46
     first = rng.integers(130 * _YEAR, 200 * _YEAR, patients)  # the years 2100 to 2170
@@ -73,7 +78,7 @@ def simulate(patients: int, rng: np.random.Generator, note_signal: float) -> Cou
 
     alive, start, before, rows = np.arange(patients), first, None, []
     for order in range(MAXIMUM_VISITS):
-        visit = _visit(rng, liability[alive], start, before, note_signal)
+        visit = _visit(rng, liability[alive], start, before, note_signal, standing[alive])
         rows.append({"subject": alive, "order": np.full(alive.size, order, np.int32), **visit})
         death[alive[visit["died"]]] = visit["end"][visit["died"]]
         again, gap = _what_follows(rng, visit, note_signal)
@@ -102,7 +107,7 @@ def _liability(rng, patients: int, age: np.ndarray) -> np.ndarray:
     return group[:, _GROUP] + 0.2 * (age[:, None] - 63) / 16
 
 
-def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, note_signal: float):
+def _visit(rng, liability: np.ndarray, start: np.ndarray, before, note_signal: float, standing):
     count = start.size
     elective = rng.random(count) < 0.13
     acuity = rng.normal(size=count)
@@ -119,7 +124,8 @@ def _visit(rng, liability: np.ndarray, start: np.ndarray, before: dict | None, n
     burden = conditions @ _column("death")
     danger = 0.9 * acuity + burden - 0.6 * elective
     in_unit = _draw(rng, 0.7 * danger, _IN_UNIT)
-    died = _draw(rng, danger + 0.7 * in_unit + note_signal * standardised(hidden) @ _DEATH, _DIED)
+    told = note_signal * standardised(hidden) @ _DEATH + standing
+    died = _draw(rng, danger + 0.7 * in_unit + told, _DIED)
     days = np.exp(rng.normal(1.5, 0.55, count) + 0.15 * np.clip(danger, -2, 4))
     end = start + (np.clip(days, 1.1, 60) * _DAY).astype(np.int64)
     unit_start = start + rng.integers(30, 10 * _HOUR, count)

@@ -50,6 +50,7 @@ class Told(NamedTuple):
     end: np.ndarray  # [visit] int64 minutes
     coded: np.ndarray  # [visit, condition] bool
     hidden: np.ndarray  # [visit, trait] int8 levels
+    rare: np.ndarray  # [visit] object, the name of a disease or ""
 
 
 def write(told: Told, seed: tuple[int, ...]) -> pl.DataFrame:
@@ -106,6 +107,7 @@ def _admission(told: Told, named: np.ndarray, rng) -> np.ndarray:
         _heading("Past medical history"),
         _mention(rng, "historical", named[:, 1]),
         _mention(rng, "historical", named[:, 2]),
+        _known(told.rare),
         _heading("Physical exam"),
         _pick(rng, synthetic_phrases.EXAM, count),
         _heading("Family history"),
@@ -174,6 +176,12 @@ def _negated(rng, told: Told) -> np.ndarray:
     condition = _anything(rng, told.visit_id.size)
     coded = told.coded[np.arange(condition.size), condition]
     return _mention(rng, "negated", np.where(coded, -1, condition))
+
+
+def _known(disease: np.ndarray) -> np.ndarray:
+    """Returns a sentence naming each disease, the same for all, or "" for none."""
+    before, after = synthetic_phrases.HISTORICAL[0].split("{}")
+    return np.where(disease == "", "", before + disease + after + " ").astype(object)
 
 
 def _trait(rng, told: Told, trait: np.ndarray) -> np.ndarray:

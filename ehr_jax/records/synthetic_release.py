@@ -54,7 +54,9 @@ def write(
         measurements=tables.empty(tables.MEASUREMENTS).lazy(),
         notes=tables.empty(tables.NOTES).lazy(),
     )
-    course = synthetic_course.simulate(patients, np.random.default_rng((seed, 0)), 1.0)
+    course = synthetic_course.simulate(
+        patients, np.random.default_rng((seed, 0)), 1.0, np.zeros(patients)
+    )
     stays = synthetic.unit_stays(course)
     subject_id = records.stays["subject_id"].to_numpy()
     folder.parent.mkdir(parents=True, exist_ok=True)

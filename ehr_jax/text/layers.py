@@ -4,6 +4,9 @@ With precision "bfloat16" the operands of a matrix product are bfloat16; its sum
 between products are float32.
 """
 
+import functools
+import math
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +20,10 @@ from ehr_jax.text import parameters
 MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
 WHOLE_UP_TO = 2048  # tokens; beyond, dense attention holds the scores of one block of queries
 QUERY_BLOCK = 512
+FUSED_FROM = 512  # tokens; below, scores are small, and the plain path is as exact as can be
 ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    # As PyTorch has it. jax.nn.gelu takes erfc, twice the time on a CPU.
+    "gelu": lambda x: 0.5 * x * (1.0 + lax.erf(x * math.sqrt(0.5))),
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
@@ -61,7 +66,10 @@ class FrozenEncoder(nn.Module):
 def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
     """[rows, inputs], [inputs, ...] -> [rows, ...]; operands as `precision` says, float32 sums."""
     return lax.dot_general(
-        _operand(x, precision), kernel, (((1,), (0,)), ((), ())), **_accumulate(precision)
+        _operand(x, precision),
+        _operand(kernel, precision),
+        (((1,), (0,)), ((), ())),
+        **_accumulate(precision),
     )
 
 
@@ -113,6 +121,9 @@ def attend(
     """
     length = q.shape[2]
     limited = before is not None or after is not None
+    causal = limited and before is None and after == 0
+    if not first and (causal or not limited) and _fused_runs(q, causal, precision):
+        return fused(q, k, v, lengths, scale, precision, causal)
     # Made once for all heads and blocks, outside the loops over them.
     hidden = score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]  # [batch, 1, length]
 
@@ -131,6 +142,60 @@ def attend(
         return join_blocks(done, length)
 
     return over_examples(example, q, k, v, hidden)
+
+
+def fused(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    lengths: jax.Array,
+    scale: float,
+    precision: str,
+    causal: bool,
+    implementation: str = "cudnn",
+) -> jax.Array:
+    """`attend` without a score matrix in memory, by one kernel of the accelerator's own library.
+
+    Args:
+        q, k, v, lengths, scale, precision: see `attend`.
+        causal: a query sees the keys up to its own; else all.
+        implementation: of `jax.nn.dot_product_attention`.
+
+    Returns:
+        [batch, head, length, depth] float32; rows beyond `lengths` hold no meaning.
+    """
+    q, k, v = (_operand(x, precision).swapaxes(1, 2) for x in (q, k, v))
+    # With real tokens first a causal query sees no padding. A row without tokens is given one, as
+    # the mean over none is not defined.
+    real = None if causal else jnp.maximum(lengths, 1).astype(jnp.int32)
+    taken = jax.nn.dot_product_attention(
+        q, k, v,
+        scale=scale, is_causal=causal, key_value_seq_lengths=real, implementation=implementation,
+    )  # fmt: skip
+    return taken.swapaxes(1, 2).astype(jnp.float32)
+
+
+def _fused_runs(q: jax.Array, causal: bool, precision: str) -> bool:
+    """Whether the kernel takes these queries: on a GPU, in bfloat16, with heads not divided."""
+    if jax.default_backend() != "gpu" or precision != "bfloat16" or q.shape[2] < FUSED_FROM:
+        return False
+    mesh = jax.sharding.get_abstract_mesh()
+    if not mesh.empty and not mesh.are_all_axes_manual:
+        return False
+    return _kernel_compiles(q.shape[-1], causal)
+
+
+@functools.cache
+def _kernel_compiles(depth: int, causal: bool) -> bool:
+    """Tries it, since what it takes depends on the device, its driver and the depth of a head."""
+    tokens = jax.ShapeDtypeStruct((1, 1, FUSED_FROM, depth), jnp.bfloat16)
+    lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
+    run = functools.partial(fused, scale=1.0, precision="bfloat16", causal=causal)
+    try:
+        jax.jit(run).lower(tokens, tokens, tokens, lengths).compile()
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False
+    return True
 
 
 def window(query, key, before: int | None, after: int | None) -> jax.Array:
@@ -190,6 +255,24 @@ def choose(index: jax.Array, branches: Sequence[Callable], *operands):
     return lax.switch(index, branches, *operands)
 
 
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether the device multiplies bfloat16 faster than float32.
+
+    Accelerators do, CPUs with AMX, and AMD's with AVX-512 BF16; by that instruction alone Intel's
+    take twice as long, and others have none. Where not, operands are rounded to bfloat16 and then
+    multiplied as float32: products of two are exact in it, so the sums are the same.
+    """
+    if jax.default_backend() != "cpu":
+        return True
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:  # not a Linux
+        return False
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and "AuthenticAMD" in text)
+
+
 def whole(x: jax.Array) -> jax.Array:
     """Keeps the states whole on every device that shares the parameters; on one device nothing.
 
@@ -201,7 +284,12 @@ def whole(x: jax.Array) -> jax.Array:
 
 
 def _operand(x: jax.Array, precision: str) -> jax.Array:
-    return x.astype(jnp.bfloat16) if precision == "bfloat16" else x
+    if precision != "bfloat16":
+        return x
+    if multiplies_bfloat16():
+        return x.astype(jnp.bfloat16)
+    # A cast there and back would be left out by the compiler.
+    return lax.reduce_precision(x, 8, 7) if x.dtype == jnp.float32 else x.astype(jnp.float32)
 
 
 def _accumulate(precision: str) -> dict:

@@ -139,6 +139,11 @@ def init_state(model, optimiser, data: Data, key: jax.Array) -> State:
     # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
     init = jax.jit(lambda d, k: d.init(model, k))
     params = init(data, jax.random.fold_in(key, 2**31 - 1))
+    return start(params, optimiser)
+
+
+def start(params, optimiser) -> State:
+    """The state of parameters before the first step."""
     return State(
         params=params,
         moments=optimiser.init(params),

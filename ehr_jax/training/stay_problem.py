@@ -1,6 +1,5 @@
 """Stays on the device, as training uses them: batches drawn there, in an order by epoch."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -117,15 +116,18 @@ def probabilities(
     model: nn.Module, params: Any, arrays: stays.StayArrays, data: StayProblem
 ) -> np.ndarray:
     """Probabilities of every sample, [sample, label] float32."""
-    run = jax.jit(functools.partial(_apply, model))
+    return score_all(model, params, arrays, np.asarray(data.positive_weight))
+
+
+def score_all(
+    model: nn.Module, params: Any, arrays: stays.StayArrays, positive_weight: np.ndarray
+) -> np.ndarray:
+    """Probabilities of every sample, [sample, label] float32; the weight [label] is the loss's."""
+    run = jax.jit(model.apply)
     parts = []
     for start in range(0, len(arrays.labels), SCORED_AT_ONCE):
         chosen = np.arange(start, start + SCORED_AT_ONCE)
         # The last batch is filled up, so that one program serves all.
         part = run(params, rows(arrays, np.minimum(chosen, len(arrays.labels) - 1)))
         parts.append(np.asarray(part)[: len(arrays.labels) - start])
-    return losses.unweighted(np.concatenate(parts), data.positive_weight)
-
-
-def _apply(model, params, given):
-    return model.apply(params, given)
+    return losses.unweighted(np.concatenate(parts), positive_weight)

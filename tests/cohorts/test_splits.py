@@ -152,3 +152,13 @@ def test_patient_without_a_given_split_is_an_error():
     given = pl.DataFrame({"subject_id": [0], "split": ["train"]})
     with pytest.raises(errors.CohortError, match="1 of the cohort's 2 patients"):
         splits.as_given(_samples(range(2), [True, False]), given, 0)
+
+
+@given(_visits, _SEEDS, st.integers(2, 7))
+def test_folds_test_every_patient_once(samples, seed, folds):
+    found = [splits.by_fold(samples, seed, fold, folds) for fold in range(folds)]
+    tested = pl.concat(fold.filter(split="test") for fold in found)["visit_id"].sort()
+    assert tested.to_list() == samples["visit_id"].to_list()
+    for fold in found:
+        whole = fold.join(samples, on="visit_id")
+        assert whole.group_by("subject_id").agg(pl.col("split").n_unique())["split"].max() == 1

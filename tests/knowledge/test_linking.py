@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehr_jax import errors
-from ehr_jax.knowledge import folder, graph, linking, search
+from ehr_jax.knowledge import calibration, folder, graph, linking, search
 from ehr_jax.text import encoders
 from tests.knowledge import tiny_graphs
 
@@ -108,7 +108,7 @@ def test_the_margin_is_to_another_node_not_another_name():
     terms = pl.DataFrame({"node": [5, 5, 7, 5], "numbers": [""] * 4})
     scores = np.array([[0.9, 0.8, 0.6, 0.5], [0.9, 0.8, 0.7, -np.inf]], np.float32)
     near = np.array([[0, 1, 2, 3], [0, 1, 3, -1]], np.int32)
-    node, score, margin = linking._best(terms, ["", ""], scores, near)
+    node, score, margin = calibration.best(terms, ["", ""], scores, near)
     assert node.tolist() == [5, 5]
     np.testing.assert_allclose(score, [0.9, 0.9], rtol=1e-6)
     np.testing.assert_allclose(margin, [0.3, 1.9], rtol=1e-6)
@@ -117,11 +117,11 @@ def test_the_margin_is_to_another_node_not_another_name():
 def test_another_number_is_never_near():
     terms = pl.DataFrame({"node": [1, 2, 3], "numbers": ["1", "2", "2"]})
     scores, near = np.array([[0.99, 0.9, 0.7]] * 2, np.float32), np.array([[0, 1, 2]] * 2, np.int32)
-    node, score, margin = linking._best(terms, ["2", "7"], scores, near)
+    node, score, margin = calibration.best(terms, ["2", "7"], scores, near)
     assert node.tolist() == [2, -1]
     np.testing.assert_allclose(score, [0.9, -1], rtol=1e-6)
     np.testing.assert_allclose(margin, [0.2, 0], rtol=1e-6)
-    assert linking._numbers(["type 2 diabete", "e coli", "hepatitis c"]) == ["2", "", "c"]
+    assert calibration.numbers(["type 2 diabete", "e coli", "hepatitis c"]) == ["2", "", "c"]
 
 
 def test_a_second_start_reads_the_index_and_encodes_nothing(found, tiny, linker, tmp_path, capsys):
@@ -151,7 +151,7 @@ def test_the_index_holds_encoder_and_rule(linker, tiny, tmp_path):
 
 
 def test_too_few_synonyms_accept_nothing(linker):
-    assert linker.dense.calibration.threshold == linking.NONE_ACCEPTED
+    assert linker.dense.calibration.threshold == calibration.NONE_ACCEPTED
     assert linking.link(linker, ["agues of old"])["node"].to_list() == [None]
 
 
@@ -191,14 +191,14 @@ def clustered(seed: int, nodes: int = 60, spread: float = 0.5):
 @given(st.integers(0, 50), st.sampled_from([0.5, 0.8, 0.9, 1.0]))
 def test_the_calibrated_rule_reaches_the_wanted_precision(seed, wanted):
     terms, vectors, index = clustered(seed)
-    rule = linking.calibrate(terms, vectors, index, wanted)
-    rows = linking.held_out(terms)
-    right, score, margin = linking.left_out(terms, vectors, index, rows)
-    accepted = linking._accepted(np.zeros(len(rows)), score, margin, rule)
-    if rule.threshold == linking.NONE_ACCEPTED:
+    rule = calibration.calibrate(terms, vectors, index, wanted)
+    rows = calibration.held_out(terms)
+    right, score, margin = calibration.left_out(terms, vectors, index, rows)
+    accepted = calibration.accepts(np.zeros(len(rows)), score, margin, rule)
+    if rule.threshold == calibration.NONE_ACCEPTED:
         assert not accepted.any() and rule.recall == 0
     else:
-        assert accepted.sum() >= linking.FEWEST
+        assert accepted.sum() >= calibration.FEWEST
         assert right[accepted].mean() >= wanted
         assert rule.precision == pytest.approx(right[accepted].mean())
         assert rule.recall == pytest.approx((right & accepted).mean())
@@ -206,8 +206,8 @@ def test_the_calibrated_rule_reaches_the_wanted_precision(seed, wanted):
 
 def test_a_left_out_synonym_does_not_find_itself():
     terms, vectors, index = clustered(0)
-    rows = linking.held_out(terms)
-    _, score, _ = linking.left_out(terms, vectors, index, rows)
+    rows = calibration.held_out(terms)
+    _, score, _ = calibration.left_out(terms, vectors, index, rows)
     products = vectors[rows] @ vectors.T
     products[np.arange(len(rows)), rows] = -np.inf
     np.testing.assert_allclose(score, products.max(axis=1), atol=1e-6)
@@ -217,7 +217,7 @@ def test_twins_of_a_synonym_do_not_hide_that_it_was_left_out():
     terms, vectors, _ = clustered(0)
     vectors[:] = vectors[0]  # all alike: none stands out, the lower rows come first
     rows = np.array([4, 100])
-    right, score, _ = linking.left_out(terms, vectors, search.place(vectors), rows)
+    right, score, _ = calibration.left_out(terms, vectors, search.place(vectors), rows)
     assert not right.any()
     np.testing.assert_allclose(score, 1, rtol=1e-6)
 
@@ -225,16 +225,16 @@ def test_twins_of_a_synonym_do_not_hide_that_it_was_left_out():
 def test_the_table_by_threshold_is_counted_by_hand():
     right = np.array([True, True, False, False])
     score = np.array([0.9, 0.5, 0.6, 0.2], np.float32)
-    table = linking.by_threshold(right, score, [0.0, 0.55, 0.95])
+    table = calibration.by_threshold(right, score, [0.0, 0.55, 0.95])
     assert table.rows() == [(0.0, 1.0, 0.5, 0.5), (0.55, 0.5, 0.5, 0.25), (0.95, 0.0, None, 0.0)]
 
 
 def test_only_synonyms_of_nodes_with_other_names_are_left_out():
     terms, *_ = clustered(0)
-    rows = linking.held_out(terms)
+    rows = calibration.held_out(terms)
     assert not terms["name"].gather(rows).any()
-    np.testing.assert_array_equal(rows, linking.held_out(terms))
-    assert len(linking.held_out(terms, most=10)) == 10
+    np.testing.assert_array_equal(rows, calibration.held_out(terms))
+    assert len(calibration.held_out(terms, most=10)) == 10
 
 
 def test_no_mention_stands_in_what_is_written_or_said(linker, tmp_path, capsys):

@@ -125,7 +125,7 @@ def fuse(variant, vectors, changes=None):
     made = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes)
     for name, value in (changes or {}).items():
         made["params"]["out"][name] = value
-    return made, stays.quick_jit(lambda made, vectors: module.apply(made, vectors, present, False))
+    return made, jax.jit(lambda made, vectors: module.apply(made, vectors, present, False))
 
 
 def test_in_emerges_released_fusion_the_query_says_nothing():
@@ -139,7 +139,7 @@ def test_in_emerges_released_fusion_the_query_says_nothing():
     np.testing.assert_array_equal(apply(made, [other, text]), asked)
     assert np.abs(np.asarray(apply(made, [series, other]) - asked)).max() > 0.1
     # So the projections of queries and keys never learn.
-    loss = stays.quick_jit(jax.grad(lambda made: (apply(made, [series, text]) ** 2).sum()))
+    loss = jax.jit(jax.grad(lambda made: (apply(made, [series, text]) ** 2).sum()))
     gradient = loss(made)["params"]
     for part in ("cross_0", "cross_1"):
         kernel = np.asarray(gradient[part]["kernel"])
@@ -264,9 +264,10 @@ def test_axes_of_unused_modalities_may_have_length_zero():
 
 def test_scores_in_bfloat16_stay_near_those_in_float32():
     half = stays.network(variant="emerge_paper", dtype="bfloat16")
-    found, _ = stays.scorer(half)(LONGER)
+    found = stays.scorer(half)(LONGER)[0][:ROWS]
     assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, stays.logits(MODELS["emerge_paper"], LONGER), atol=0.1)
+    expected = stays.logits(MODELS["emerge_paper"], LONGER)[:ROWS]
+    np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def config(**changes):
@@ -301,22 +302,23 @@ def test_build_takes_every_key():
     model = realm.build(config(**changes), labels=3)
     assert model == realm.Realm(labels=3, **changes)
     assert set(changes) == set(config()) - {"name"}
+    assert realm.build(ml_collections.ConfigDict({"width": 12}), 1) == realm.Realm(1, width=12)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"variant": "relam"}, "config.model.variant is 'relam'.*Did you mean 'realm'"),
-        ({"series_encoder": "rnn"}, "config.model.series_encoder is 'rnn'.*gru_d"),
-        ({"norm": "group"}, "config.model.norm is 'group'"),
-        ({"gate": ""}, "config.model.gate is ''"),
-        ({"dtype": "float16"}, "config.model.dtype is 'float16'"),
-        ({"width": 10, "heads": 4}, "config.model.width is 10; expected an even multiple"),
-        ({"width": 9, "heads": 3}, "config.model.width is 9"),
-        ({"heads": 0}, "config.model.heads is 0"),
-        ({"series_layers": 0}, "config.model.series_layers is 0"),
-        ({"dropout": 1.0}, "config.model.dropout is 1.0"),
-        ({"bidirectional": True, "series_encoder": "gru_d"}, "config.model.bidirectional is True"),
+        ({"variant": "relam"}, "config.realm.variant is 'relam'.*Did you mean 'realm'"),
+        ({"series_encoder": "rnn"}, "config.realm.series_encoder is 'rnn'.*gru_d"),
+        ({"norm": "group"}, "config.realm.norm is 'group'"),
+        ({"gate": ""}, "config.realm.gate is ''"),
+        ({"dtype": "float16"}, "config.realm.dtype is 'float16'"),
+        ({"width": 10, "heads": 4}, "config.realm.width is 10; expected an even multiple"),
+        ({"width": 9, "heads": 3}, "config.realm.width is 9"),
+        ({"heads": 0}, "config.realm.heads is 0"),
+        ({"series_layers": 0}, "config.realm.series_layers is 0"),
+        ({"dropout": 1.0}, "config.realm.dropout is 1.0"),
+        ({"bidirectional": True, "series_encoder": "gru_d"}, "config.realm.bidirectional is True"),
         (dict.fromkeys(SOURCES, False), "all False"),
     ],
 )

@@ -264,7 +264,6 @@ def test_text_in_another_encoding_is_explained(tmp_path):
 
 
 BAD_OUTCOMES = {
-    "": "'Outcomes-a.txt' is not",
     OUTCOMES + "101,6,1,5,5,2\n": "row 1, column 'in-hospital_death' is 2, expected 0",
     OUTCOMES + "101,6,1,5,5,\n": "row 1 has no value in column 'in-hospital_death'",
     OUTCOMES + "101,6,1,5,5,1\n101,6,1,5,5,0\n": "repeat a 'RecordID', first in row 2",
@@ -276,8 +275,26 @@ BAD_OUTCOMES = {
 @pytest.mark.parametrize("text", BAD_OUTCOMES)
 def test_bad_outcomes_are_explained(tmp_path, text):
     outcomes = write(tmp_path) / "Outcomes-a.txt"
-    outcomes.write_text(text) if text else outcomes.unlink()
+    outcomes.write_text(text)
     with pytest.raises(errors.RecordsError, match=BAD_OUTCOMES[text]):
+        physionet2012.read(tmp_path)
+
+
+def test_stays_without_outcomes_are_scored_and_not_trained_on(tmp_path):
+    (write(tmp_path) / "Outcomes-a.txt").unlink()
+    records = physionet2012.read(tmp_path)
+    assert records.visits["disposition"].null_count() == records.visits.height == 3
+    cohort = tasks.build(records, "mortality", split="none")
+    assert set(cohort.samples["split"]) == {"test"} and not cohort.samples["labelled"].any()
+    with pytest.raises(errors.CohortError, match="no visit of physionet2012 has a label"):
+        tasks.build(records, "mortality")
+
+
+def test_outcomes_of_one_set_alone_are_refused(tmp_path):
+    folder = write(tmp_path)
+    (folder / "set-b").mkdir()
+    (folder / "set-b" / "201.txt").write_text(HEADER + "00:00,RecordID,201\n")
+    with pytest.raises(errors.RecordsError, match="'Outcomes-b.txt' is not, while another"):
         physionet2012.read(tmp_path)
 
 

@@ -16,6 +16,7 @@ from ehr_jax.records import (
     synthetic_codes,
     synthetic_conditions,
     synthetic_course,
+    synthetic_rare,
     tables,
 )
 
@@ -299,3 +300,36 @@ def _denial(names: str) -> str:
 
 def test_denial_pattern_finds_a_denial():
     assert re.search(_denial("stroke"), "Denies stroke.")
+
+
+def test_sites_write_the_same_hospital_under_codes_of_their_own():
+    one, several = synthetic.generate(60, 1), synthetic.generate(60, 1, sites=3)
+    assert several.visits.equals(one.visits)
+    billed = several.codes.filter(pl.col("code").str.starts_with("ICD9CM:"))
+    assert billed.height == one.codes.filter(pl.col("code").str.starts_with("ICD9CM:")).height
+    ends = billed.join(several.visits, on="visit_id")
+    assert (ends["time"] > ends["end"]).all()  # known to no model at discharge
+    local = several.codes.filter(pl.col("code").str.starts_with("SITE"))
+    assert local.height == one.codes.height
+    of_patient = local.join(several.visits, on="visit_id").group_by("subject_id")
+    sites = of_patient.agg(pl.col("code").str.extract(r"^(SITE\d+)").n_unique())
+    assert sites["code"].max() == 1
+    assert local.join(several.code_names, on="code").height == local.height
+    with pytest.raises(errors.RecordsError, match="sites is 0"):
+        synthetic.generate(10, 0, sites=0)
+
+
+def test_rare_diseases_are_named_and_act_as_strongly_as_asked():
+    def deaths_of_the_grave(signal: float) -> tuple[float, float]:
+        records = synthetic.generate(1500, 2, 1.0, 1, signal)
+        notes = records.notes.filter(pl.col("category") == "Physician").collect()
+        grave = "|".join(map(re.escape, synthetic_rare.GRAVE))
+        told = notes.with_columns(grave=pl.col("text").str.contains(grave))
+        joined = told.join(records.visits, on="visit_id")
+        rate = joined.group_by("grave").agg((pl.col("disposition") == "died").mean())
+        return tuple(rate.sort("grave")["disposition"])
+
+    mild, grave = deaths_of_the_grave(2.0)
+    assert grave > 4 * mild
+    mild, grave = deaths_of_the_grave(0.0)
+    assert abs(grave - mild) < 0.03

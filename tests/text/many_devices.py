@@ -117,13 +117,15 @@ def four_devices(folder: Path, vectors: dict) -> None:
     words = ["chest", "pain", "fever", "cough", "blood", "heart"]
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(words, n)) for n in [*rng.integers(0, 13, 40), 90]]
-    local = jax.local_devices()
+    local, prints = jax.local_devices(), []
     for name, devices, shards in (("one", 1, None), ("rows", 4, None), ("shared", 4, 2)):
         jax.local_devices = lambda devices=devices: local[:devices]
         encoder = encoders.load(GOLDEN / "tiny_mean", model_shards=shards)
         assert (encoder.mesh is None) == (devices == 1)
         vectors[name] = encode.encode(texts, encoder, folder / name, token_budget=128)
+        prints.append(encoder.fingerprint)
     jax.local_devices = lambda: local
+    assert len(set(prints)) == 1  # so that all share one cache
 
 
 def collectives() -> dict[str, int]:

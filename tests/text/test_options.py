@@ -70,6 +70,7 @@ def test_every_option_is_in_the_record(text):
         ("overlap", 20, "config.text.overlap 20 is not from 0 to 19 tokens"),
         ("overlap", -1, "config.text.overlap -1 is not from 0 to 19 tokens"),
         ("token_budget", 0, "config.text.token_budget is 0"),
+        ("model_shards", 0, "config.text.model_shards is 0; expected a number that divides"),
         ("encoder", " ", "config.text.encoder is empty"),
     ],
 )

@@ -6,13 +6,13 @@ import numpy as np
 from ehr_jax.models.baselines import lightgbm_trees, table
 
 SETTINGS = lightgbm_trees.SETTINGS | {
-    "learning_rate": 0.02,
+    "learning_rate": 0.03,
     "num_leaves": 15,
     "min_data_in_leaf": 30,
     "feature_fraction": 0.15,
     "lambda_l2": 5.0,
 }
-ROUNDS, PATIENCE = 2000, 100
+ROUNDS, PATIENCE = 1000, 60
 WINDOWS = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.875, 1.0))  # of the grid
 
 

@@ -1,0 +1,49 @@
+"""What training samples said of how to make arrays, written and read back as plain JSON."""
+
+from typing import Any
+
+import numpy as np
+
+from ehr_jax import errors
+from ehr_jax.features import series, stays
+from ehr_jax.knowledge import abnormal
+
+
+def as_json(fitted: stays.Fitted) -> dict[str, Any]:
+    """Returns plain data; numbers keep all their bits."""
+    return {
+        "scale": _listed(fitted.scale),
+        "usual": _listed(fitted.usual),
+        "statics": [list(static) for static in fitted.statics],
+        "note_size": fitted.note_size,
+        "knowledge_size": fitted.knowledge_size,
+    }
+
+
+def from_json(content: Any) -> stays.Fitted:
+    """Returns what `as_json` was given; RunFolderError where it is not that."""
+    try:
+        return stays.Fitted(
+            _arrays(content["scale"], series.Scale, np.float32),
+            _arrays(content["usual"], abnormal.Usual, np.float64),
+            tuple(stays.Static(*static) for static in content["statics"]),
+            float(content["note_size"]),
+            float(content["knowledge_size"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.RunFolderError(
+            "fitted.json of the run is not what a training run writes; train again"
+        ) from error
+
+
+def _listed(fitted) -> list | None:
+    # nan, of a variable nothing is known of, is no JSON.
+    if fitted is None:
+        return None
+    return [[None if np.isnan(x) else float(x) for x in column] for column in fitted]
+
+
+def _arrays(columns, kind, dtype):
+    if columns is None:
+        return None
+    return kind(*(np.array([np.nan if x is None else x for x in c], dtype) for c in columns))

@@ -1,0 +1,95 @@
+"""--mode=predict: a finished run scores other records, or those it was trained on again."""
+
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+
+from ehr_jax import config as configs
+from ehr_jax import errors
+from ehr_jax.cohorts import tasks
+from ehr_jax.evaluation import evaluate
+from ehr_jax.features import fitted, stays
+from ehr_jax.models import registry
+from ehr_jax.modes import inputs, train
+from ehr_jax.reporting import tables
+from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
+    """Writes WORKDIR/predictions.parquet, and results.json where outcomes are known."""
+    of_run, folder = _read_run(config)
+    workdir = run_folder.claim(workdir, config.to_dict())
+    records = inputs.read(of_run)
+    asked = of_run.cohort
+    changes = {key: value for key, value in of_run.task.items() if value is not None}
+    cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
+    run_folder.write_data_use(workdir, records.terms)
+    learned = fitted.from_json(run_folder.read_json(folder / "fitted.json"))
+    cache = of_run.text.cache or None
+    arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)
+    seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
+    train.write_predictions(cohort, of_run.train.seeds, seeds, workdir, labelled_only=False)
+    print(f"{cohort.samples.height} samples scored by {len(seeds)} seed(s): {workdir}")
+    rows = train.rows_of(arrays, "test")
+    if not rows.size:
+        print("the records tell no outcomes, so there are no results")
+        return 0
+    trained = run_folder.read_json(folder / "results.json")
+    results = {
+        **{key: trained[key] for key in ("task", "model", "label", "protocol", "seeds", "notes")},
+        "source": of_run.data.source,
+        "run": str(folder),
+        "test": evaluate.evaluate(
+            np.stack([seed.probabilities for seed in seeds])[:, rows],
+            arrays.labels[rows],
+            arrays.subjects[rows],
+            cohort.labels,
+            thresholds=np.asarray(trained["thresholds"]),
+            resamples=of_run.evaluation.resamples,
+            seed=of_run.evaluation.seed,
+            protocol=cohort.protocol,
+        ),
+    }
+    run_folder.write_json(workdir / "results.json", results)
+    print(tables.results_table(results))
+    return 0
+
+
+def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
+    """Returns the run's config, with the records that are wanted now, and its folder."""
+    folder = pathlib.Path(config.run).expanduser()
+    if not config.run or not (folder / "results.json").exists():
+        raise errors.ConfigError(
+            f"config.run is '{config.run}'; expected the folder of a finished run, with its "
+            "results.json"
+        )
+    of_run = configs.defaults()
+    of_run.update(run_folder.read_json(folder / "config.json"))
+    if registry.find(of_run.model.name).inputs != "stays" or not (folder / "fitted.json").exists():
+        raise errors.ConfigError(
+            f"{folder} is a run of '{of_run.model.name}'; predict scores with networks over stays "
+            "(configs/realm.py): train one, and name its folder"
+        )
+    for key, value in config.data.items():
+        if value is not None:
+            of_run.data[key] = value
+    return of_run, folder
+
+
+def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> train.Seed:
+    method = registry.load(config.model.name)
+    model = method.build(config[registry.find(config.model.name).section], arrays.labels.shape[1])
+    some = stay_problem.rows(arrays, np.arange(min(2, len(arrays.labels))))
+    like = jax.eval_shape(
+        lambda: fit.start(model.init(jax.random.key(0), some), fit.make_optimiser(config.train))
+    )
+    found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{seed}")
+    restored = checkpoints.restore_latest(found, like)
+    checkpoints.close(found)
+    if restored is None:
+        raise errors.RunFolderError(f"{folder}: checkpoints of seed {seed} are missing")
+    weight = run_folder.read_json(folder / "results.json")["positive_weight"]
+    probabilities = stay_problem.score_all(model, restored[1].best_params, arrays, weight)
+    return train.Seed(probabilities, {})

@@ -1,0 +1,95 @@
+"""Arrays of stays: one clock, training samples alone fit, what was fitted is read back whole."""
+
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ehr_jax import config as base
+from ehr_jax.cohorts import tasks
+from ehr_jax.features import fitted, stays
+from ehr_jax.records import synthetic
+
+
+def config(**changes):
+    made = base.defaults()
+    made.series.variables = "mimic17"
+    made.realm.use_notes = made.realm.use_knowledge = False
+    for key, value in changes.items():
+        made.update_from_flattened_dict({key.replace("__", "."): value})
+    return made
+
+
+@pytest.fixture(scope="module")
+def records():
+    return synthetic.generate(250, 3)
+
+
+@pytest.fixture(scope="module")
+def cohort(records):
+    return tasks.build(records, "mortality")
+
+
+@pytest.fixture(scope="module")
+def arrays(records, cohort):
+    return stays.prepare_stays(records, cohort, config(), None)
+
+
+def test_shapes_fit_each_other(arrays, cohort):
+    count, steps, width = arrays.stays["values"].shape
+    assert (count, steps, width) == (cohort.samples.height, 48, len(arrays.variables))
+    assert arrays.stays["observed"].shape == arrays.stays["elapsed"].shape == (count, steps, width)
+    assert arrays.stays["steps"].max() <= steps
+    assert arrays.stays["statics"].shape == (count, len(arrays.fitted.statics))
+    assert all(np.isfinite(x).all() for x in arrays.stays.values())
+
+
+def test_what_is_fitted_does_not_depend_on_test_samples(records, cohort, arrays):
+    samples = cohort.samples.filter(pl.col("split") != "test").with_columns(
+        sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
+    alone = stays.prepare_stays(
+        records, dataclasses.replace(cohort, samples=samples), config(), None
+    )
+    assert json.dumps(fitted.as_json(alone.fitted)) == json.dumps(fitted.as_json(arrays.fitted))
+
+
+def test_arrays_made_with_what_was_fitted_are_those_of_the_run(records, cohort, arrays):
+    read = fitted.from_json(json.loads(json.dumps(fitted.as_json(arrays.fitted))))
+    everyone = tasks.build(records, "mortality", split="none")
+    again = stays.prepare_stays(records, everyone, config(), None, read)
+    assert set(again.split) == {"test"}
+    for name, expected in arrays.stays.items():
+        np.testing.assert_array_equal(again.stays[name], expected)
+
+
+def test_a_static_level_that_training_never_saw_is_no_level(arrays):
+    facts = pl.DataFrame(
+        {"sample_id": [0], "name": ["race"], "text": ["never heard of"], "number": [None]},
+        schema_overrides={"number": pl.Float64},
+    )
+    samples = pl.DataFrame({"sample_id": [0]})
+    chosen = tuple(static for static in arrays.fitted.statics if static.attribute == "race")
+    assert len(chosen) > 2
+    assert not stays._statics(facts, samples, chosen).any()
+
+
+def test_last_pieces_of_notes_are_kept_with_their_hours():
+    rows = pl.DataFrame(
+        {
+            "sample_id": [0, 0, 1],
+            "time": [None] * 3,
+            "text": ["a b c d e", "f g", "  "],
+            "hour": pl.Series([1.0, 5.0, 2.0], dtype=pl.Float32),
+        }
+    )
+    made = base.defaults().notes
+    made.piece_words, made.pieces = 2, 2
+    assert stays._pieces(rows, made).rows() == [(0, 1.0, "e"), (0, 5.0, "f g")]
+
+
+def test_series_that_are_not_named_are_an_error(records, cohort):
+    with pytest.raises(stays.errors.ConfigError, match="config.series.variables is ''"):
+        stays.prepare_stays(records, cohort, config(series__variables=""), None)

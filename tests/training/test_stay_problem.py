@@ -1,0 +1,74 @@
+"""Training over stays: every epoch sees every stay, padding of the last block changes nothing."""
+
+import jax
+import numpy as np
+import pytest
+import stays as make
+
+from ehr_jax import config as base
+from ehr_jax.models import realm
+from ehr_jax.training import fit, stay_problem
+
+
+class Arrays:
+    """What `build` reads of features.stays.StayArrays."""
+
+    def __init__(self, count: int = 40, seed: int = 0):
+        rng = np.random.default_rng(seed)
+        given = make.draw(batch=count, seed=seed)
+        self.stays = {name: np.asarray(getattr(given, name)) for name in given.__dataclass_fields__}
+        self.labels = (rng.random((count, 1)) < 0.4).astype(np.float32)
+        self.split = np.array(["train", "validation", "test"])[np.arange(count) % 3]
+
+
+def network():
+    made = base.defaults().realm
+    made.width, made.heads, made.feed_forward = 8, 2, 8
+    return realm.build(made, 1)
+
+
+def test_an_epoch_takes_every_stay_once_in_an_order_of_its_own():
+    data = stay_problem.build(Arrays(), 1.0, batch=7)
+    count = len(data.train_labels)
+    rows = jax.jit(lambda step: data.batch_rows(jax.random.key(0), step))
+    epochs = [np.concatenate([rows(2 * e), rows(2 * e + 1)]) for e in range(3)]
+    assert count == 14
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(count))
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch):
+    arrays = Arrays()
+    model, data = network(), stay_problem.build(arrays, 1.0, batch=8)
+    params = data.init(model, jax.random.key(1))
+    everyone = stay_problem.probabilities(model, params, arrays, data)
+    logits = np.asarray(data.validation_logits(params, model))
+    monkeypatch.setattr(stay_problem, "SCORED_AT_ONCE", 6)
+    np.testing.assert_allclose(
+        stay_problem.probabilities(model, params, arrays, data), everyone, atol=1e-6
+    )
+    np.testing.assert_allclose(data.validation_logits(params, model), logits, atol=1e-5)
+
+
+def test_a_fit_learns_and_resumes_to_the_same(tmp_path):
+    arrays = Arrays(90)
+    arrays.labels = (arrays.stays["statics"][:, :1] > 0).astype(np.float32)
+    data, config = stay_problem.build(arrays, 1.0, batch=16), base.defaults().train
+    config.learning_rate, config.weight_decay, config.steps = 0.01, 0.0, 60
+    config.eval_every, config.checkpoint_every, config.patience = 10, 1, 100
+    whole = fit.fit(network(), data, config, 0, tmp_path / "a" / "c" / "s", "whole")
+    scores = stay_problem.probabilities(network(), whole.params, arrays, data)
+    test = arrays.split == "test"
+    assert ((scores > 0.5) == arrays.labels)[test].mean() > 0.75
+    config.steps = 30
+    fit.fit(network(), data, config, 0, tmp_path / "b" / "c" / "s", "half")
+    config.steps = 60
+    resumed = fit.fit(network(), data, config, 0, tmp_path / "b" / "c" / "s", "rest")
+    for one, other in zip(*map(jax.tree.leaves, (whole.params, resumed.params)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_impossible_batch_is_refused():
+    with pytest.raises(stay_problem.errors.ConfigError, match="config.train.batch is 0"):
+        stay_problem.build(Arrays(), 1.0, batch=0)
