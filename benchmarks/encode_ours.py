@@ -18,7 +18,7 @@ PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "V100": 
 
 def about(arguments) -> dict:
     """Says what it runs on."""
-    return {"device": jax.devices()[0].device_kind, "token_budget": encode.TOKEN_BUDGET}
+    return {"device": jax.devices()[0].device_kind, "token_budget": encode.default_budget()}
 
 
 def prepare(kind: str, arguments, **case) -> tuple[Callable[[], np.ndarray], dict]:
@@ -32,7 +32,7 @@ def _batch(_, folder: str, tokens: str, precision: str):
     module = encoders.ARCHITECTURES[kind].module(config, precision)
     tokens = np.load(tokens)
     rows, length = tokens.shape
-    part = max(encode.TOKEN_BUDGET // length, 1)
+    part = max(encode.default_budget() // length, 1)
 
     def run() -> np.ndarray:
         pooled = []

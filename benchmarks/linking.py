@@ -58,9 +58,8 @@ def main() -> int:
 
 def _table(right, score, margin, rule) -> None:
     print("threshold  accepted  precision  recall@1")
-    thresholds = sorted({*THRESHOLDS, round(rule.threshold, 4)})
-    for row in calibration.by_threshold(right, score, thresholds).iter_rows():
-        print(f"{row[0]:9.4f}  {row[1]:8.3f}  {row[2] or 0:9.3f}  {row[3]:8.3f}")
+    for row in calibration.by_threshold(right, score, THRESHOLDS).iter_rows():
+        print(f"{row[0]:9.2f}  {row[1]:8.3f}  {row[2] or 0:9.3f}  {row[3]:8.3f}")
     far = (score >= np.float32(rule.threshold)) & (margin >= np.float32(rule.margin))
     precision = (right & far).sum() / max(1, far.sum())
     print(f"calibrated {far.mean():7.3f}  {precision:9.3f}  {(right & far).mean():8.3f}")

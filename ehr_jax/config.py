@@ -191,7 +191,8 @@ def _text() -> ml_collections.ConfigDict:
     text.download = False  # True fetches an encoder that is not here from the Hugging Face hub
     text.precision = "float32"  # or bfloat16: operands only, accumulated in float32
     text.cache = ""  # folder of the vector cache; "" takes $EHR_JAX_CACHE or ~/.cache/ehr_jax
-    text.token_budget = 4096  # padded tokens of a batch: more on an accelerator with room
+    # Padded tokens of a batch, on each device; None: 1,024 on a CPU, 16,384 elsewhere.
+    text.token_budget = ml_collections.config_dict.placeholder(int)
     # Devices that share the parameters, others take texts of their own; None: as few as hold them.
     text.model_shards = ml_collections.config_dict.placeholder(int)
 

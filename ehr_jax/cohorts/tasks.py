@@ -111,10 +111,9 @@ def assign(
 
 def folds(cohort_: cohort.Cohort, count: int, seed: int) -> list[cohort.Cohort]:
     """Returns the cohort `count` times, each with another part of its patients in "test"."""
-    found = []
+    found, unsplit = [], cohort_.samples.drop("split")
     for fold in range(count):
-        assigned = splits.by_fold(cohort_.samples, seed, fold, count)
-        samples = with_split(cohort_.samples, assigned)
+        samples = with_split(unsplit, splits.by_fold(unsplit, seed, fold, count))
         splits.check(samples, cohort_.labels)
         found.append(dataclasses.replace(cohort_, samples=samples))
     return found

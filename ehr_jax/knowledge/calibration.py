@@ -12,6 +12,7 @@ import polars as pl
 
 from ehr_jax.knowledge import search
 
+RULE = 1  # raise it when a change here finds another threshold on the same vectors
 WANTED = 0.9  # precision of what is accepted by meaning
 PAPER = {"mimic3": 0.6, "mimic4": 0.7}  # least cosine in the EMERGE paper, without a margin
 SAMPLE = 3000  # synonyms a calibration looks at

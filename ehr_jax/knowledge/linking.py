@@ -105,14 +105,14 @@ def open_linker(
             raise folder.damaged(pathlib.Path(path), "vectors or calibration are missing") from None
         if vectors.shape != (terms.height, encoder.width):
             raise folder.damaged(pathlib.Path(path), "its vectors do not fit the terms")
-        index = search.place(vectors)
+        index, rule = search.place(vectors), described.get("rule")
     else:
         vectors = _vectors(terms["term"].to_list(), encoder, cache_dir)
-        index, calibration = search.place(vectors), None
-    if calibration is None or calibration.wanted != wanted:
+        index, calibration, rule = search.place(vectors), None, None
+    if calibration is None or (calibration.wanted, rule) != (wanted, calibrations.RULE):
         calibration = calibrations.calibrate(terms, vectors, index, wanted)
         described = {"kind": KIND, "format": FORMAT, **identity}
-        described["calibration"] = calibration._asdict()
+        described |= {"rule": calibrations.RULE, "calibration": calibration._asdict()}
         folder.write(path, described, {}, {"vectors": vectors})
     if calibration.threshold == calibrations.NONE_ACCEPTED:
         print(

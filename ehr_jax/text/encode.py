@@ -20,7 +20,8 @@ from ehr_jax.errors import TextError
 from ehr_jax.progress import progress
 from ehr_jax.text import cache, compaction, encoders, placement, pooling, sharing, tokenize
 
-TOKEN_BUDGET = 4096  # padded tokens of a batch
+# Padded tokens of a batch: what a CPU's caches hold, and what keeps an accelerator busy.
+CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 16_384
 WINDOW, WINDOW_CHARACTERS = 2048, 4_000_000  # tokenised ahead at a time, at most: bounds memory
 FINE_FROM = 20_000  # texts
 PART_SECONDS, PART_ROWS = 30.0, 50_000  # a part is written after either: what a kill can lose
@@ -61,7 +62,7 @@ def encode(
     texts: Sequence[str],
     encoder: encoders.Encoder,
     cache_dir: Path | str | None = None,
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: int | None = None,
     show: Callable = progress,
     report: Callable[[Counts], None] = print,
 ) -> np.ndarray:
@@ -76,7 +77,8 @@ def encode(
         texts: the texts, in any order; repeated ones cost nothing.
         encoder: from `encoders.load`.
         cache_dir: the vector cache; None is `cache.default_folder()`.
-        token_budget: padded tokens of a batch, on each device that has rows of its own.
+        token_budget: padded tokens of a batch, on each device that has rows of its own; None is
+            `default_budget()`.
         show: opens a progress display, as `ehr_jax.progress.progress`.
         report: gets what was done when it is done; by default it is printed.
 
@@ -86,6 +88,7 @@ def encode(
     Raises:
         TextError: a text is not a string, or the cache cannot be written.
     """
+    token_budget = default_budget() if token_budget is None else token_budget
     keys = cache.make_keys(utf8(texts), encoder.fingerprint)
     vectors = np.zeros((len(texts), encoder.width), np.float32)
     if not len(texts):
@@ -165,6 +168,11 @@ def encode(
         )
     )
     return vectors
+
+
+def default_budget() -> int:
+    """Returns the padded tokens of a batch that are fastest on the device."""
+    return CPU_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_TOKENS
 
 
 def bucket_lengths(max_length: int, texts: int = 0) -> list[int]:

@@ -288,8 +288,10 @@ def _operand(x: jax.Array, precision: str) -> jax.Array:
         return x
     if multiplies_bfloat16():
         return x.astype(jnp.bfloat16)
-    # A cast there and back would be left out by the compiler.
-    return lax.reduce_precision(x, 8, 7) if x.dtype == jnp.float32 else x.astype(jnp.float32)
+    if x.dtype == jnp.bfloat16:
+        # Without the barrier a loop over layers casts the kernels of all layers before it starts.
+        return lax.optimization_barrier(x).astype(jnp.float32)
+    return lax.reduce_precision(x, 8, 7)  # a cast there and back would be left out by the compiler
 
 
 def _accumulate(precision: str) -> dict:

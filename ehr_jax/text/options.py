@@ -16,7 +16,7 @@ def load(text) -> encoders.Encoder:
     Raises:
         TextError: an encoder that is not there, or an option that cannot be; the key is named.
     """
-    if text.token_budget < 1:
+    if text.token_budget is not None and text.token_budget < 1:
         raise TextError(
             f"config.text.token_budget is {text.token_budget}; expected the padded tokens of a "
             "batch, such as 4096"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, draft, phenotypes, rules, tasks
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import diabetes130, mimic3, tables
+from ehr_jax.records import diabetes130, mimic3, synthetic, tables
 
 visit, day = hospital.visit, hospital.day
 SECOND = 1 / 86_400
@@ -452,3 +452,11 @@ def test_diabetes130_has_12523_pairs_free_of_cvd(diabetes, protocol):
 def test_diabetes130_cannot_serve_mortality(diabetes):
     with pytest.raises(errors.CohortError, match="admission and discharge dates"):
         tasks.build(diabetes, "mortality")
+
+
+def test_folds_of_a_cohort_test_every_sample_once():
+    whole = tasks.build(synthetic.generate(200, 1), "readmission30")
+    folds = tasks.folds(whole, 4, seed=3)
+    tested = [fold.samples.filter(split="test")["sample_id"].to_list() for fold in folds]
+    assert sorted(sum(tested, [])) == whole.samples["sample_id"].to_list()
+    assert all(len(some) > 30 for some in tested)

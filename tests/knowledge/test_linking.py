@@ -165,6 +165,17 @@ def test_another_wanted_precision_calibrates_again(tiny, tmp_path):
     assert loose.dense.calibration.recall >= strict.dense.calibration.recall
 
 
+def test_a_calibration_by_another_rule_is_made_again(tiny, tmp_path, monkeypatch, capsys):
+    found, path = many_terms(), tmp_path / "index"
+    first = linking.open_linker(found, tiny, path, wanted=0.05, cache_dir=tmp_path)
+    monkeypatch.setattr(calibration, "RULE", calibration.RULE + 1)
+    monkeypatch.setattr(calibration, "MARGINS", (0.3,))
+    capsys.readouterr()
+    again = linking.open_linker(found, tiny, path, wanted=0.05, cache_dir=tmp_path)
+    assert "encoded" not in capsys.readouterr().out
+    assert again.dense.calibration != first.dense.calibration
+
+
 @pytest.mark.parametrize("wanted", [0, -1, 1.5])
 def test_a_wanted_precision_that_is_no_share_is_an_error(found, tiny, wanted):
     with pytest.raises(errors.KnowledgeError, match="wanted precision"):

@@ -9,6 +9,7 @@ SETTINGS = lightgbm_trees.SETTINGS | {
     "learning_rate": 0.03,
     "num_leaves": 15,
     "min_data_in_leaf": 30,
+    "force_col_wise": True,
     "feature_fraction": 0.15,
     "lambda_l2": 5.0,
 }
