@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from ehr_jax.text import encode, encoders, weights
+from ehr_jax.text import encode, encoders, layers, weights
 
 # Dense bfloat16 products, TFLOP/s, by the name of the device: the maker's own figures.
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "V100": 125}
@@ -63,7 +63,7 @@ def _load(folder: str, precision: str) -> tuple:
     content = json.loads((root / "config.json").read_text())
     architecture = encoders.ARCHITECTURES[content["model_type"]]
     config = architecture.read_config(content, root / "config.json")
-    params = architecture.read_params(weights.find_weights(root), config, precision)
+    params = layers.held(architecture.read_params(weights.find_weights(root), config, precision))
     return content["model_type"], config, params
 
 

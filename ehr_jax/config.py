@@ -158,6 +158,7 @@ def embed() -> ml_collections.ConfigDict:
     config.text.column = ""  # of a table: the texts; "" takes the only column of text
     config.text.id = ""  # of a table: a column that goes along into a .parquet output
     config.text.output = ""  # .parquet or .safetensors
+    config.text.verify = 0  # of the first 50,000 texts, so many encoded again and compared
     return config
 
 

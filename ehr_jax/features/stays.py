@@ -127,7 +127,7 @@ def prepare_stays(
     told = _no_notes() if found is None else found.texts
     knowledge, knowledge_size = vectors(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = statics.shape[1]
-    counts["encoder"] = options.record(encoder) if encoder else "none"
+    counts["encoder"] = options.record(encoder) if encoder else {"name": "none"}
     label_columns = [f"label.{name}" for name in cohort.labels]
     return StayArrays(
         stays={

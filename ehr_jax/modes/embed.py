@@ -11,7 +11,7 @@ import numpy as np
 
 from ehr_jax import progress
 from ehr_jax.modes import embed_input, embed_output
-from ehr_jax.text import cache, encode, encoders, options
+from ehr_jax.text import cache, encode, encoders, options, verify
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -34,13 +34,22 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     }
     if embed_output.is_written(output, identity):
         print(f"nothing to do: {output} was written by an earlier start from the same texts")
+        _verify(source, encoder, text)
         return 0
     made = {key: _plain(value) for key, value in options.record(encoder).items()} | identity
     with embed_output.writing(output, source.texts, encoder.width, made) as add:
         counts = _encode(source, encoder, text, add)
     print(_summary(counts, encoder))
     print(f"vectors: {output}, {source.texts:,} x {encoder.width} float32")
+    _verify(source, encoder, text)
     return 0
+
+
+def _verify(source: embed_input.Input, encoder: encoders.Encoder, text) -> None:
+    """Encodes some of the first texts again, where config.text.verify asks for it."""
+    if text.verify:
+        first = next(embed_input.windows(source)).texts
+        verify.verify(first, encoder, text.cache or None, text.verify)
 
 
 def _encode(

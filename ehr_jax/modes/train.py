@@ -12,8 +12,8 @@ from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, thresholds
 from ehr_jax.features import prepare, stays
-from ehr_jax.models import registry
-from ehr_jax.modes import inputs
+from ehr_jax.models import realm, registry
+from ehr_jax.modes import evidence, inputs
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import fit, problem, run_folder, stay_problem
 
@@ -54,7 +54,7 @@ def fit_and_score(
         else:
             feeding, data = problem, problem.build(arrays, config.train.positive_weight)
         seeds = [
-            _fit_network(method, config, arrays, feeding, data, seed, folder)
+            _fit_network(method, config, cohort, arrays, feeding, data, seed, folder)
             for seed in config.train.seeds
         ]
     elif getattr(method, "USES_SEED", True):
@@ -134,7 +134,7 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
         )
 
 
-def _fit_network(method, config, arrays, feeding, data, seed, folder) -> Seed:
+def _fit_network(method, config, cohort, arrays, feeding, data, seed, folder) -> Seed:
     model = method.build(config[registry.find(config.model.name).section], arrays.labels.shape[1])
     name = registry.find(config.model.name).label
     checkpoint_folder = folder / "checkpoints" / f"seed_{seed}"
@@ -145,4 +145,6 @@ def _fit_network(method, config, arrays, feeding, data, seed, folder) -> Seed:
         "steps": fitted.steps,
         "parameters": fitted.parameters,
     }
+    if isinstance(model, realm.Realm) and seed == config.train.seeds[0]:
+        evidence.write(model, fitted.params, cohort, arrays, seed, folder)
     return Seed(feeding.probabilities(model, fitted.params, arrays, data), facts)

@@ -35,6 +35,7 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
         _curves(folder, results, found, trouble),
         _per_label(folder, results),
         _training(folder),
+        _evidence(folder),
         data_page.section(data),
         data_page.notes_section(results, data),
         _model(results),
@@ -241,6 +242,27 @@ def _training(folder: pathlib.Path) -> str:
         return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
     drawing = plots.save(plots.training(rows), folder / "plots" / "training.png")
     return page.section("Training", page.figures([(drawing, "")]))
+
+
+def _evidence(folder: pathlib.Path) -> str:
+    """What weighed in predictions over stays, over all test samples; "" for other methods."""
+    found = _json(folder, "evidence.json")
+    if not found:
+        return ""
+    shown = [
+        {"modality": name, "mean weight": f"{weight:.3f}"}
+        for name, weight in (found.get("modalities") or {}).items()
+    ]
+    entities = [
+        {"entity": row["name"], "samples": row["samples"], "mean weight": f"{row['weight']:.3f}"}
+        for row in found.get("entities") or []
+    ]
+    return page.section(
+        "What weighed in the predictions",
+        _records(shown) if shown else "",
+        _records(entities) if entities else "",
+        page.text("Test samples, first seed; each sample's own are in evidence.jsonl.", "note"),
+    )
 
 
 def _model(results: Mapping) -> str:

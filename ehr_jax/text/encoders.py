@@ -213,7 +213,7 @@ def load(
     how = _read_pooling(folder, entry, options)
     file = weights.find_weights(root)
     mesh = placement.choose_mesh(architecture.sources(config), precision, model_shards)
-    params = architecture.read_params(file, config, precision, mesh)
+    params = layers.held(architecture.read_params(file, config, precision, mesh))
     identity = {
         "code": CODE_VERSION,
         "architecture": kind,

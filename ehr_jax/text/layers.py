@@ -273,6 +273,17 @@ def multiplies_bfloat16() -> bool:
     return "amx_bf16" in flags or ("avx512_bf16" in flags and "AuthenticAMD" in text)
 
 
+def held(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Returns the parameters as the device is to hold them: on a CPU kernels as float32.
+
+    There XLA would cast the bfloat16 kernels of all layers to float32, at every call and beside.
+    """
+    if jax.default_backend() == "cpu":
+        for name, array in params.items():
+            params[name] = array.astype(jnp.float32)
+    return params
+
+
 def whole(x: jax.Array) -> jax.Array:
     """Keeps the states whole on every device that shares the parameters; on one device nothing.
 
@@ -288,10 +299,8 @@ def _operand(x: jax.Array, precision: str) -> jax.Array:
         return x
     if multiplies_bfloat16():
         return x.astype(jnp.bfloat16)
-    if x.dtype == jnp.bfloat16:
-        # Without the barrier a loop over layers casts the kernels of all layers before it starts.
-        return lax.optimization_barrier(x).astype(jnp.float32)
-    return lax.reduce_precision(x, 8, 7)  # a cast there and back would be left out by the compiler
+    # Of float32, a cast there and back would be left out by the compiler.
+    return x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else lax.reduce_precision(x, 8, 7)
 
 
 def _accumulate(precision: str) -> dict:

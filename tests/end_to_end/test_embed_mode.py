@@ -182,6 +182,11 @@ def test_a_compressed_file_gives_the_same(run, lines, expected, tmp_path):
     np.testing.assert_allclose(vectors(output), expected, atol=1e-6)
 
 
+def test_cached_vectors_are_verified_where_asked(run, lines, capsys):
+    assert run(lines, "--config.text.verify=2")[0] == 0
+    assert "verified 2 of 2 texts" in capsys.readouterr().out
+
+
 def test_a_finished_output_is_kept_and_another_is_refused(run, lines, capsys, monkeypatch):
     _, output = run(lines)
     before = output.stat().st_mtime_ns

@@ -87,6 +87,21 @@ def test_series_notes_and_knowledge_are_all_in_a_run(finished):
     assert (finished / "report.html").stat().st_size > 0
 
 
+def test_evidence_tells_what_weighed_and_no_words_of_notes(finished):
+    lines = [json.loads(line) for line in (finished / "evidence.jsonl").read_text().splitlines()]
+    data = read(finished / "data.json")
+    assert len(lines) == data["cohort"]["splits"]["test"]["samples"]
+    assert (finished / "evidence.jsonl").stat().st_mode & 0o777 == 0o600
+    for line in lines:
+        assert set(line["modalities"]) == {"series", "text"}
+        assert sum(line["modalities"].values()) == pytest.approx(1, abs=1e-4)
+        assert all(entity["id"].startswith("D:") for entity in line["entities"])
+    named = [entity for line in lines for entity in line["entities"]]
+    assert named and {"One dies of it.", "It is mild."} <= {e["definition"] for e in named}
+    assert sum(0 < entity["weight"] <= 1 for entity in named) > 10
+    assert "What weighed in the predictions" in (finished / "report.html").read_text()
+
+
 def test_a_finished_run_predicts_its_own_samples_the_same(finished, synthetic, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EHR_JAX_CACHE", str(finished.parent / "links"))
