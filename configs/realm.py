@@ -56,6 +56,10 @@ VARIANTS = {
         "realm.use_notes": False,
         "realm.use_knowledge": False,
         "realm.series_summary": True,
-        "benchmark.methods": ("lightgbm_windows", "realm"),
+        "realm.dropout": 0.5,
+        "train.learning_rate": 5e-4,
+        "train.steps": 1000,
+        "train.eval_every": 25,
+        "benchmark.methods": ("lightgbm_windows", "concat", "realm"),
     },
 }

@@ -20,4 +20,5 @@ prepare_venv "${EHR_JAX_VENV:-$root/.venv}" aces baselines test
 cd "$root"
 "$python" -m ruff check --quiet .
 "$python" -m ruff format --check --quiet . || fail "formatting differs: run 'ruff format' in $root"
-exec "$python" -m pytest "$@"
+# A process a core, whole files each; -n 0 runs all in one.
+exec "$python" -m pytest -n auto --maxprocesses=4 --dist loadfile "$@"

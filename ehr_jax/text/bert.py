@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from ehr_jax.errors import TextError
@@ -151,12 +152,28 @@ def hidden_states(
     lies between are float32.
     """
 
+    batch, length = tokens.shape
+    scale = config.depth**-0.5
+
     def layer(x, p):
-        q, k, v = project(x, p, config, len(tokens), precision)
-        context = layers.attend(q, k, v, lengths, config.depth**-0.5, precision)
+        q, k, v = project(x, p, config, batch, precision)
+        context = layers.attend(q, k, v, lengths, scale, precision)
         return finish_layer(x, layers.join_heads(context), p, config, precision)
 
-    return scan_layers(layer, params, tokens, config)
+    def layer_one_by_one(x, p):
+        # An example's heads are cut out and joined while it is in cache.
+        def attend(part):
+            rows, bias = part
+            q, k, v = split_heads(rows + p["qkv_bias"])
+            return layers.weigh(q, k, v, bias, scale, precision).swapaxes(0, 1)
+
+        qkv = layers.product(x, p["qkv_kernel"], precision)
+        qkv = qkv.reshape(batch, length, config.heads, 3 * config.depth)
+        context = lax.map(attend, (qkv, layers.padding_bias(lengths, length)))
+        return finish_layer(x, context.reshape(x.shape), p, config, precision)
+
+    small = layers.one_by_one(length) and length <= layers.WHOLE_UP_TO
+    return scan_layers(layer_one_by_one if small else layer, params, tokens, config)
 
 
 def scan_layers(layer: Callable, params: Mapping, tokens: jax.Array, config: Config, **more):
@@ -178,6 +195,11 @@ def project(x, p, config: Config, batch: int, precision: str) -> jax.Array:
     """Query, key and value, [3, batch, head, length, depth]."""
     qkv = layers.product(x, p["qkv_kernel"], precision) + p["qkv_bias"]
     return qkv.reshape(batch, -1, config.heads, 3, config.depth).transpose(3, 0, 2, 1, 4)
+
+
+def split_heads(qkv: jax.Array) -> list[jax.Array]:
+    """[length, head, 3 * depth] -> query, key and value, [head, length, depth]."""
+    return jnp.split(qkv.swapaxes(0, 1), 3, axis=-1)
 
 
 def finish_layer(x, context, p, config: Config, precision: str) -> jax.Array:

@@ -80,6 +80,8 @@ def batched_product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
 
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | float, eps: float) -> jax.Array:
     """Layer norm over the last axis."""
+    if jax.default_backend() == "cpu":
+        x = lax.optimization_barrier(x)  # else the sum it mostly is would be made anew three times
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
     return centred * lax.rsqrt(variance + eps) * scale + bias
@@ -125,7 +127,7 @@ def attend(
     if not first and (causal or not limited) and _fused_runs(q, causal, precision):
         return fused(q, k, v, lengths, scale, precision, causal)
     # Made once for all heads and blocks, outside the loops over them.
-    hidden = score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]  # [batch, 1, length]
+    hidden = padding_bias(lengths, length)
 
     def block(q, start, k, v, bias):
         if limited:
@@ -208,6 +210,11 @@ def window(query, key, before: int | None, after: int | None) -> jax.Array:
     return seen
 
 
+def padding_bias(lengths: jax.Array, length: int) -> jax.Array:
+    """The score bias that hides padding, [batch, 1, length]; for all heads and queries."""
+    return score_bias(jnp.arange(length) < lengths[:, None])[:, None, :]
+
+
 def score_bias(seen: jax.Array) -> jax.Array:
     """What is added to scores: 0 where a key is seen, else so little that no weight is left."""
     return jnp.where(seen, 0.0, jnp.finfo(jnp.float32).min)
@@ -215,8 +222,10 @@ def score_bias(seen: jax.Array) -> jax.Array:
 
 def weigh(q, k, v, bias, scale: float, precision: str) -> jax.Array:
     """Mean of `v` weighted by softmax, [head, queries, depth]; `bias`: [queries or 1, keys]."""
-    scores = batched_product(q, jnp.swapaxes(k, -1, -2), precision) * scale
-    return batched_product(jax.nn.softmax(scores + bias, axis=-1), v, precision)
+    scores = batched_product(q, jnp.swapaxes(k, -1, -2), precision) * scale + bias
+    weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+    # Divided afterwards, in fewer numbers.
+    return batched_product(weights, v, precision) / jnp.sum(weights, axis=-1, keepdims=True)
 
 
 def query_blocks(q: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:

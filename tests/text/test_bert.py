@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -74,3 +75,32 @@ def test_module_declares_the_parameters_a_checkpoint_gives(each_tiny):
     tokens, lengths = np.zeros((1, 4), np.int32), np.full(1, 4, np.int32)
     declared = jax.eval_shape(module.init, jax.random.key(0), tokens, lengths)["params"]
     assert jax.tree.map(np.shape, encoder.params) == jax.tree.map(np.shape, declared)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bfloat16_products_are_of_rounded_operands_however_the_cpu_multiplies(native, monkeypatch):
+    monkeypatch.setattr(layers, "multiplies_bfloat16", lambda: native)
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(9, 300)), rng.normal(size=(300, 7))
+    x, kernel = x.astype(np.float32), kernel.astype(np.float32)
+    rounded = [a.astype(jnp.bfloat16).astype(np.float64) for a in (x, kernel)]
+    expected = rounded[0] @ rounded[1]
+    for given in (kernel, jnp.asarray(kernel, jnp.bfloat16)):
+        run = jax.jit(lambda x, kernel: layers.product(x, kernel, "bfloat16"))
+        np.testing.assert_allclose(run(x, given), expected, atol=1e-4)
+    run = jax.jit(lambda a, b: layers.batched_product(a, b, "bfloat16"))
+    np.testing.assert_allclose(run(x[None], kernel[None])[0], expected, atol=1e-4)
+    assert np.abs(expected - x.astype(np.float64) @ kernel).max() > 1e-2  # rounding shows
+
+
+def test_cpus_that_multiply_bfloat16_slowly_are_told_from_those_that_do_not(monkeypatch):
+    def found(text: str) -> bool:
+        monkeypatch.setattr(layers.pathlib.Path, "read_text", lambda _, **options: text)
+        return layers.multiplies_bfloat16.__wrapped__()
+
+    intel, amd = "vendor_id : GenuineIntel\n", "vendor_id : AuthenticAMD\n"
+    assert not found(f"{intel}flags : avx512f avx512_bf16\n")
+    assert found(f"{intel}flags : avx512f avx512_bf16 amx_bf16\n")
+    assert found(f"{amd}flags : avx512f avx512_bf16\n")
+    assert not found(f"{amd}flags : avx2\n")
+    assert not found("Features : fp asimd bf16\n")  # ARM

@@ -89,10 +89,16 @@ def test_a_device_too_small_is_said_before_anything_is_read(checkpoint, monkeypa
         encoders.load(checkpoint)
 
 
-def test_matrices_are_held_in_bfloat16_where_that_is_the_precision(checkpoint):
-    half = {
-        name
-        for name, value in encoders.load(checkpoint, "bfloat16").params.items()
-        if value.dtype == "bfloat16"
-    }
+def test_matrices_are_read_in_bfloat16_where_that_is_the_precision(checkpoint):
+    config = encoders.load(checkpoint).config
+    params = encoders.BERT.read_params(checkpoint / "model.safetensors", config, "bfloat16")
+    half = {name for name, value in params.items() if value.dtype == "bfloat16"}
     assert half == {"qkv_kernel", "out_kernel", "up_kernel", "down_kernel"}
+
+
+def test_on_a_cpu_matrices_are_held_in_float32_with_the_same_values(checkpoint):
+    half = encoders.load(checkpoint, "bfloat16")
+    params = encoders.BERT.read_params(checkpoint / "model.safetensors", half.config, "bfloat16")
+    for name, value in half.params.items():
+        assert value.dtype == np.float32
+        assert np.array_equal(value, params[name].astype(np.float32))
