@@ -89,6 +89,10 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
 def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> cohorts.Cohort:
     """Builds the cohort that config.cohort asks for."""
     asked = config.cohort
+    if asked.split == "none":
+        raise errors.ConfigError(
+            "config.cohort.split is 'none', which trains nothing; expected patient or source"
+        )
     changes = {key: value for key, value in config.task.items() if value is not None}
     if asked.aces:
         return _by_query(records, config, changes)

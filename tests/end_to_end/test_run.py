@@ -41,6 +41,11 @@ def test_repeated_seeds_are_refused(tmp_path, capsys):
     assert "config.train.seeds" in capsys.readouterr().err
 
 
+def test_a_split_that_trains_nothing_is_refused(tmp_path, capsys):
+    assert run(tmp_path, "--config.cohort.split=none") == 2
+    assert "config.cohort.split is 'none'" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
