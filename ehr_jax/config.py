@@ -57,7 +57,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.features.structure_width = 64
     config.features.structure_window = 5  # of the random walks that NetMF stands for
 
-    config.series = ml_collections.ConfigDict()  # read by --mode=prepare
+    config.series = ml_collections.ConfigDict()  # of --mode=prepare and of stays
     config.series.variables = ""  # "" is none; mimic17, physionet37 or yaib48: a grid of these
     config.series.step_hours = 1.0
     config.series.length = 48  # steps; the last one ends at the prediction time

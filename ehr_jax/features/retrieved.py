@@ -14,6 +14,7 @@ from ehr_jax.features import series
 from ehr_jax.knowledge import (
     abnormal,
     chat,
+    context,
     disk,
     extraction,
     graph,
@@ -24,12 +25,9 @@ from ehr_jax.knowledge import (
 )
 from ehr_jax.text import encoders
 
-EXTRACTORS, RENDERINGS, FORMS = (
-    ("gazetteer", "language_model"),
-    ("realm", "emerge"),
-    ("sequence", "vector"),
-)
-FLAGS = ("negated", "historical", "possible", "family", "hypothetical")
+EXTRACTORS = ("gazetteer", "language_model")
+RENDERINGS = ("realm", "emerge")
+FORMS = ("sequence", "vector")
 
 # What stands behind a row of knowledge: a node of the graph and where it was named.
 ENTITIES = {
@@ -41,11 +39,13 @@ ENTITIES = {
 
 
 class Retrieved(NamedTuple):
-    """Attributes:
-    entities: `ENTITIES`, by sample and hour, a node once a sample.
-    texts: (sample_id, hour, text) to encode: a row an entity, or one a sample.
-    known: (node, id, name, definition) of the nodes in `entities`.
-    counts: for data.json.
+    """What was found for samples.
+
+    Attributes:
+      entities: `ENTITIES`, by sample and hour, a node once a sample.
+      texts: (sample_id, hour, text) to encode: a row an entity, or one a sample.
+      known: (node, id, name, definition) of the nodes in `entities`.
+      counts: for data.json.
     """
 
     entities: pl.DataFrame
@@ -88,7 +88,7 @@ def retrieve(
         "sample_id",
         "node",
         hour=notes["hour"].gather(extracted.entities["note"]).cast(pl.Float32),
-        flags=pl.sum_horizontal(pl.col(FLAGS).cast(pl.Int32)),
+        flags=pl.sum_horizontal(pl.col(context.Flags._fields).cast(pl.Int32)),
         named_in=pl.lit("note"),
     )
     of_series, series_counts = _of_series(grid, usual, linker, config)

@@ -113,6 +113,11 @@ def prepare_stays(
     written, source = _no_notes(), "none"
     if encoder is not None:
         written, source = _notes(records, cohort, config, hours)
+    # First, so that a graph that is not there is said before texts are encoded.
+    found = None
+    if uses.use_knowledge:
+        found = retrieved.retrieve(written, grid, usual, hours, encoder, config.knowledge, cache)
+        counts["knowledge"] = found.counts
     pieces = _pieces(written, config.notes) if uses.use_notes else _no_notes()
     notes, note_size = vectors(pieces, fitted.note_size if fitted else None)
     counts["notes"] = {
@@ -120,10 +125,6 @@ def prepare_stays(
         "samples_with_text": int(notes[2].any(axis=1).sum()),
         "pieces": int(notes[2].sum()),
     }
-    found = None
-    if uses.use_knowledge:
-        found = retrieved.retrieve(written, grid, usual, hours, encoder, config.knowledge, cache)
-        counts["knowledge"] = found.counts
     told = _no_notes() if found is None else found.texts
     knowledge, knowledge_size = vectors(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = statics.shape[1]

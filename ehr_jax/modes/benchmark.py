@@ -20,7 +20,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     for name in (*methods, config.benchmark.reference):
         registry.find(name)
     for name in methods:
-        registry.load(name)
+        train.check_method(registry.configure(config, name))
     kinds = {name: registry.find(name).inputs for name in (config.model.name, *methods)}
     for name, kind in kinds.items():
         if kind != kinds[config.model.name]:

@@ -25,6 +25,10 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[coho
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
         those an earlier start of this run read.
     """
+    if config.cohort.folds != 1:
+        raise errors.ConfigError(
+            f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
+        )
     records = read(config)
     cohort = build_cohort(records, config)
     return cohort, arrange(records, cohort, config, workdir)
@@ -53,10 +57,7 @@ def arrange(
     if registry.find(config.model.name).inputs == "stays":
         arrays = stays.prepare_stays(records, cohort, config, cache)
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
-        # Statics are attributes: the audit sees them as nodes, beside the codes.
-        shown = ml_collections.ConfigDict(config.to_dict())
-        shown.features.columns = "full"
-        given = evidence.gather(records, cohort, shown)
+        given = gather_evidence(records, cohort, config)
     else:
         arrays = prepare.prepare(records, cohort, config, cache)
         given = evidence.of(records, cohort, config, arrays)
@@ -74,6 +75,17 @@ def arrange(
     if cohort.protocol == "strict" and config.audit.stop:
         audit.require(findings)
     return arrays
+
+
+def gather_evidence(
+    records: tables.Records, cohort: cohorts.Cohort, config: ml_collections.ConfigDict
+) -> evidence.Evidence:
+    """What the audit looks at, made without encoding texts."""
+    shown = ml_collections.ConfigDict(config.to_dict())
+    if registry.find(config.model.name).inputs == "stays":
+        # Their statics are attributes: the audit sees them as nodes, beside the codes.
+        shown.features.columns = "full"
+    return evidence.gather(records, cohort, shown)
 
 
 def read(config: ml_collections.ConfigDict) -> tables.Records:

@@ -67,10 +67,12 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
         )
     of_run = configs.defaults()
     of_run.update(run_folder.read_json(folder / "config.json"))
-    if registry.find(of_run.model.name).inputs != "stays" or not (folder / "fitted.json").exists():
+    over_stays = registry.find(of_run.model.name).inputs == "stays"
+    is_network = over_stays and hasattr(registry.load(of_run.model.name), "build")
+    if not is_network or of_run.cohort.aces or not (folder / "fitted.json").exists():
         raise errors.ConfigError(
-            f"{folder} is a run of '{of_run.model.name}'; predict scores with networks over stays "
-            "(configs/realm.py): train one, and name its folder"
+            f"{folder} is a run of '{of_run.model.name}'; predict scores a task of ours with "
+            "networks over stays (configs/realm.py, --mode=train): train one, and name its folder"
         )
     for key, value in config.data.items():
         if value is not None:

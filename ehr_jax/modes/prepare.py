@@ -17,6 +17,12 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Writes WORKDIR/store, or finds that it is there already, and prints what it holds."""
     # The config a training run of the same flags has, so that it may follow in the same folder.
     config = registry.configure(config, config.model.name)
+    if registry.find(config.model.name).inputs != "visits":
+        raise errors.ConfigError(
+            f"config.model.name is '{config.model.name}', a method over stays; the store holds "
+            "visits over codes, with their series beside them: take configs/mingle.py and "
+            "config.series.variables"
+        )
     chosen = variables.named(config.series.variables) if config.series.variables else ()
     workdir = run_folder.claim(workdir, config.to_dict())
     records = inputs.read(config)

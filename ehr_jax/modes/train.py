@@ -13,7 +13,7 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, thresholds
 from ehr_jax.features import prepare, stays
 from ehr_jax.models import realm, registry
-from ehr_jax.modes import evidence, inputs
+from ehr_jax.modes import explanations, inputs
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import fit, problem, run_folder, stay_problem
 
@@ -21,6 +21,7 @@ from ehr_jax.training import fit, problem, run_folder, stay_problem
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs one experiment in `workdir`; returns the exit status."""
     config = registry.configure(config, config.model.name)
+    check_method(config)
     workdir = run_folder.claim(workdir, config.to_dict())
     cohort, arrays = inputs.load(config, workdir)
     results = fit_and_score(config, cohort, arrays, workdir)
@@ -28,6 +29,13 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     print(tables.results_table(results))
     print(f"report: {workdir / 'report.html'}")
     return 0
+
+
+def check_method(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError for a method that cannot be made, before anything long is done for it."""
+    method = registry.load(config.model.name)
+    if hasattr(method, "build"):
+        method.build(config[registry.find(config.model.name).section], 1)
 
 
 class Seed(NamedTuple):
@@ -146,5 +154,5 @@ def _fit_network(method, config, cohort, arrays, feeding, data, seed, folder) ->
         "parameters": fitted.parameters,
     }
     if isinstance(model, realm.Realm) and seed == config.train.seeds[0]:
-        evidence.write(model, fitted.params, cohort, arrays, seed, folder)
+        explanations.write(model, fitted.params, cohort, arrays, seed, folder)
     return Seed(feeding.probabilities(model, fitted.params, arrays, data), facts)

@@ -22,13 +22,17 @@ ROUNDS, PATIENCE = 1000, 50
 
 def fit_predict(arrays, config, seed: int) -> np.ndarray:
     """Returns probabilities of every sample, [sample, label] float32, one model a label."""
-    x = table.multi_hot(arrays)
+    return boosted(table.multi_hot(arrays), arrays, SETTINGS, seed)
+
+
+def boosted(x, arrays, settings: dict, seed: int) -> np.ndarray:
+    """Fits trees to the rows of `x` [sample, feature]: [sample, label] float32 probabilities."""
 
     def fit(train, train_labels, validation, validation_labels):
         data = lightgbm.Dataset(x[train], train_labels)
         stops = np.unique(validation_labels).size == 2
         booster = lightgbm.train(
-            SETTINGS | {"seed": seed},
+            settings | {"seed": seed},
             data,
             num_boost_round=ROUNDS if stops else 100,
             valid_sets=[data.create_valid(x[validation], validation_labels)] if stops else None,

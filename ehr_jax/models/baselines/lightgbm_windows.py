@@ -1,9 +1,8 @@
 """Gradient-boosted trees (LightGBM) on statistics of each series over windows, and statics."""
 
-import lightgbm
 import numpy as np
 
-from ehr_jax.models.baselines import lightgbm_trees, table
+from ehr_jax.models.baselines import lightgbm_trees
 
 SETTINGS = lightgbm_trees.SETTINGS | {
     "learning_rate": 0.03,
@@ -13,27 +12,12 @@ SETTINGS = lightgbm_trees.SETTINGS | {
     "feature_fraction": 0.15,
     "lambda_l2": 5.0,
 }
-ROUNDS, PATIENCE = 1000, 60
 WINDOWS = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.875, 1.0))  # of the grid
 
 
 def fit_predict(arrays, config, seed: int) -> np.ndarray:
     """Returns probabilities of every sample, [sample, label] float32, one model a label."""
-    x = statistics(arrays.stays)
-
-    def fit(train, train_labels, validation, validation_labels):
-        data = lightgbm.Dataset(x[train], train_labels)
-        stops = np.unique(validation_labels).size == 2
-        booster = lightgbm.train(
-            SETTINGS | {"seed": seed},
-            data,
-            num_boost_round=ROUNDS if stops else 200,
-            valid_sets=[data.create_valid(x[validation], validation_labels)] if stops else None,
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)] if stops else None,
-        )
-        return booster.predict(x)
-
-    return table.per_label(arrays, fit)
+    return lightgbm_trees.boosted(statistics(arrays.stays), arrays, SETTINGS, seed)
 
 
 def statistics(stays) -> np.ndarray:
