@@ -5,23 +5,15 @@ Command: python -m ehr_jax.main --config=configs/mingle.py:VARIANT --workdir=RUN
 Expect:  the tables of README.md, each with its command.
 """
 
-from ehr_jax import config as base
-from ehr_jax import errors
+from ehr_jax import config
 
 
 def get_config(variant: str = "synthetic_phenotype"):
     """Returns the config of `variant`, a key of VARIANTS."""
-    if variant not in VARIANTS:
-        raise errors.ConfigError(
-            f"configs/mingle.py has no variant '{variant}'; expected one of "
-            f"{', '.join(VARIANTS)}.{errors.did_you_mean(variant, VARIANTS)}"
-        )
-    config = base.defaults()
-    config.train.learning_rate = 3e-3
-    for key, value in VARIANTS[variant].items():
-        config.update_from_flattened_dict({key: value})
-    return config
+    return config.variant_of("configs/mingle.py", VARIANTS, variant, _COMMON)
 
+
+_COMMON = {"train.learning_rate": 3e-3}
 
 # Most of this source's diagnoses are categories already and the rest say more: no cutting.
 _DIABETES = {
@@ -32,7 +24,6 @@ _DIABETES = {
     "features.min_visits": 5,
     "model.depth": 1,
     "model.dropout": 0.5,
-    "train.learning_rate": 3e-3,
     # The published 1e-3 outweighs the small gradients of a rare label and stalls training for long.
     "train.weight_decay": 3e-4,
     "train.steps": 150,

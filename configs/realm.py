@@ -5,21 +5,12 @@ Command: python -m ehr_jax.main --config=configs/realm.py:VARIANT --workdir=RUN
 Expect:  the tables of README.md, each with its command.
 """
 
-from ehr_jax import config as base
-from ehr_jax import errors
+from ehr_jax import config
 
 
 def get_config(variant: str = "synthetic_mortality"):
     """Returns the config of `variant`, a key of VARIANTS."""
-    if variant not in VARIANTS:
-        raise errors.ConfigError(
-            f"configs/realm.py has no variant '{variant}'; expected one of "
-            f"{', '.join(VARIANTS)}.{errors.did_you_mean(variant, VARIANTS)}"
-        )
-    config = base.defaults()
-    for key, value in {**_COMMON, **VARIANTS[variant]}.items():
-        config.update_from_flattened_dict({key: value})
-    return config
+    return config.variant_of("configs/realm.py", VARIANTS, variant, _COMMON)
 
 
 _COMMON = {

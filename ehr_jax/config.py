@@ -4,7 +4,29 @@ Files in `configs/` start from `defaults()` and change what their experiment cha
 line changes single keys: `--config.train.learning_rate=0.01`.
 """
 
+from collections.abc import Mapping
+
 import ml_collections
+
+from ehr_jax import errors
+
+
+def variant_of(
+    file: str, variants: Mapping[str, Mapping], variant: str, common: Mapping
+) -> ml_collections.ConfigDict:
+    """Returns the defaults, changed by `common` and then by the keys of `variants[variant]`.
+
+    Raises:
+      ConfigError: `file` has no such variant.
+    """
+    if variant not in variants:
+        raise errors.ConfigError(
+            f"{file} has no variant '{variant}'; expected one of {', '.join(variants)}."
+            f"{errors.did_you_mean(variant, variants)}"
+        )
+    config = defaults()
+    config.update_from_flattened_dict({**common, **variants[variant]})
+    return config
 
 
 def defaults() -> ml_collections.ConfigDict:

@@ -18,7 +18,16 @@ import numpy as np
 
 from ehr_jax.errors import TextError
 from ehr_jax.progress import progress
-from ehr_jax.text import cache, compaction, encoders, placement, pooling, sharing, tokenize
+from ehr_jax.text import (
+    cache,
+    compaction,
+    encoders,
+    layers,
+    placement,
+    pooling,
+    sharing,
+    tokenize,
+)
 
 # Padded tokens of a batch: what a CPU's caches hold, and what keeps an accelerator busy.
 CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 16_384
@@ -191,12 +200,24 @@ def bucket_lengths(max_length: int, texts: int = 0) -> list[int]:
     return [n for n in lengths if n < max_length] + [max_length]
 
 
-@functools.partial(jax.jit, static_argnames=("module", "mode", "mesh"))
 def embed(
     params: dict, tokens: jax.Array, lengths: jax.Array, module, mode: str, mesh=None
 ) -> jax.Array:
     """Encodes and pools a batch: [batch, length], [batch] int32 -> [batch, width] float32."""
+    return compiled()(params, tokens, lengths, module, mode, mesh)
 
+
+@functools.cache
+def compiled() -> Callable:
+    """Returns `embed` under jit, with the compiler's options that are fastest on the device."""
+    return jax.jit(
+        _embed,
+        static_argnames=("module", "mode", "mesh"),
+        compiler_options=layers.compiler_options(),
+    )
+
+
+def _embed(params, tokens, lengths, module, mode, mesh):
     def run(params, tokens, lengths):
         hidden = module.apply({"params": params}, tokens, lengths)
         return pooling.pool(hidden, lengths, mode)

@@ -282,6 +282,22 @@ def multiplies_bfloat16() -> bool:
     return "amx_bf16" in flags or ("avx512_bf16" in flags and "AuthenticAMD" in text)
 
 
+def compiler_options() -> dict[str, str] | None:
+    """Returns the options of `jax.jit` that make an encoder fastest on the device.
+
+    On a CPU: products by Eigen, a tenth faster at an encoder's sizes than by XLA's own library,
+    where this version of XLA leaves the choice.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0).compile()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
+
+
 def held(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Returns the parameters as the device is to hold them: on a CPU kernels as float32.
 

@@ -137,7 +137,7 @@ def collectives() -> dict[str, int]:
     params = encoders.DECODER.read_params(path, config, "float32", mesh)
     put = placement.put_batch(np.zeros((8, 16), np.int32), np.full(8, 16, np.int32), mesh)
     module = encoders.DECODER.module(config)
-    text = encode.embed.lower(params, *put, module, "mean", mesh).compile().as_text()
+    text = encode.compiled().lower(params, *put, module, "mean", mesh).compile().as_text()
     kinds = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     return {kind: text.count(f" {kind}(") + text.count(f" {kind}-start(") for kind in kinds}
 
