@@ -1,6 +1,6 @@
 """Text encoders on one machine: ours against PyTorch, same weights, same tokens, one run.
 
-    python benchmarks/encode.py --folder=FOLDER
+    python -m benchmarks.encode --folder=FOLDER
 
 Two processes stay up, one with JAX and one with PyTorch, and take turns: in a round each case runs
 once, while the other side waits. Medians over the rounds are compared; the call before the first
@@ -17,7 +17,9 @@ import statistics
 import sys
 
 import numpy as np
-import sides
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run by path as by name
+from benchmarks import sides  # noqa: E402
 
 PRECISIONS = ("float32", "bfloat16")
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-3}  # cosine distance to PyTorch's float32
@@ -76,7 +78,7 @@ def _side(side: str, arguments: argparse.Namespace) -> sides.Side:
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
     environment |= {"JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[arguments.device]}
     environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    return sides.Side(side, [os.path.abspath(__file__), *flags], environment)
+    return sides.Side(side, "encode", flags, environment)
 
 
 def _batches(arguments: argparse.Namespace, peer: sides.Side):

@@ -1,6 +1,6 @@
 """Memory and time of Longformer-base at 4,096 tokens: ours against dense attention with a mask.
 
-    python benchmarks/longformer_memory.py --folder=FOLDER
+    python -m benchmarks.longformer_memory --folder=FOLDER
 
 Random weights of the published sizes (12 layers, width 768, windows of 512), float32. Ours computes
 attention block by block; the dense side is written here from the model's definition, with the same
@@ -18,7 +18,9 @@ import sys
 import time
 
 import numpy as np
-import sides
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run by path as by name
+from benchmarks import sides  # noqa: E402
 
 LIMIT_GB = 4.0
 TOLERANCE = 1e-4  # of states, which a layer norm ends: their size is about 1
@@ -44,7 +46,8 @@ def main() -> int:
         given = {"folder": arguments.folder, "side": side, "rows": arguments.rows}
         given |= {"tokens": arguments.tokens, "rounds": arguments.rounds, "seed": arguments.seed}
         flags = [f"--{name}={value}" for name, value in given.items()]
-        subprocess.run([sys.executable, os.path.abspath(__file__), *flags], check=True)
+        command = [sys.executable, "-m", "benchmarks.longformer_memory", *flags]
+        subprocess.run(command, check=True, cwd=sides.ROOT)
         found[side] = json.loads((arguments.folder / f"{side}.json").read_text())
         _say(
             f"{side:5} peak {found[side]['peak_gb']:5.2f} GB, {found[side]['before_gb']:.2f} GB of "

@@ -3,31 +3,37 @@
 Each request is a line of JSON and so is its answer: {"do": KIND, ...} -> what the side's module
 gives for it. A module offers `about(arguments)`, and `prepare(kind, arguments, **request)`, which
 returns a function to be timed, and facts that go into the answer; it is asked once for a request.
+An answer to a timed request has "seconds", "cpu_seconds", and the process's resident memory in GB
+before the run and at its peak.
 """
 
+import concurrent.futures
 import contextlib
 import importlib
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
+import statistics
 import subprocess
 import sys
 import time
 
 import numpy as np
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 REST = 0.05  # seconds in which the threads of the side that ran last come to rest
 
 
 class Side:
-    """The process of one side: `command` with what `serve` reads on its standard input."""
+    """The process of one side: `python -m benchmarks.MODULE FLAGS`, which calls `serve`."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str]):
+    def __init__(self, name: str, module: str, flags: list[str], environment: dict[str, str]):
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=os.environ | environment,
+            [sys.executable, "-m", f"benchmarks.{module}", *flags], cwd=ROOT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment,
         )  # fmt: skip
 
     def __enter__(self):
@@ -58,13 +64,29 @@ class Side:
         return done
 
 
+def start(name: str, module: str, arguments) -> Side:
+    """The side of a benchmark with flags --folder, --threads, --device and --side.
+
+    Both sides are given huge pages by the allocator (glibc), which spares either a fifth of a step
+    that makes large arrays.
+    """
+    given = {"folder": arguments.folder, "threads": arguments.threads, "device": arguments.device}
+    flags = [f"--{flag}={value}" for flag, value in given.items()] + [f"--side={name}"]
+    environment = {"OMP_NUM_THREADS": str(arguments.threads)}
+    environment |= {"MKL_NUM_THREADS": str(arguments.threads)}
+    environment |= {"JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[arguments.device]}
+    environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return Side(name, module, flags, environment)
+
+
 def serve(module: str, arguments) -> int:
     """Answers requests until there are no more; what is printed on the way goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if arguments.threads < os.cpu_count() and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, range(arguments.threads))  # before a library counts the cores
-    side = importlib.import_module(module)
+    side = importlib.import_module(f"benchmarks.{module}")
     ready = {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -79,15 +101,104 @@ def serve(module: str, arguments) -> int:
             if key not in ready:
                 ready[key] = side.prepare(kind, arguments, **request)
             run, facts = ready[key]
+            facts = {**facts, "before_gb": _memory("VmRSS")}
+            _forget_peak()
             began, cpu = time.perf_counter(), time.process_time()
             found = run()
             answer = {"seconds": time.perf_counter() - began}
             answer |= {"cpu_seconds": time.process_time() - cpu, **facts}
+            answer |= {"peak_gb": _memory("VmHWM")}
             if keep:
                 np.save(keep, found)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     return 0
+
+
+def take_turns(
+    cases: dict[str, tuple[Side, dict]], rounds: int, kept: pathlib.Path | None = None
+) -> tuple[dict[str, list[dict]], dict[str, np.ndarray]]:
+    """Runs each case once a round, one after another; the round that compiles comes before them.
+
+    Args:
+      cases: name -> (its side, its request).
+      kept: a file for what each case found in the first round; None keeps nothing.
+
+    Returns:
+      Name -> its timed runs, the first call apart under "first_seconds" of each; and name -> what
+      it found.
+    """
+    runs, found = {name: [] for name in cases}, {}
+    first = {}
+    for turn in range(rounds + 1):
+        for name, (side, request) in cases.items():
+            done = side.time(keep=str(kept) if kept and turn == 0 else None, **request)
+            if turn == 0:
+                first[name] = done["seconds"]
+                if kept:
+                    found[name] = np.load(kept)
+            else:
+                runs[name].append({**done, "first_seconds": first[name]})
+    for side in {id(side): side for side, _ in cases.values()}.values():
+        side.ask(do="forget")
+    return runs, found
+
+
+def middle(runs: list[dict], what: str = "seconds") -> float:
+    """The median over runs."""
+    return statistics.median(run[what] for run in runs)
+
+
+def report(title: str, runs: dict[str, list[dict]], ours: str, aims: dict[str, float]) -> str:
+    """Says medians, spreads, memory, and how many times as long each other case takes as `ours`."""
+    lines = [title]
+    for name, timed in runs.items():
+        seconds = [run["seconds"] for run in timed]
+        lines.append(
+            f"  {name:32} {middle(timed) * 1e3:9.2f} ms ({min(seconds) * 1e3:.2f} to "
+            f"{max(seconds) * 1e3:.2f}), CPU {middle(timed, 'cpu_seconds') * 1e3:.1f} ms, peak "
+            f"{max(run['peak_gb'] for run in timed):.2f} GB "
+            f"({min(run['before_gb'] for run in timed):.2f} before)"
+        )
+    for name, timed in runs.items():
+        if name == ours:
+            continue
+        pairs = [a["seconds"] / b["seconds"] for a, b in zip(timed, runs[ours], strict=True)]
+        fastest = min(run["seconds"] for run in timed) / min(run["seconds"] for run in runs[ours])
+        aim = f" (aim {aims[name]:g})" if name in aims else ""
+        lines.append(
+            f"  ratio {middle(timed) / middle(runs[ours]):.2f}{aim} to '{name}'; by round "
+            f"{min(pairs):.2f} to {max(pairs):.2f}; of the fastest runs {fastest:.2f}"
+        )
+    others = [
+        run["others"] for timed in runs.values() for run in timed if run["others"] is not None
+    ]
+    if others:
+        lines.append(f"  other processes had {statistics.median(others):.0%} of the CPU")
+    return "\n".join(lines)
+
+
+def bandwidth(megabytes: float, threads: int, repeats: int = 5) -> float:
+    """GB/s that `threads` threads read and write together while each copies an array of its own.
+
+    Args:
+      megabytes: of all arrays read; as many are written.
+    """
+    size = int(megabytes * 1e6 / threads / 8)
+    pairs = [(np.ones(size), np.zeros(size)) for _ in range(threads)]
+    turns = max(1, int(400 / megabytes))
+
+    def copy(pair):
+        for _ in range(turns):
+            np.copyto(pair[1], pair[0])
+
+    best = float("inf")
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for _ in range(repeats):
+            began = time.perf_counter()
+            list(pool.map(copy, pairs))
+            best = min(best, time.perf_counter() - began)
+    return 2 * size * 8 * threads * turns / best / 1e9
 
 
 def machine() -> str:
@@ -118,3 +229,15 @@ def _busy() -> float | None:
     except OSError:
         return None
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(field: str) -> float:
+    """GB of this process: VmRSS is what it has, VmHWM the most it had; nan where not told."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith(field))) * 1024 / 1e9
+    return float("nan")
+
+
+def _forget_peak() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")

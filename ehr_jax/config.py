@@ -47,6 +47,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.synthetic.sites = 1  # hospitals; of several, each writes codes of its own
     config.synthetic.note_signal = 1.0  # how far outcomes depend on what only notes tell; 0 is not
     # How far deaths depend on what is known of a rare disease in the notes; None: none is there.
+    # cohort.split="source" then tests on diseases that were not trained on.
     config.synthetic.knowledge_signal = ml_collections.config_dict.placeholder(float)
 
     config.cohort = ml_collections.ConfigDict()
@@ -101,7 +102,8 @@ def defaults() -> ml_collections.ConfigDict:
     # Least cosine of such a link, in place of a calibrated one (EMERGE: 0.6 mimic3, 0.7 mimic4).
     config.knowledge.threshold = ml_collections.config_dict.placeholder(float)
     config.knowledge.z_score = 2.0  # of a series' value, beyond which it is an entity
-    config.knowledge.rendering = "realm"  # definitions and descriptions; or emerge: with triples
+    # Definitions and descriptions; or emerge: with triples; or names: names alone, a control.
+    config.knowledge.rendering = "realm"
     config.knowledge.form = "sequence"  # a vector an entity; or vector: one a stay
     config.knowledge.entities = 10  # of a stay, at most
     config.knowledge.seed = 0  # of the triples that are told
@@ -130,6 +132,7 @@ def defaults() -> ml_collections.ConfigDict:
 
     config.train = ml_collections.ConfigDict()
     config.train.seeds = (0, 1, 2, 3, 4)
+    config.train.members = 1  # networks of a seed; its probabilities are their mean
     config.train.steps = 500  # full-batch steps at most
     config.train.learning_rate = 1e-3
     config.train.weight_decay = 1e-3  # L2 inside Adam
@@ -137,9 +140,28 @@ def defaults() -> ml_collections.ConfigDict:
     config.train.positive_weight = "1"  # of a positive cell in the loss: a number, or balanced
     config.train.select = "auroc"  # validation metric that picks the step: auroc, auprc or loss
     config.train.batch = 64  # stays a step; networks over visits take all at once
+    # Over how many devices visits, or the stays of a batch, are spread; None: all there are.
+    config.train.devices = ml_collections.config_dict.placeholder(int)
+    # Networks over visits, on one device: compute so many shards of visits one after another, for
+    # a hypergraph whose states do not fit into its memory. Slower, and the result is the same.
+    config.train.shards = 1
     config.train.eval_every = 5  # steps between validations
     config.train.patience = 20  # validations without a better one before stopping
     config.train.checkpoint_every = 4  # validations between checkpoints
+    # Seeds, or trials of a sweep, trained as one program at most; 1 is one after another, None as
+    # many as fit in memory.
+    config.train.population = ml_collections.config_dict.placeholder(int)
+
+    config.sweep = ml_collections.ConfigDict()  # read by --mode=sweep; see modes/sweep_plan.py
+    # Values to try, by section and key, each with each: {"train": {"learning_rate": (1e-3, 3e-3)}}
+    config.sweep.grid = ml_collections.ConfigDict()
+    # What to draw from, each range a key: ("uniform", low, high), ("log", low, high),
+    # ("integer", low, high), both ends in, or ("choice", value, value, ...)
+    config.sweep.ranges = ml_collections.ConfigDict()
+    config.sweep.draws = 0  # of the ranges
+    config.sweep.seed = 0  # of the draws
+    config.sweep.seeds = ()  # training seeds of every trial; () is config.train.seeds
+    config.sweep.halving = ()  # steps at which the worse half of the trials is dropped: (50, 100)
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.resamples = 1000  # of patients, for 95 % intervals
@@ -196,12 +218,13 @@ def _realm() -> ml_collections.ConfigDict:
     realm.series_layers = 1
     realm.bidirectional = False
     realm.series_summary = False  # the head is given statistics of the series too
+    realm.norm = "layer"  # of attention blocks; or batch: over the stays of a training batch
     realm.gate = "scalar"  # mixing weights as published; or input: each stay its own
     realm.use_series = True
     realm.use_notes = True
     realm.use_knowledge = True
     realm.use_statics = True
-    realm.use_visit = False
+    realm.use_visit = False  # model.name unified: the state of the visit's codes, by MINGLE
     realm.dropout = 0.25
     realm.dtype = "float32"  # of the operands of products; or bfloat16, sums stay float32
     return realm

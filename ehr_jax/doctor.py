@@ -32,7 +32,7 @@ def run(config: ml_collections.ConfigDict | None = None) -> int:
 
 
 def report(config: ml_collections.ConfigDict | None = None) -> str:
-    """Returns the report; with a config, also whether its data folder and its encoder are there."""
+    """Returns the report; with a config, also whether its data, encoder and graph are there."""
     return _examine(config)[0]
 
 
@@ -45,6 +45,7 @@ def _examine(config) -> tuple[str, int]:
         "jax": _jax,
         "data": lambda: _data(root),
         "text encoder": lambda: _encoder(encoder),
+        "knowledge graph": lambda: _graph(config),
         "caches": _caches,
     }
     lines, broken = [], 0
@@ -137,6 +138,32 @@ def _encoder(chosen: str | None) -> Findings:
             return there, [str(error)]
         there += str(error).splitlines()  # runs without notes need none
     return there, []
+
+
+def _graph(config) -> Findings:
+    from ehr_jax.knowledge import disk, folder
+    from ehr_jax.models import registry
+
+    there, missing = [], {}
+    for name, source in disk.SOURCES.items():
+        raw, built = disk.places(name)
+        found = [f"files in {raw}"] if raw else []
+        found += [f"built in {built}"] if built else []
+        if not found:
+            missing[name] = f"not found; put {source.how} into the folder of EHR_JAX_DATA"
+        there.append(f"{name}: {', '.join(found) or missing[name]}")
+    if config is None or not {"knowledge", "model", "realm"} <= set(config):
+        return there, []
+    asked = config.knowledge.graph
+    stays = registry.find(config.model.name).inputs == "stays"
+    if not (stays and config.realm.use_knowledge):
+        return there, []
+    if asked in missing:
+        return there, [f"config.knowledge.graph: {asked}: {missing[asked]}"]
+    if asked not in disk.SOURCES and not folder.exists(asked):
+        known = ", ".join(disk.SOURCES)
+        return there, [f"config.knowledge.graph: {asked} is no built graph, nor one of {known}"]
+    return [*there, f"config.knowledge.graph: {asked}"], []
 
 
 def _caches() -> Findings:

@@ -12,9 +12,10 @@ from ml_collections import config_flags
 from ehr_jax import errors
 
 MODES = (
-    "train", "benchmark", "predict", "prepare", "embed", "meds", "audit", "download", "report",
-    "doctor",
+    "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
+    "report", "doctor",
 )  # fmt: skip
+OF_THEIR_OWN = ("benchmark", "sweep", "prepare", "audit")  # run folders, if none is named
 WITHOUT_CONFIG = ("report", "doctor")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -86,6 +87,11 @@ def _check_fits(mode: str, config: object) -> None:
             "--mode=predict wants --config=configs/predict.py, or none; and that config no other "
             "mode"
         )
+    if mode == "sweep" and "sweep" not in config:
+        raise errors.ConfigError(
+            "--mode=sweep wants a config of records with its section config.sweep, as "
+            "configs/mingle.py or configs/realm.py"
+        )
     if mode != "embed" and "data" not in config:
         raise errors.ConfigError(
             f"this config is for --mode=embed, and the mode is '{mode}'; add --mode=embed, or name "
@@ -145,7 +151,7 @@ def _default_folder(arguments: list[str], mode: str) -> str:
     """runs/NAME-VARIANT[-MODE] under the current folder."""
     given = [a.split("=", 1)[1] for a in arguments if re.match(r"--?config=", a)]
     name = pathlib.PurePath(given[0]).name.replace(".py", "").replace(":", "-") if given else mode
-    return f"runs/{name}" + (f"-{mode}" if mode in ("benchmark", "prepare", "audit") else "")
+    return f"runs/{name}" + (f"-{mode}" if mode in OF_THEIR_OWN else "")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs ehr_jax with its test tools, checks style, and runs the tests.
 #
-#   launch/test.sh [pytest arguments]          paths among them start in the repository
+#   launch/test.sh [pytest arguments]          paths among them start in the repository; the tests
+#                                              marked slow are run by -m slow
 #   launch/test.sh oracle [pytest arguments]   the suite that compares with PyTorch, in .venv-oracle
 #
 # Tests on real data run where EHR_JAX_DATA names the data root, and say so where they are skipped.

@@ -9,6 +9,8 @@ import pytest
 
 from ehr_jax import config as configs
 from ehr_jax import doctor, jax_check
+from ehr_jax.knowledge import disk
+from tests.knowledge import tiny_graphs
 
 SETUP = pathlib.Path(__file__).resolve().parent.parent / "setup.cfg"
 
@@ -78,6 +80,34 @@ def test_an_encoder_the_config_names_must_be_there(monkeypatch, tmp_path, quick,
     config.text.encoder = str(tmp_path / "no-encoder")
     assert doctor.run(config) == 1
     assert "BROKEN: encoder" in capsys.readouterr().out
+
+
+def test_a_graph_is_found_by_its_files_or_as_it_was_built(monkeypatch, tmp_path, quick):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path))
+    monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "cache"))
+    assert "primekg: not found; put the folder primekg" in doctor.report()
+    kg = tiny_graphs.write_kg(tmp_path / "primekg")
+    assert f"primekg: files in {kg.parent}\n" in doctor.report()
+    disk.open_graph("primekg")
+    built = tmp_path / "cache" / "graphs" / "primekg"
+    assert f"primekg: files in {kg.parent}, built in {built}\n" in doctor.report()
+    kg.unlink()
+    assert f"primekg: built in {built}\n" in doctor.report()
+
+
+def test_a_graph_the_config_needs_must_be_there(monkeypatch, tmp_path, quick, capsys):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path))
+    monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "cache"))
+    config = configs.defaults()
+    assert doctor.run(config) == 0  # MINGLE needs none
+    config.model.name = "realm"
+    assert doctor.run(config) == 1
+    assert "BROKEN: config.knowledge.graph: hetionet_do: not found" in capsys.readouterr().out
+    config.knowledge.graph = str(tmp_path / "nowhere")
+    assert doctor.run(config) == 1
+    assert "nowhere is no built graph, nor one of hetionet_do" in capsys.readouterr().out
+    config.realm.use_knowledge = False
+    assert doctor.run(config) == 0
 
 
 def test_a_section_that_fails_does_not_end_the_report(monkeypatch, quick):

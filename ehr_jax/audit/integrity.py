@@ -253,4 +253,5 @@ def _only(given: evidence.Evidence, subjects: pl.Series) -> tables.Records:
         measurements=records.measurements.filter(of_visit),
         notes=records.notes.filter(of_visit),
         given_split=records.given_split.filter(of_patient),
+        scores=records.scores.filter(of_visit),
     )

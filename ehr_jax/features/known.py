@@ -60,6 +60,17 @@ def last_measurements(records: tables.Records, cohort: cohorts.Cohort) -> pl.Dat
     )
 
 
+def scores(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, name, probability): what the source itself predicted, known in time.
+
+    To compare a model with, never to give to one.
+    """
+    samples = cohort.samples.select("sample_id", "visit_id", "prediction_time")
+    in_time = pl.col("time") <= pl.col("prediction_time")
+    joined = records.scores.join(samples, on="visit_id").filter(in_time)
+    return joined.select("sample_id", "name", "probability")
+
+
 def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
     """Returns (sample_id, text): the notes a sample may use, joined in order of time."""
     return (

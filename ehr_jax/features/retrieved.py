@@ -4,6 +4,7 @@ REALM (arXiv 2402.07016): entities of both modalities, matched to a knowledge gr
 name, definition and description, and encoded. Every mention is read from what a sample may see.
 """
 
+import collections
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +23,12 @@ from ehr_jax.knowledge import (
     linking,
     mentions,
     rendering,
+    series_terms,
 )
 from ehr_jax.text import encoders
 
 EXTRACTORS = ("gazetteer", "language_model")
-RENDERINGS = ("realm", "emerge")
+RENDERINGS = ("realm", "emerge", "names")
 FORMS = ("sequence", "vector")
 
 # What stands behind a row of knowledge: a node of the graph and where it was named.
@@ -80,9 +82,13 @@ def retrieve(
     if config.threshold is not None:
         linker = linker.accepting(config.threshold)
     gazetteer = mentions.build(found.terms())
-    model = _model(config)
+    model, of_model = _model(config), collections.Counter()
     extracted = extraction.extract(
-        notes.select("sample_id", "time", "text"), gazetteer, model, _link(linker), config.rules
+        notes.select("sample_id", "time", "text"),
+        gazetteer,
+        model,
+        _link(linker, of_model),
+        config.rules,
     )
     of_notes = extracted.entities.select(
         "sample_id",
@@ -111,6 +117,7 @@ def retrieve(
             "filter": vars(extracted.counts),
             "notes": extracted.notes,
             "language_model": vars(extracted.answers) if extracted.answers is not None else None,
+            "language_model_links": dict(of_model) if model is not None else None,
             "series": series_counts,
             "linking": linker.dense.calibration._asdict() if linker.dense else None,
             "entities": entities.height,
@@ -149,9 +156,12 @@ def _model(config) -> language_model.LanguageModel | None:
     return language_model.LanguageModel(server, cache=cache)
 
 
-def _link(linker: linking.Linker) -> extraction.Link:
+def _link(linker: linking.Linker, counts: collections.Counter) -> extraction.Link:
+    """How names that a model gives are linked; counts how."""
+
     def of_names(names):
         links = linking.link(linker, names)
+        counts.update(linking.tally(links))
         return [
             (-1, 0.0) if node is None else (node, score)
             for node, score in links.select("node", "score").iter_rows()
@@ -175,7 +185,7 @@ def _of_series(grid, usual, linker, config) -> tuple[pl.DataFrame, dict[str, int
     distinct = named["entity"].unique().sort()
     if distinct.is_empty():
         return empty, {"values_beyond": 0, "entities": 0, "distinct": 0, "distinct_linked": 0}
-    links = linking.link(linker, distinct.to_list())
+    links = series_terms.link(linker, distinct.to_list())
     linked = named.join(pl.DataFrame({"entity": distinct, "node": links["node"]}), on="entity")
     rows = linked.drop_nulls("node").select(
         pl.col("sample").alias("sample_id"),
@@ -189,6 +199,8 @@ def _of_series(grid, usual, linker, config) -> tuple[pl.DataFrame, dict[str, int
         "entities": named.height,
         "distinct": len(distinct),
         "distinct_linked": int(links["node"].is_not_null().sum()),
+        "links": linking.tally(links),
+        "not_linked": distinct.filter(links["node"].is_null()).to_list(),
     }
 
 
@@ -210,6 +222,8 @@ def _chosen(both: pl.DataFrame, most: int) -> pl.DataFrame:
 
 def _texts(entities: pl.DataFrame, found: graph.Graph, config, hours: float) -> pl.DataFrame:
     def told(nodes) -> str:
+        if config.rendering == "names":
+            return rendering.named(found, nodes)
         if config.rendering == "realm":
             return rendering.described(found, nodes)
         return rendering.with_triples(found, nodes, config.seed, most_nodes=config.entities)

@@ -1,4 +1,4 @@
-"""Stays as REALM and its kin are given them: series, statics, note pieces and knowledge, as arrays.
+"""Stays as REALM and its kin are given them: series, statics, notes, knowledge, codes, as arrays.
 
 Everything a sample has by its prediction time, on one clock that starts with its grid.
 """
@@ -14,6 +14,7 @@ from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import known, prepare, retrieved, series, texts, variable, variables
 from ehr_jax.knowledge import abnormal
+from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
 from ehr_jax.text import encode, encoders, options
 
@@ -64,6 +65,11 @@ class StayArrays:
       fitted: what was fitted to training samples.
       labels, label_names, split, subjects, counts: as in `prepare.Arrays`.
       retrieved: what stands behind `stays["knowledge"]`, None where it is not used.
+      visits: the same samples as hyperedges over the codes known by then, without notes; None where
+        config.realm.use_visit is False. `stays["visit"]` is empty: the state of a hyperedge is a
+        network's to find (`training.unified_problem`); `stays["has_visit"]` says which have one.
+      scores: name to [sample] float64, what the source itself predicted, nan where it did not; no
+        network is given them.
     """
 
     stays: Mapping[str, np.ndarray]
@@ -75,6 +81,8 @@ class StayArrays:
     subjects: np.ndarray
     counts: Mapping
     retrieved: retrieved.Retrieved | None
+    visits: prepare.Arrays | None = None
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def prepare_stays(
@@ -85,6 +93,8 @@ def prepare_stays(
     fitted: Fitted | None = None,
 ) -> StayArrays:
     """Builds the arrays of `cohort` from config.series, config.notes, config.text and config.realm.
+
+    Where config.realm.use_visit, config.features says what the nodes of the hypergraph are.
 
     Args:
       fitted: of the samples a model was trained on; None fits to the cohort's training samples.
@@ -125,6 +135,12 @@ def prepare_stays(
         "samples_with_text": int(notes[2].any(axis=1).sum()),
         "pieces": int(notes[2].sum()),
     }
+    visits, has_visit = None, np.zeros(samples.height, np.float32)
+    if uses.use_visit:
+        visits, has_visit = _visits(records, cohort, config, cache)
+        counts["visits"] = {
+            key: visits.counts[key] for key in ("nodes", "incidences", "samples_without_known_code")
+        }
     told = _no_notes() if found is None else found.texts
     knowledge, knowledge_size = vectors(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = statics.shape[1]
@@ -137,7 +153,7 @@ def prepare_stays(
             **dict(zip(("notes", "note_hours", "note_mask"), notes, strict=True)),
             **dict(zip(("knowledge", "knowledge_hours", "knowledge_mask"), knowledge, strict=True)),
             "visit": np.zeros((samples.height, 0), np.float32),
-            "has_visit": np.zeros(samples.height, np.float32),
+            "has_visit": has_visit,
         },
         variables=names,
         fitted=Fitted(grid.scale if grid else None, usual, chosen, note_size, knowledge_size),
@@ -147,6 +163,8 @@ def prepare_stays(
         subjects=samples["subject_id"].to_numpy(),
         counts=counts,
         retrieved=found,
+        visits=visits,
+        scores=_scores(records, cohort),
     )
 
 
@@ -227,6 +245,24 @@ def _statics(facts, samples: pl.DataFrame, chosen: tuple[Static, ...]) -> np.nda
 
 def _last(facts: pl.DataFrame, attribute: str) -> pl.DataFrame:
     return facts.filter(name=attribute).group_by("sample_id").agg(pl.col("text", "number").last())
+
+
+def _visits(records, cohort, config, cache) -> tuple[prepare.Arrays, np.ndarray]:
+    """The hypergraph, without notes, which the stays have, and [sample] 1 where a code is known."""
+    of_codes = config.copy_and_resolve_references()
+    of_codes.notes.source = "none"
+    made = prepare.prepare(records, cohort, of_codes, cache)
+    has = np.zeros(cohort.samples.height, np.float32)
+    has[bipartite.unpack(made.visits)[1]] = 1
+    return made, has
+
+
+def _scores(records, cohort) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for (name,), rows in known.scores(records, cohort).partition_by("name", as_dict=True).items():
+        found[name] = np.full(cohort.samples.height, np.nan)
+        found[name][rows["sample_id"].to_numpy()] = rows["probability"].to_numpy()
+    return found
 
 
 def _no_notes() -> pl.DataFrame:

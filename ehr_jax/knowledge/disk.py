@@ -13,7 +13,7 @@ from ehr_jax import errors
 from ehr_jax.knowledge import files, folder, graph, hetionet_do, primekg
 
 KIND, FORMAT = "knowledge graph", 1  # of the folder
-READER = 1  # raise it when a reader gives another graph of the same files
+READER = 2  # raise it when a reader gives another graph of the same files
 DEFAULT = hetionet_do.SOURCE
 
 _TABLES, _ARRAYS = ("nodes", "synonyms", "relations"), ("offsets", "relation", "tail")
@@ -77,7 +77,7 @@ def open_graph(
             f"({', '.join(SOURCES)}).{near}"
         )
     name, source = str(name_or_folder), SOURCES[str(name_or_folder)]
-    built = (pathlib.Path(cache).expanduser() if cache else default_folder()) / name
+    built = _built(name, cache)
     raw = _raw_folder(source, root)
     if raw is None:
         if folder.exists(built):
@@ -95,6 +95,17 @@ def open_graph(
             print(f"{error}: the graph is built again", flush=True)
     write(source.read(raw), built, made_from)
     return read(built)
+
+
+def places(
+    name: str, root: str | os.PathLike | None = None, cache: str | os.PathLike | None = None
+) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+    """Returns where a source of `SOURCES` has its raw files, and where it is built already.
+
+    None where it is not; `root` and `cache` as in `open_graph`. Nothing is read.
+    """
+    built = _built(name, cache)
+    return _raw_folder(SOURCES[name], root), built if folder.exists(built) else None
 
 
 def write(
@@ -128,6 +139,10 @@ def read(path: str | os.PathLike) -> graph.Graph:
         )
     except KeyError as error:
         raise folder.damaged(pathlib.Path(path), f"{error} is missing") from None
+
+
+def _built(name: str, cache: str | os.PathLike | None) -> pathlib.Path:
+    return (pathlib.Path(cache).expanduser() if cache else default_folder()) / name
 
 
 def _raw_folder(source: Source, root: str | os.PathLike | None) -> pathlib.Path | None:

@@ -19,6 +19,20 @@ _FACETS = {
     "symptom": graph.Relation("has_symptom", "may present with", "may be a sign of"),
     "phenotype": graph.Relation("has_phenotype", "may come with", "may be a feature of"),
 }
+# Symptoms by type that are nothing a patient has: what is observed whatever it is like (an
+# observable entity), a substance of the body, and headings over findings. Their edges stay.
+OBSERVABLE = "observable"
+_NO_FINDINGS = frozenset(
+    normalise.normalise(name)
+    for name in (
+        "blood pressure", "body weight", "birth weight", "fetal weight", "ideal body weight",
+        "pain threshold", "respiratory sounds", "sensation perception", "sputum",
+        "eye manifestations", "oral manifestations", "skin manifestations",
+        "neurobehavioral manifestations", "neurologic manifestations",
+        "neuromuscular manifestations", "urological manifestations", "prodromal symptoms",
+        "signs and symptoms, digestive", "signs and symptoms, respiratory",
+    )
+)  # fmt: skip
 # Titles that say what a code is not, or gather what no other code holds.
 _VAGUE = r"(?i)\bother\b|not elsewhere|unspecified|without|\bexcept\b|^personal history|^family"
 
@@ -53,7 +67,8 @@ def read(root: str | pathlib.Path) -> graph.Parts:
     if path := _icd_path(root):
         synonyms.append(_icd_titles(path, ontology))
         licence += f". {ICD_LICENCE}"
-    added = aliases.add(pl.concat([nodes, signs]), pl.concat(synonyms).unique(maintain_order=True))
+    nodes = _observables_apart(pl.concat([nodes, signs]))
+    added = aliases.add(nodes, pl.concat(synonyms).unique(maintain_order=True))
     edges.append(_edges(added.broader, "parent", len(network.relations)))
     dropped = {f"ontology: {what}": count for what, count in ontology.dropped.items()}
     return graph.Parts(
@@ -122,6 +137,18 @@ def _signs(ontology, network) -> tuple[pl.DataFrame, pl.DataFrame]:
         id="target", type=pl.lit("symptom"), name="name", definition=none, description=none
     )
     return facets.select("id", "type", "target"), nodes
+
+
+def _observables_apart(nodes: pl.DataFrame) -> pl.DataFrame:
+    """Gives symptoms that are no findings a type of their own, which no mention is linked to."""
+    symptom = pl.col("type") == "symptom"
+    keys = pl.col("name").map_elements(normalise.normalise, return_dtype=pl.String)
+    named = nodes.filter(symptom).filter(keys.is_in(list(_NO_FINDINGS)))["id"]
+    return nodes.with_columns(
+        type=pl.when(symptom & pl.col("id").is_in(named.implode()))
+        .then(pl.lit(OBSERVABLE))
+        .otherwise("type")
+    )
 
 
 def _edges(found: pl.DataFrame, tail: str, relation: int) -> pl.DataFrame:

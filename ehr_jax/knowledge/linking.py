@@ -157,6 +157,12 @@ def link(linker: Linker, mentions: Sequence[str]) -> pl.DataFrame:
     ).cast(LINKS)
 
 
+def tally(links: pl.DataFrame) -> dict[str, int]:
+    """Returns how many mentions of `LINKS` were linked how, "none" being those refused."""
+    found = dict(links.group_by("how").len().iter_rows())
+    return {how: found.get(how, 0) for how in LINKS["how"].categories}
+
+
 def nearest(linker: Linker, mentions: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Finds the node nearest to each mention by meaning, among terms of the same numbers.
 

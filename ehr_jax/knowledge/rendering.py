@@ -1,8 +1,8 @@
 """What a graph knows of some nodes, as plain English text.
 
 `described` is REALM's form, name, definition and description of each node, with no summary;
-`with_triples` is EMERGE's, definitions and some of each node's edges. Both are pure functions of
-the graph, the nodes and a seed.
+`with_triples` is EMERGE's, definitions and some of each node's edges; `named` is names alone, to
+tell what the rest is worth. All are pure functions of the graph, the nodes and a seed.
 """
 
 import re
@@ -55,6 +55,12 @@ def described(found: graph.Graph, nodes: Sequence[int]) -> str:
     Repeated nodes are told once. Empty for no node.
     """
     return SEPARATOR.join(_told(found, node) for node in dict.fromkeys(map(int, nodes)))
+
+
+def named(found: graph.Graph, nodes: Sequence[int]) -> str:
+    """Returns the names of the nodes, a line each, in the given order and each once."""
+    names = found.nodes["name"]
+    return SEPARATOR.join(f"{names[node]}." for node in dict.fromkeys(map(int, nodes)))
 
 
 def with_triples(

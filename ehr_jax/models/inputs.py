@@ -29,6 +29,7 @@ class Visits(flax.struct.PyTreeNode):
       notes: [visit, text width] float32; zero where there is none.
       has_note: [visit] float32, 1 where there is one.
       num_visits: static.
+      real: [visit + self-loop] float32, 0 for rows that only pad; None where none does.
     """
 
     incidence: spmm.Incidence
@@ -36,6 +37,7 @@ class Visits(flax.struct.PyTreeNode):
     notes: jax.Array
     has_note: jax.Array
     num_visits: int = flax.struct.field(pytree_node=False)
+    real: jax.Array | None = None
 
 
 class Stays(flax.struct.PyTreeNode):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from ehr_jax import errors
 from ehr_jax.models import inputs
-from ehr_jax.nn import dropout, layers, norms
+from ehr_jax.nn import dropout, layers, norms, spread
 
 HALF_LAYERS = ("attention", "deep_set")
 
@@ -47,6 +47,7 @@ class Mingle(nn.Module):
         with both off no fusion layer exists.
       train_nodes: learn a difference to the nodes' vectors.
       input_dropout, dropout: rates.
+      axis: over what visits are spread (`nn.spread`); None where all are here. All nodes are.
     """
 
     labels: int
@@ -61,14 +62,17 @@ class Mingle(nn.Module):
     input_dropout: float = 0.2
     dropout: float = 0.0
     classifier_width: int = 64
+    axis: spread.Axis = None
 
     def setup(self):
-        if self.half_layer == "attention":
-            make = lambda: layers.SetAttention(self.width, self.heads, self.feed_forward_depth)  # noqa: E731
-        else:
-            make = lambda: layers.DeepSet(self.width, self.feed_forward_depth)  # noqa: E731
-        self.to_hyperedges = [make() for _ in range(self.depth + 1)]
-        self.to_nodes = [make() for _ in range(self.depth)]
+        def make(axis: spread.Axis):
+            depth = self.feed_forward_depth
+            if self.half_layer == "attention":
+                return layers.SetAttention(self.width, self.heads, depth, axis=axis)
+            return layers.DeepSet(self.width, depth, axis=axis)
+
+        self.to_hyperedges = [make(None) for _ in range(self.depth + 1)]
+        self.to_nodes = [make(self.axis) for _ in range(self.depth)]
         self.hyperedge_norms = [BatchNorm() for _ in range(self.depth)]
         self.node_norms = [BatchNorm() for _ in range(self.depth)]
         if self.use_notes or self.use_concepts:
@@ -85,30 +89,44 @@ class Mingle(nn.Module):
         self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
     ) -> tuple[jax.Array, Frozen]:
         """Returns the visits' logits, [visit, label] float32, and what `read` needs."""
+        kept, frozen = self.shape(nodes, visits, train)
+        return self._classify(kept), frozen
+
+    def shape(
+        self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
+    ) -> tuple[jax.Array, Frozen]:
+        """Returns the visits' states, [visit, (L + 1) width] float32, and what `read_states` needs."""
         states = [self.drop_input(self._node_features(nodes), train)]
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         statistics, kept = [], []
         for layer in range(self.depth + 1):
             edges = self.to_hyperedges[layer](visits.incidence, states[-1])
-            statistics.append(norms.pair_statistics(edges))
+            statistics.append(norms.pair_statistics(edges, visits.real, self.axis))
             edges = self._fuse(layer, norms.pair_norm(edges, statistics[-1]), semantics)
             kept.append(edges[: visits.num_visits])
             if layer == self.depth:
                 break
-            edges = self.drop(nn.relu(self.hyperedge_norms[layer](edges)), train)
+            edges = self.hyperedge_norms[layer](edges, visits.real, self.axis)
+            edges = self.drop(nn.relu(edges), train, spread.shard_number(self.axis))
             new = self.to_nodes[layer](visits.incidence.transpose, edges)
             new = norms.pair_norm(new, norms.pair_statistics(new))
             states.append(self.drop(nn.relu(self.node_norms[layer](new)), train))
-        return self._classify(kept), Frozen(tuple(states), tuple(statistics))
+        return jnp.concatenate(kept, axis=1), Frozen(tuple(states), tuple(statistics))
 
     def read(self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen) -> jax.Array:
         """Scores visits that shaped nothing, each by itself: [visit, label] float32 logits."""
+        return self._classify(self.read_states(nodes, visits, frozen))
+
+    def read_states(
+        self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen
+    ) -> jax.Array:
+        """The states of visits that shaped nothing: [visit, (L + 1) width] float32."""
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         kept = []
         for layer, (state, statistics) in enumerate(zip(*frozen, strict=True)):
             edges = self.to_hyperedges[layer](visits.incidence, state)
             kept.append(self._fuse(layer, norms.pair_norm(edges, statistics), semantics))
-        return self._classify(kept)
+        return jnp.concatenate(kept, axis=1)
 
     def _node_features(self, nodes):
         parts = [nodes.structure] + ([nodes.concept] if self.use_concepts else [])
@@ -130,18 +148,21 @@ class Mingle(nn.Module):
         return self.fusions[layer](jnp.concatenate([edges, semantics], axis=1))
 
     def _classify(self, kept):
-        hidden = nn.relu(self.hidden(jnp.concatenate(kept, axis=1)))
+        hidden = nn.relu(self.hidden(kept))
         return self.out(self.hidden_norm(hidden))
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all rows given, in training as in scoring (full batch)."""
+    """Batch normalisation over all rows, in training as in scoring (full batch); arguments as in
+    `norms.moments`."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, real: jax.Array | None = None, axis: spread.Axis = None
+    ) -> jax.Array:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return norms.batch_norm(x, norms.column_statistics(x), scale, bias)
+        return norms.batch_norm(x, norms.column_statistics(x, real, axis), scale, bias)
 
 
 class NodeUpdate(nn.Module):

@@ -14,7 +14,7 @@ Keys of config.realm:
   bidirectional = False        run the recurrent layers both ways
   series_summary = False       the head is given statistics of the series too (in neither paper)
   norm = "layer"               of attention blocks; batch is published, and makes a training score
-                               depend on its batch, and the training step carry "batch_stats"
+                               depend on its batch
   gate = "scalar"              mixing weights as published, or input: each stay its own
   use_series = True; use_notes = True; use_knowledge = True; use_statics = True; use_visit = False
   dropout = 0.25               rate in blocks, after the series encoder, text and in the head
@@ -200,7 +200,9 @@ class Realm(nn.Module):
         statics too (inferred; published are demographics within the series alone)."""
         parts = [stays.statics] if self.use_statics else []
         if self.series_summary and self.use_series:
-            parts.append(series_encoder.summary(stays.values, stays.observed, stays.step_mask))
+            parts.append(
+                series_encoder.summary(stays.values, stays.observed, stays.hours, stays.step_mask)
+            )
         if not parts:
             return []
         joined = jnp.concatenate(parts, axis=-1)

@@ -18,7 +18,7 @@ class Method(NamedTuple):
     """How a method is called in tables, where it lives, and the config keys it sets.
 
     `inputs` says what it is given: "visits" over codes (features.prepare) or "stays"
-    (features.stays). `section` is that of the config a network is built from.
+    (features.stays). `section` is that of the config a network is built from, "" for all of it.
     """
 
     label: str
@@ -30,12 +30,18 @@ class Method(NamedTuple):
 
 REALM = "ehr_jax.models.realm"
 MINGLE = "ehr_jax.models.mingle"
+UNIFIED = "ehr_jax.models.unified"
 BASELINES = "ehr_jax.models.baselines"
 
 
 def _realm(label: str, **changes) -> Method:
     overrides = {f"realm.{key}": value for key, value in changes.items()}
-    return Method(label, REALM, overrides, "stays", "realm")
+    return Method(label, REALM, overrides | {"realm.use_visit": False}, "stays", "realm")
+
+
+def _unified(label: str, **changes) -> Method:
+    overrides = {f"realm.{key}": value for key, value in changes.items()}
+    return Method(label, UNIFIED, overrides | {"realm.use_visit": True}, "stays", "")
 
 
 METHODS = {
@@ -91,6 +97,24 @@ METHODS = {
     "concat": _realm("Concatenation", variant="concat"),
     "tensor_fusion": _realm("Tensor fusion", variant="tensor"),
     "mag": _realm("MAG", variant="mag"),
+    "unified": _unified("MINGLE and REALM"),
+    "unified_codes": _unified(
+        "MINGLE and REALM, codes alone",
+        use_series=False,
+        use_statics=False,
+        use_notes=False,
+        use_knowledge=False,
+    ),
+    "unified_series_codes": _unified(
+        "MINGLE and REALM, series and codes", use_notes=False, use_knowledge=False
+    ),
+    "unified_notes_codes": _unified(
+        "MINGLE and REALM, notes and codes",
+        use_series=False,
+        use_statics=False,
+        use_knowledge=False,
+    ),
+    "apache_iv": Method("APACHE IV", f"{BASELINES}.apache_iv", {}, "stays"),
     "lightgbm_windows": Method(
         "LightGBM on window statistics", f"{BASELINES}.lightgbm_windows", {}, "stays"
     ),
@@ -114,6 +138,12 @@ def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.Co
     made.model.name = name
     made.update_from_flattened_dict(find(name).overrides)
     return made
+
+
+def build(config: ml_collections.ConfigDict, labels: int) -> Any:
+    """Returns the network of config.model.name; ConfigError where its settings do not fit."""
+    section = find(config.model.name).section
+    return load(config.model.name).build(config[section] if section else config, labels)
 
 
 def load(name: str) -> ModuleType:

@@ -4,6 +4,7 @@ import pathlib
 import shutil
 
 import ml_collections
+import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
@@ -49,6 +50,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
                 "label": result["label"],
                 "test": result["test"],
                 "seconds": result["seconds"],
+                "samples": len(predictions.read(folder / "predictions.parquet", "test").samples),
             }
         )
         print(f"{result['label']}: {tables.headline(result)}")
@@ -92,7 +94,10 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
 
 
 def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]) -> dict:
-    """Ranking metrics of the reference method minus those of each other, on the test split."""
+    """Ranking metrics of the reference method minus those of each other, on the test split.
+
+    Each difference is over the samples that both methods score.
+    """
     reference = config.benchmark.reference
     if reference not in methods:
         return {}
@@ -100,14 +105,15 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
         name: predictions.read(workdir / "methods" / name / "predictions.parquet", "test")
         for name in methods
     }
-    first = predicted[reference]
     differences = {}
     for name in methods:
         if name == reference:
             continue
+        both = np.intersect1d(predicted[reference].samples, predicted[name].samples)
+        first, other = predicted[reference].only(both), predicted[name].only(both)
         found = paired.difference(
             first.probabilities,
-            predicted[name].probabilities,
+            other.probabilities,
             first.labels,
             first.subjects,
             cohort.labels,
@@ -116,4 +122,5 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
             protocol=cohort.protocol,
         )
         differences[name] = {metric: found[metric] for metric in ("auroc", "auprc")}
+        differences[name]["samples"] = len(both)
     return {"reference": reference, "reference_minus": differences}

@@ -20,8 +20,8 @@ FEWEST = 10  # samples behind a row of the summary
 def write(
     model: realm.Realm,
     params: Any,
-    cohort: cohorts.Cohort,
     arrays: stays.StayArrays,
+    cohort: cohorts.Cohort,
     seed: int,
     folder: pathlib.Path,
 ) -> None:

@@ -69,6 +69,11 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     of_run.update(run_folder.read_json(folder / "config.json"))
     over_stays = registry.find(of_run.model.name).inputs == "stays"
     is_network = over_stays and hasattr(registry.load(of_run.model.name), "build")
+    if registry.find(of_run.model.name).module == registry.UNIFIED:
+        raise errors.ConfigError(
+            f"{folder} is a run of '{of_run.model.name}', whose node states rest on the training "
+            "visits, and a run folder holds no records; predict with a run of 'realm'"
+        )
     if not is_network or of_run.cohort.aces or not (folder / "fitted.json").exists():
         raise errors.ConfigError(
             f"{folder} is a run of '{of_run.model.name}'; predict scores a task of ours with "
@@ -81,17 +86,19 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
 
 
 def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> train.Seed:
-    method = registry.load(config.model.name)
-    model = method.build(config[registry.find(config.model.name).section], arrays.labels.shape[1])
+    model = registry.build(config, arrays.labels.shape[1])
     some = stay_problem.rows(arrays, np.arange(min(2, len(arrays.labels))))
     like = jax.eval_shape(
         lambda: fit.start(model.init(jax.random.key(0), some), fit.make_optimiser(config.train))
     )
-    found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{seed}")
-    restored = checkpoints.restore_latest(found, like)
-    checkpoints.close(found)
-    if restored is None:
-        raise errors.RunFolderError(f"{folder}: checkpoints of seed {seed} are missing")
     weight = run_folder.read_json(folder / "results.json")["positive_weight"]
-    probabilities = stay_problem.score_all(model, restored[1].best_params, arrays, weight)
-    return train.Seed(probabilities, {})
+    members = []
+    for number in train.member_seeds(config.train, seed):
+        found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{number}")
+        restored = checkpoints.restore_latest(found, like)
+        checkpoints.close(found)
+        if restored is None:
+            raise errors.RunFolderError(f"{folder}: checkpoints of seed {number} are missing")
+        params = restored[1].best_params
+        members.append(train.Seed(stay_problem.score_all(model, params, arrays, weight), {}))
+    return train.mean_of(members)

@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from types import ModuleType
 from typing import NamedTuple
 
 import ml_collections
@@ -12,10 +13,19 @@ from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, thresholds
 from ehr_jax.features import prepare, stays
-from ehr_jax.models import realm, registry
+from ehr_jax.models import registry, unified
 from ehr_jax.modes import explanations, inputs
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import fit, problem, run_folder, stay_problem
+from ehr_jax.training import (
+    fit,
+    partition,
+    problem,
+    run_folder,
+    seeds,
+    sharded_problem,
+    stay_problem,
+    unified_problem,
+)
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -35,7 +45,10 @@ def check_method(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError for a method that cannot be made, before anything long is done for it."""
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
-        method.build(config[registry.find(config.model.name).section], 1)
+        registry.build(config, 1)
+
+
+APART = 1_000_000  # between the seeds of a seed's members
 
 
 class Seed(NamedTuple):
@@ -53,25 +66,18 @@ def fit_and_score(
 ) -> dict:
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
     began = time.monotonic()
-    _check_seeds(config.train.seeds)
+    _check_seeds(config.train)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
-        if isinstance(arrays, stays.StayArrays):
-            feeding = stay_problem
-            data = feeding.build(arrays, config.train.positive_weight, config.train.batch)
-        else:
-            feeding, data = problem, problem.build(arrays, config.train.positive_weight)
-        seeds = [
-            _fit_network(method, config, cohort, arrays, feeding, data, seed, folder)
-            for seed in config.train.seeds
-        ]
+        feeding, data = make_problem(config, arrays)
+        fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
     elif getattr(method, "USES_SEED", True):
-        seeds = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
+        fitted = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
     else:
         once = Seed(method.fit_predict(arrays, config, config.train.seeds[0]), {})
-        seeds = [once] * len(config.train.seeds)
-    write_predictions(cohort, config.train.seeds, seeds, folder)
-    probabilities = np.stack([seed.probabilities for seed in seeds])
+        fitted = [once] * len(config.train.seeds)
+    write_predictions(cohort, config.train.seeds, fitted, folder)
+    probabilities = np.stack([seed.probabilities for seed in fitted])
     results = {
         "task": cohort.task,
         "model": config.model.name,
@@ -82,9 +88,12 @@ def fit_and_score(
         "notes": arrays.counts["notes"]["source"],
         "seeds": list(config.train.seeds),
         "seconds": round(time.monotonic() - began, 2),
-        "fits": [seed.facts for seed in seeds],
+        "fits": [seed.facts for seed in fitted],
     }
-    fitted_on = rows_of(arrays, "train")
+    scored: np.ndarray | bool = True
+    if not hasattr(method, "build"):  # may leave samples without a score
+        scored = np.isfinite(probabilities).all(axis=(0, 2))
+    fitted_on = rows_of(arrays, "train", scored)
     cuts = np.stack(
         [thresholds.fit_f1(p[fitted_on], arrays.labels[fitted_on]) for p in probabilities]
     )
@@ -92,7 +101,7 @@ def fit_and_score(
     if hasattr(method, "build"):
         results["positive_weight"] = np.asarray(data.positive_weight).tolist()
     for split in ("validation", "test"):
-        rows = rows_of(arrays, split)
+        rows = rows_of(arrays, split, scored)
         results[split] = evaluate.evaluate(
             probabilities[:, rows],
             arrays.labels[rows],
@@ -107,15 +116,37 @@ def fit_and_score(
     return results
 
 
-def rows_of(arrays: prepare.Arrays | stays.StayArrays, split: str) -> np.ndarray:
-    """Returns the labelled samples of `split`, [row] int."""
-    return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1))
+def make_problem(
+    config: ml_collections.ConfigDict, arrays: prepare.Arrays | stays.StayArrays
+) -> tuple[ModuleType, fit.Data]:
+    """Places `arrays` on the device; returns the file of training/ whose problem it is, and it."""
+    asked = config.train
+    mesh = partition.make_mesh(asked.devices)
+    if not isinstance(arrays, stays.StayArrays):
+        if mesh.size > 1:
+            return sharded_problem, sharded_problem.build(arrays, asked.positive_weight, mesh)
+        if asked.shards != 1:
+            return sharded_problem, sharded_problem.build(
+                arrays, asked.positive_weight, None, asked.shards
+            )
+        return problem, problem.build(arrays, asked.positive_weight)
+    if registry.find(config.model.name).module == registry.UNIFIED:
+        return unified_problem, unified_problem.build(arrays, asked.positive_weight, asked.batch)
+    built = stay_problem.build(arrays, asked.positive_weight, asked.batch, mesh)
+    return stay_problem, built
+
+
+def rows_of(
+    arrays: prepare.Arrays | stays.StayArrays, split: str, scored: np.ndarray | bool = True
+) -> np.ndarray:
+    """Returns the labelled samples of `split` that are `scored` [sample] bool: [row] int."""
+    return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1) & scored)
 
 
 def write_predictions(
     cohort, seeds, fitted: list[Seed], folder: pathlib.Path, labelled_only: bool = True
 ) -> None:
-    """Writes predictions.parquet: a row a (labelled) validation or test sample and seed."""
+    """Writes predictions.parquet: a row a (labelled, scored) validation or test sample and seed."""
     base = cohort.samples.select(
         "sample_id", "subject_id", "prediction_time", "split", "labelled",
         *[f"label.{name}" for name in cohort.labels],
@@ -126,7 +157,7 @@ def write_predictions(
             f"probability.{name}": one.probabilities[:, k] for k, name in enumerate(cohort.labels)
         }
         part = base.with_columns(pl.lit(seed, pl.Int64).alias("seed"), **columns)
-        shown = pl.col("split") != "train"
+        shown = (pl.col("split") != "train") & pl.all_horizontal(pl.col(list(columns)).is_finite())
         if labelled_only:
             shown = shown & pl.col("labelled")
         parts.append(part.filter(shown).drop("labelled"))
@@ -134,7 +165,31 @@ def write_predictions(
     run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)
 
 
-def _check_seeds(seeds: tuple[int, ...]) -> None:
+def member_seeds(config: ml_collections.ConfigDict, seed: int) -> list[int]:
+    """The seeds of the config.train.members networks that stand for `seed`, the first its own."""
+    return [seed + APART * member for member in range(config.members)]
+
+
+def mean_of(members: list[Seed]) -> Seed:
+    """The mean probabilities of a seed's members, with the facts of the first."""
+    if len(members) == 1:
+        return members[0]
+    best = [member.facts.get("best_step") for member in members]
+    facts = {**members[0].facts, "best_steps_of_members": best}
+    return Seed(np.mean([member.probabilities for member in members], axis=0), facts)
+
+
+def _check_seeds(config) -> None:
+    seeds = config.seeds
+    if config.members < 1:
+        raise errors.ConfigError(
+            f"config.train.members is {config.members}; expected 1 (a network a seed) or more"
+        )
+    if any(abs(seed) >= APART for seed in seeds) and config.members > 1:
+        raise errors.ConfigError(
+            f"config.train.seeds is {tuple(seeds)}; with config.train.members above 1 expected "
+            f"seeds below {APART}"
+        )
     if not seeds or len(set(seeds)) < len(seeds):
         raise errors.ConfigError(
             f"config.train.seeds is {tuple(seeds)}; expected one or more distinct seeds (a flag "
@@ -142,17 +197,27 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
         )
 
 
-def _fit_network(method, config, cohort, arrays, feeding, data, seed, folder) -> Seed:
-    model = method.build(config[registry.find(config.model.name).section], arrays.labels.shape[1])
-    name = registry.find(config.model.name).label
-    checkpoint_folder = folder / "checkpoints" / f"seed_{seed}"
-    fitted = fit.fit(model, data, config.train, seed, checkpoint_folder, f"{name}, seed {seed}")
-    facts = {
-        "seed": seed,
-        "best_step": fitted.best_step,
-        "steps": fitted.steps,
-        "parameters": fitted.parameters,
-    }
-    if isinstance(model, realm.Realm) and seed == config.train.seeds[0]:
-        explanations.write(model, fitted.params, cohort, arrays, seed, folder)
-    return Seed(feeding.probabilities(model, fitted.params, arrays, data), facts)
+def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:
+    model = registry.build(config, arrays.labels.shape[1])
+    name, members = registry.find(config.model.name).label, config.train.members
+    numbers = [n for seed in config.train.seeds for n in member_seeds(config.train, seed)]
+    found = seeds.fit_seeds(model, data, config.train, numbers, folder, name)
+    if isinstance(arrays, stays.StayArrays):
+        explained = model, found[0].params, arrays
+        if isinstance(model, unified.Unified):
+            given = unified_problem.filled(model, found[0].params, arrays, data)
+            explained = model.stays, found[0].params["stays"], given
+        explanations.write(*explained, cohort, numbers[0], folder)
+    each = [
+        Seed(
+            feeding.probabilities(model, fitted.params, arrays, data),
+            {
+                "seed": seed,
+                "best_step": fitted.best_step,
+                "steps": fitted.steps,
+                "parameters": fitted.parameters,
+            },
+        )
+        for seed, fitted in zip(numbers, found, strict=True)
+    ]
+    return [mean_of(each[at : at + members]) for at in range(0, len(each), members)]

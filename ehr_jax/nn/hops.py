@@ -95,21 +95,21 @@ def _part(graph: jraph.GraphsTuple, outputs: np.ndarray) -> _Part:
 
 
 def _same_shapes(parts, inputs, sources, node, degree) -> list[Hop]:
-    """Pads with a spare hyperedge and a spare output node, which take the pairs too many."""
+    """Pads all to one shape; one hyperedge and one output are always spare."""
     hyperedges = max(part.hyperedges for part in parts) + 1
     outputs = max(part.outputs for part in parts) + 1
     up_pairs = max(part.up[0].size for part in parts)
     down_pairs = max(part.down[0].size for part in parts)
     return [
         Hop(
-            _padded(
+            spmm.from_pairs(
                 _new_ids(ids, degree.size)[node[part.up[0]]],
                 part.up[1],
                 sources,
                 hyperedges,
                 up_pairs,
             ),
-            _padded(part.down_sources, part.down[1], hyperedges, outputs, down_pairs),
+            spmm.from_pairs(part.down_sources, part.down[1], hyperedges, outputs, down_pairs),
             jnp.asarray(np.pad(degree[ids], (0, sources - ids.size)), jnp.int32),
         )
         for part, ids in zip(parts, inputs, strict=True)
@@ -121,13 +121,3 @@ def _new_ids(ids: np.ndarray, count: int) -> np.ndarray:
     new = np.full(count, -1)
     new[ids] = np.arange(ids.size)
     return new
-
-
-def _padded(source, target, num_sources, num_targets, num_pairs) -> spmm.Incidence:
-    extra = num_pairs - source.size
-    return spmm.from_pairs(
-        np.pad(source, (0, extra)),
-        np.pad(target, (0, extra), constant_values=num_targets - 1),
-        num_sources,
-        num_targets,
-    )

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dropout, set_attention, sparse_rows, spmm
+from ehr_jax.nn import dropout, sparse_rows, spmm, spread
 
 EPSILON = 1e-5  # of every LayerNorm, as in the published networks
 
@@ -50,12 +50,14 @@ class SetAttention(nn.Module):
       width: output width, a multiple of `heads`.
       depth: number of linear layers in FF.
       backend: of `spmm.product`; None takes the device's default.
+      axis: over what sources are spread (`nn.spread`); None where all are here.
     """
 
     width: int
     heads: int
     depth: int = 2
     backend: str | None = None
+    axis: spread.Axis = None
 
     @nn.compact
     def __call__(
@@ -73,8 +75,8 @@ class SetAttention(nn.Module):
         scores = z @ query + (key_bias.reshape(by_head) * seed).sum(-1)  # [source, head]
         scores = nn.leaky_relu(scores, 0.2)
         values = Linear(self.width, glorot, name="value")(z)
-        pooled = set_attention.pool(
-            incidence, scores, values.reshape(-1, *by_head), self.backend
+        pooled = spread.pool(
+            incidence, scores, values.reshape(-1, *by_head), self.axis, self.backend
         )  # [target, head, head_width]
         pooled = (pooled + seed).reshape(-1, self.width)
         pooled = nn.LayerNorm(EPSILON, name="norm_pooled")(pooled)
@@ -92,12 +94,14 @@ class DeepSet(nn.Module):
       depth: number of linear layers in each MLP.
       dropout: rate between the layers, in training.
       backend: of `spmm.product`; None takes the device's default.
+      axis: over what sources are spread (`nn.spread`); None where all are here.
     """
 
     width: int
     depth: int = 2
     dropout: float = 0.0
     backend: str | None = None
+    axis: spread.Axis = None
 
     @nn.compact
     def __call__(
@@ -107,7 +111,7 @@ class DeepSet(nn.Module):
         widths = (self.width,) * self.depth
         inner = nn.relu(NormMLP(widths, self.dropout, name="inner")(z, train))
         inner = dropout.Dropout(self.dropout)(inner, train)
-        summed = spmm.product(incidence, inner, self.backend)
+        summed = spread.product(incidence, inner, self.axis, self.backend)
         return nn.relu(NormMLP(widths, self.dropout, name="outer")(summed, train))
 
 

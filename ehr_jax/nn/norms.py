@@ -1,9 +1,14 @@
-"""Normalisations whose statistics can be kept: computed on one set of rows, applied to another."""
+"""Normalisations whose statistics can be kept: computed on one set of rows, applied to another.
+
+The rows may be padded, and spread over shards (`nn.spread`).
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from ehr_jax.nn import spread
 
 EPSILON = 1e-5
 
@@ -22,10 +27,12 @@ class ColumnStatistics(NamedTuple):
     variance: jax.Array
 
 
-def pair_statistics(x: jax.Array) -> PairStatistics:
-    """Statistics of PairNorm over all rows of `x` [row, width]."""
-    center = x.mean(axis=0)
-    return PairStatistics(center, jnp.square(x - center).sum(axis=1).mean())
+def pair_statistics(
+    x: jax.Array, real: jax.Array | None = None, axis: spread.Axis = None
+) -> PairStatistics:
+    """Statistics of PairNorm over rows of `x` [row, width]; `real` and `axis` as in `moments`."""
+    mean, variance = moments(x, real, axis)
+    return PairStatistics(mean, variance.sum())
 
 
 def pair_norm(x: jax.Array, statistics: PairStatistics) -> jax.Array:
@@ -33,9 +40,29 @@ def pair_norm(x: jax.Array, statistics: PairStatistics) -> jax.Array:
     return (x - statistics.center) * jax.lax.rsqrt(EPSILON + statistics.squared_norm)
 
 
-def column_statistics(x: jax.Array) -> ColumnStatistics:
-    """Statistics of BatchNorm over all rows of `x` [row, width] (biased variance)."""
-    return ColumnStatistics(x.mean(axis=0), x.var(axis=0))
+def column_statistics(
+    x: jax.Array, real: jax.Array | None = None, axis: spread.Axis = None
+) -> ColumnStatistics:
+    """Statistics of BatchNorm over rows of `x` [row, width]; `real` and `axis` as in `moments`."""
+    return ColumnStatistics(*moments(x, real, axis))
+
+
+def moments(
+    x: jax.Array, real: jax.Array | None = None, axis: spread.Axis = None
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of each column, [width] both.
+
+    Args:
+      x: [row, width] float32.
+      real: [row] float32, 1 for rows that count and 0 for padding; None counts all.
+      axis: over what rows are spread; None where all rows are here.
+    """
+    if real is None and axis is None:
+        return x.mean(axis=0), x.var(axis=0)
+    real = jnp.ones(x.shape[:1], x.dtype) if real is None else real
+    count, summed = spread.total((real.sum(), real @ x), axis)
+    mean = summed / jnp.maximum(count, 1)
+    return mean, spread.total(real @ jnp.square(x - mean), axis) / jnp.maximum(count, 1)
 
 
 def batch_norm(

@@ -11,6 +11,7 @@ from ehr_jax.nn import cross_attention, dense, dropout, masks, recurrent, time_e
 KINDS = ("gru", "gru_d", "lstm", "transformer")
 LONGEST = 30 * 24.0  # hours; what was seen longer ago counts as seen then
 FARTHEST = 10.0  # of a squashed value
+SPANS = (float("inf"), 24.0, 6.0)  # hours of a summary, back from the last step
 
 
 class SeriesEncoder(nn.Module):
@@ -131,30 +132,49 @@ def squashed(values: jax.Array) -> jax.Array:
     return jnp.clip(jnp.arcsinh(values), -FARTHEST, FARTHEST)
 
 
-def summary(values: jax.Array, observed: jax.Array, mask: jax.Array) -> jax.Array:
-    """What trees are given of a series: for each variable, over the window, of what was measured.
+def summary(values: jax.Array, observed: jax.Array, hours: jax.Array, mask: jax.Array) -> jax.Array:
+    """What trees are given of a series: statistics of what was measured in its last hours.
+
+    Each over the spans `SPANS`, counted back from the last step. The statistics of values stand as
+    `pieces`, so that a layer above weighs low and high values apart (inferred).
 
     Args:
       values: [batch, time, variable] float32, in standard deviations.
-      observed: [batch, time, variable]; mask: [batch, time].
+      observed: [batch, time, variable]; hours: [batch, time], of each step's end.
+      mask: [batch, time].
 
     Returns:
-      [batch, 7 * variable] float32: measured at all, log of how often; of squashed values mean,
-      standard deviation, smallest, largest, last, 0 where never measured.
+      [batch, 3 * 18 * variable] float32. Of each span: measured at all, log of how often; of each
+      of mean, smallest, largest and last value the four pieces, 0 where nothing was measured.
     """
     there = masks.cleared(observed, mask) > 0
-    values = squashed(jnp.where(there, values, 0))
-    count = there.sum(1)
-    some = (count > 0).astype(jnp.float32)
-    mean = values.sum(1) / jnp.maximum(count, 1)
-    square = jnp.where(there, jnp.square(values - mean[:, None]), 0).sum(1)
-    # Guarded, for the root of 0 has no gradient.
-    deviation = some * jnp.sqrt(square / jnp.maximum(count, 1) + 1e-6)
-    if values.shape[1] == 0:
-        smallest = largest = jnp.zeros_like(mean)
-    else:
-        smallest = some * jnp.where(there, values, FARTHEST).min(1)
-        largest = some * jnp.where(there, values, -FARTHEST).max(1)
-    last = jnp.einsum("btv,bvt->bv", values, masks.last_weights(there.swapaxes(1, 2)))
-    parts = [some, jnp.log1p(count) / 2, mean, deviation, smallest, largest, last]
+    hours = jnp.where(mask > 0, hours, -jnp.inf)
+    end = hours.max(axis=1, keepdims=True, initial=-jnp.inf)
+    parts = []
+    for span in SPANS:
+        parts += _over(values, there & (hours > end - span)[..., None])
     return jnp.concatenate(parts, axis=-1)
+
+
+def pieces(values: jax.Array) -> jax.Array:
+    """[..., n] -> [..., 4 n] float32: how far a value is along each of the pieces from -3 to -1,
+    -1 to 0, 0 to 1 and 1 to 3. Any function with bends there alone is linear in them (the
+    piecewise linear encoding of Gorishniy et al. 2022, at knots that are given)."""
+    near, far = jnp.clip(values, -1, 1), jnp.clip(values, -3, 3)
+    far = (far - near) / 2
+    halves = [function(x, 0) for x in (far, near) for function in (jnp.minimum, jnp.maximum)]
+    return jnp.concatenate(halves, axis=-1)
+
+
+def _over(values, there):
+    """The statistics of the cells that are `there` [batch, time, variable]."""
+    values = jnp.where(there, values, 0)
+    count = there.sum(1)
+    some = count > 0
+    mean = values.sum(1) / jnp.maximum(count, 1)
+    smallest = jnp.where(there, values, jnp.inf).min(1, initial=jnp.inf)
+    largest = jnp.where(there, values, -jnp.inf).max(1, initial=-jnp.inf)
+    last = jnp.einsum("btv,bvt->bv", values, masks.last_weights(there.swapaxes(1, 2)))
+    of_values = jnp.stack([mean, smallest, largest, last])
+    found = pieces(jnp.where(some, of_values, 0))
+    return [some.astype(jnp.float32), jnp.log1p(count) / 2, *found]

@@ -7,12 +7,13 @@ softmax falls back to a maximum of each target's own.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import jraph
 
-from ehr_jax.nn import spmm
+from ehr_jax.nn import batching, spmm
 
 # Weights down to exp(-40) and their inverses are far inside the range of float32.
 SAFE_RANGE = 40.0
@@ -33,7 +34,7 @@ def pool(
     """
     if backend == "jraph":
         return _pool_by_softmax(incidence, scores, values)
-    return _pool(incidence, scores, values, backend)
+    return _pool(incidence, scores, values, backend or spmm.default_backend())
 
 
 # Differentiated by hand: the derivative of `cond` would keep what both branches need, and the
@@ -44,20 +45,42 @@ def _pool(incidence, scores, values, backend):
 
 
 def _pool_forward(incidence, scores, values, backend):
-    shift, safe = _shift(scores)
-    pooled, share = jax.lax.cond(
-        safe,
-        lambda: _pool_by_product(incidence, scores, values, shift, backend),
-        lambda: (
-            _pool_by_softmax(incidence, scores, values),
-            jnp.zeros((incidence.forward.num_targets, scores.shape[1]), scores.dtype),
-        ),
-    )
+    pooled, share = _passes(backend)[0](incidence, scores, values)
     return pooled, (incidence, scores, values, pooled, share)
 
 
 def _pool_backward(backend, kept, cotangent):
-    incidence, scores, values, pooled, share = kept
+    return None, *_passes(backend)[1](*kept, cotangent)
+
+
+_pool.defvjp(_pool_forward, _pool_backward)
+
+
+# Under vmap the heads of all members stand side by side. That keeps the guard a choice of one
+# branch, where vmap of `cond` would compute both.
+@functools.cache
+def _passes(backend: str) -> tuple[Callable, Callable]:
+    return (
+        batching.side_by_side(functools.partial(_forward, backend)),
+        batching.side_by_side(functools.partial(_backward, backend)),
+    )
+
+
+def _forward(backend, incidence, scores, values):
+    """The average, [target, head, width], and 1 / total weight, [target, head] (0 if empty)."""
+    shift, safe = _shift(scores)
+
+    def by_softmax():
+        pooled = _pool_by_softmax(incidence, scores, values)
+        return pooled, jnp.zeros_like(pooled[..., 0])
+
+    return jax.lax.cond(
+        safe, lambda: _pool_by_product(incidence, scores, values, shift, backend), by_softmax
+    )
+
+
+def _backward(backend, incidence, scores, values, pooled, share, cotangent):
+    """Gradients of scores [source, head] and values [source, head, width]."""
     shift, safe = _shift(scores)
 
     def by_product():
@@ -76,10 +99,7 @@ def _pool_backward(backend, kept, cotangent):
         _, pull = jax.vjp(lambda s, v: _pool_by_softmax(incidence, s, v), scores, values)
         return pull(cotangent)
 
-    return None, *jax.lax.cond(safe, by_product, by_softmax)
-
-
-_pool.defvjp(_pool_forward, _pool_backward)
+    return jax.lax.cond(safe, by_product, by_softmax)
 
 
 def _shift(scores):
@@ -87,11 +107,11 @@ def _shift(scores):
     if scores.shape[0] == 0:
         return jnp.zeros(scores.shape[1], scores.dtype), jnp.array(True)
     highest = scores.max(axis=0)
-    return highest, jnp.all(highest - scores.min(axis=0) < SAFE_RANGE)
+    # A NaN is no reason for the slow branch: it reaches its own targets in either.
+    return highest, ~jnp.any(highest - scores.min(axis=0) >= SAFE_RANGE)
 
 
 def _pool_by_product(incidence, scores, values, shift, backend):
-    """The average, [target, head, width], and 1 / total weight, [target, head] (0 if empty)."""
     weights = jnp.exp(scores - shift)  # [source, head]
     summed, total = _product_by_head(incidence, values * weights[..., None], weights, backend)
     share = jnp.where(total > 0, 1.0 / jnp.where(total > 0, total, 1.0), 0.0)
@@ -108,7 +128,7 @@ def _product_by_head(incidence, wide, narrow, backend):
 
 def _pool_by_softmax(incidence, scores, values):
     lists = incidence.forward
-    attention = jraph.segment_softmax(scores[lists.sources], lists.targets, lists.num_targets)
-    return jraph.segment_sum(
-        attention[..., None] * values[lists.sources], lists.targets, lists.num_targets
-    )
+    targets = lists.num_targets + 1  # the last one is that of padding
+    attention = jraph.segment_softmax(scores[lists.sources], lists.targets, targets)
+    pooled = jraph.segment_sum(attention[..., None] * values[lists.sources], lists.targets, targets)
+    return pooled[:-1]

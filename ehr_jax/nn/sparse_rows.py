@@ -9,7 +9,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import sparse
 
 from ehr_jax.nn import dropout, spmm
 
@@ -34,7 +33,7 @@ class SparseRows(flax.struct.PyTreeNode):
 
     def __matmul__(self, kernel: jax.Array) -> jax.Array:
         """[row, column] @ [column, out] -> [row, out] float32."""
-        return _product(self, kernel, spmm.default_backend())
+        return _product(self, kernel)
 
     def drop(self, rate: float, key: jax.Array) -> "SparseRows":
         """The same matrix with each value dropped at `rate`, the others scaled up."""
@@ -77,30 +76,17 @@ def from_csr(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(rows: SparseRows, kernel: jax.Array, backend: str) -> jax.Array:
-    return _weighted(rows.pattern.forward, rows.values, kernel, backend)
+@jax.custom_vjp
+def _product(rows: SparseRows, kernel: jax.Array) -> jax.Array:
+    return spmm.sums(rows.pattern.forward, kernel, rows.values)
 
 
-def _product_forward(rows, kernel, backend):
-    return _product(rows, kernel, backend), rows
+def _product_forward(rows, kernel):
+    return _product(rows, kernel), rows
 
 
-def _product_backward(backend, rows, cotangent):
-    values = rows.values[rows.transposed]
-    return None, _weighted(rows.pattern.backward, values, cotangent, backend)
+def _product_backward(rows, cotangent):
+    return None, spmm.sums(rows.pattern.backward, cotangent, rows.values[rows.transposed])
 
 
 _product.defvjp(_product_forward, _product_backward)
-
-
-def _weighted(lists: spmm.Lists, values: jax.Array, x: jax.Array, backend: str) -> jax.Array:
-    if backend == "bcsr":
-        shape = (lists.num_targets, lists.num_sources)
-        return sparse.BCSR((values, lists.sources, lists.offsets), shape=shape) @ x
-    return jax.ops.segment_sum(
-        values[:, None] * x[lists.sources],
-        lists.targets,
-        lists.num_targets,
-        indices_are_sorted=True,
-    )

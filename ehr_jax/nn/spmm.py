@@ -5,7 +5,9 @@ is the forward product of the other and nothing is sorted or scattered twice.
 """
 
 import functools
+import math
 import warnings
+from collections.abc import Callable
 
 import flax.struct
 import jax
@@ -14,13 +16,18 @@ import jraph
 import numpy as np
 from jax.experimental import sparse
 
-from ehr_jax.nn import bipartite
+from ehr_jax.nn import batching, bipartite, native
 
-BACKENDS = ("segment", "bcsr", "jraph")
+# "native" is this package's CPU kernel, where it was built (`nn.native`); "bcsr" XLA's compiled CSR
+# kernel for a CPU, one thread; "segment" XLA's segment sum; "jraph" the reference path.
+BACKENDS = ("native", "bcsr", "segment", "jraph")
 
 
 class Lists(flax.struct.PyTreeNode):
     """One direction of an incidence: for each target, the sources incident on it.
+
+    Lists may be longer than the incidences they hold. What follows the last offset is padding: its
+    target is `num_targets`, which no sum is made for, and a CSR kernel never reads it.
 
     Attributes:
       sources: [incidence] int32, grouped by target.
@@ -54,18 +61,29 @@ def from_graph(graph: jraph.GraphsTuple) -> Incidence:
 
 
 def from_pairs(
-    source: np.ndarray, target: np.ndarray, num_sources: int, num_targets: int
+    source: np.ndarray,
+    target: np.ndarray,
+    num_sources: int,
+    num_targets: int,
+    num_incidences: int | None = None,
 ) -> Incidence:
-    """Returns the incidence of pairs `source[i]` in `target[i]`, [incidence] integers each."""
+    """Returns the incidence of pairs `source[i]` in `target[i]`, [incidence] integers each.
+
+    Args:
+      num_incidences: length of the lists, to which they are padded; None for that of the pairs.
+    """
+    length = len(source) if num_incidences is None else num_incidences
     return Incidence(
-        _lists(source, target, num_sources, num_targets),
-        _lists(target, source, num_targets, num_sources),
+        _lists(source, target, num_sources, num_targets, length),
+        _lists(target, source, num_targets, num_sources, length),
     )
 
 
 def default_backend() -> str:
     """The fastest backend known for the default device."""
-    return "bcsr" if jax.default_backend() == "cpu" else "segment"
+    if jax.default_backend() != "cpu":
+        return "segment"
+    return "native" if native.built() else "bcsr"
 
 
 def product(incidence: Incidence, x: jax.Array, backend: str | None = None) -> jax.Array:
@@ -73,38 +91,37 @@ def product(incidence: Incidence, x: jax.Array, backend: str | None = None) -> j
 
     Args:
       x: [source, ...] float.
-      backend: one of BACKENDS; "bcsr" is a compiled CSR kernel on the CPU, "segment" XLA's segment
-        sum, "jraph" the reference path through jraph's own segment function.
+      backend: one of BACKENDS; None for the device's default.
 
     Returns:
       [target, ...], zero for a target without sources.
     """
-    backend = backend or default_backend()
-    flat = x.reshape(x.shape[0], -1)
-    if backend == "jraph":
-        lists = incidence.forward
-        summed = jraph.segment_sum(flat[lists.sources], lists.targets, lists.num_targets)
-    elif backend in BACKENDS:
-        summed = _product(incidence, flat, backend)
-    else:
-        raise ValueError(f"unknown backend '{backend}'; one of {BACKENDS}")
+    flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    summed = _product(incidence, flat, backend or default_backend())
     return summed.reshape(summed.shape[0], *x.shape[1:])
+
+
+def sums(
+    lists: Lists, x: jax.Array, weights: jax.Array | None = None, backend: str | None = None
+) -> jax.Array:
+    """One direction of `product`, each row taken by its weight; has no gradient.
+
+    Args:
+      x: [source, column] float.
+      weights: [incidence] float; None for 1.
+
+    Returns:
+      [target, column].
+    """
+    backend = backend or default_backend()
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend '{backend}'; one of {BACKENDS}")
+    return _sums(backend)((lists, weights), x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(incidence: Incidence, x: jax.Array, backend: str) -> jax.Array:
-    lists = incidence.forward
-    if backend == "segment":
-        return jax.ops.segment_sum(
-            x[lists.sources], lists.targets, lists.num_targets, indices_are_sorted=True
-        )
-    ones = jnp.ones(lists.sources.shape, x.dtype)
-    matrix = sparse.BCSR(
-        (ones, lists.sources, lists.offsets), shape=(lists.num_targets, lists.num_sources)
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=sparse.CuSparseEfficiencyWarning)
-        return matrix @ x
+    return sums(incidence.forward, x, backend=backend)
 
 
 def _product_forward(incidence, x, backend):
@@ -118,12 +135,48 @@ def _product_backward(backend, incidence, cotangent):
 _product.defvjp(_product_forward, _product_backward)
 
 
-def _lists(source: np.ndarray, target: np.ndarray, num_sources: int, num_targets: int) -> Lists:
+@functools.cache
+def _sums(backend: str) -> Callable:
+    kernel = {"segment": _segment, "bcsr": _bcsr, "jraph": _jraph, "native": _native}[backend]
+    return batching.side_by_side(lambda lists_weights, x: kernel(*lists_weights, x))
+
+
+def _segment(lists, weights, x):
+    return jax.ops.segment_sum(
+        _rows(lists, weights, x), lists.targets, lists.num_targets, indices_are_sorted=True
+    )
+
+
+def _jraph(lists, weights, x):
+    return jraph.segment_sum(_rows(lists, weights, x), lists.targets, lists.num_targets)
+
+
+def _rows(lists, weights, x):
+    rows = x[lists.sources]
+    return rows if weights is None else weights[:, None] * rows
+
+
+def _bcsr(lists, weights, x):
+    weights = jnp.ones(lists.sources.shape, x.dtype) if weights is None else weights
+    shape = (lists.num_targets, lists.num_sources)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=sparse.CuSparseEfficiencyWarning)
+        return sparse.BCSR((weights, lists.sources, lists.offsets), shape=shape) @ x
+
+
+def _native(lists, weights, x):
+    if x.dtype != jnp.float32:
+        return _segment(lists, weights, x)
+    return native.sums(lists.offsets, lists.sources, weights, x)
+
+
+def _lists(source, target, num_sources: int, num_targets: int, length: int) -> Lists:
     order = np.lexsort((source, target))
     counts = np.bincount(target, minlength=num_targets)
+    padding = (0, length - len(order))
     return Lists(
-        sources=jnp.asarray(source[order], jnp.int32),
-        targets=jnp.asarray(target[order], jnp.int32),
+        sources=jnp.asarray(np.pad(source[order], padding), jnp.int32),
+        targets=jnp.asarray(np.pad(target[order], padding, constant_values=num_targets), jnp.int32),
         offsets=jnp.asarray(np.concatenate([[0], np.cumsum(counts)]), jnp.int32),
         num_sources=int(num_sources),
         num_targets=int(num_targets),

@@ -4,7 +4,8 @@ Visits are hospital stays (patienthealthsystemstayid), stays are unit stays (pat
 eICU gives every time in minutes from a unit admission and no date, so the dates here are made up:
 a patient's visits follow each other from 1 January 2100, each a year or more after the last, with
 the hour of the day as the source states it. Times compare within a visit only (`dated` is False).
-The tables of APACHE predictions and outcomes are never read: they hold what is to be predicted.
+Of the APACHE tables its predictions of hospital death alone are read, as scores to compare with; no
+outcome that stands there is.
 """
 
 import datetime
@@ -47,6 +48,11 @@ OF_UNIT = {"unittype": "unit type", "unitadmitsource": "unit admission source"}
 ADMISSION_DIAGNOSIS = "admission diagnosis"
 _NO_VALUE = ("", "unknown", "other/unknown")
 
+# Versions of APACHE to the names of their scores, each of death in hospital. They rest on the worst
+# values of the first 24 hours in the unit; -1 stands for a stay that APACHE does not score.
+APACHE = {"IV": "apache iv", "IVa": "apache iva"}
+APACHE_KNOWN = 24 * 60  # minutes from the unit admission
+
 _IDS = ("patientunitstayid", "patienthealthsystemstayid")
 _OFFSETS = ("hospitaladmitoffset", "hospitaldischargeoffset", "unitdischargeoffset")
 _NUMBERS = ("unitvisitnumber", "hospitaldischargeyear")
@@ -58,9 +64,10 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     """Reads the eICU files of the folder `root`.
 
     Needs patient, diagnosis, treatment and medication; takes infusiondrug, the tables of
-    `eicu_events`, and an hourly series made by YAIB from the same stays (`series`, the folder of
-    its dyn.parquet). Codes: see `eicu_codes`. A subject_id is the rank of the patient's uniquepid
-    among those of the file, in order of text, from 1: the same for the same file.
+    `eicu_events`, apachePatientResult, and an hourly series made by YAIB from the same stays
+    (`series`, the folder of its dyn.parquet). Codes: see `eicu_codes`. A subject_id is the rank of
+    the patient's uniquepid among those of the file, in order of text, from 1: the same for the same
+    file.
 
     Visits of a patient are ordered by year of discharge, then age; eICU tells no more, so ties
     (counted in the oddities) fall by the number of the hospital stay, a death last.
@@ -86,6 +93,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         terms=mimic_common.terms(pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS),
         oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
         dated=False,
+        scores=_scores(root, units),
     )
     return tables.check(records)
 
@@ -255,6 +263,31 @@ def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame
     )
     both = pl.concat([texts, age.drop_nulls("number")], how="diagonal")
     return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+
+
+def _scores(root, units: pl.DataFrame) -> pl.DataFrame:
+    """What APACHE predicted at the first unit stay of each hospital stay."""
+    path = reading.find_table(root, "apachePatientResult", required=False)
+    if path is None:
+        return tables.empty(tables.SCORES)
+    number = "predictedhospitalmortality"
+    schema = {"patientunitstayid": pl.Int64, "apacheversion": pl.String, number: pl.Float64}
+    first = units.unique("visit_id", keep="first", maintain_order=True)
+    found = (
+        reading.read(path, schema)
+        .filter(pl.col(number).is_between(0, 1))
+        .join(first, left_on="patientunitstayid", right_on="stay_id")
+        .with_columns(
+            name=pl.col("apacheversion").replace_strict(
+                APACHE, default=None, return_dtype=pl.String
+            ),
+            probability=number,
+            time=eicu_events.after("start", pl.lit(APACHE_KNOWN)),
+        )
+        .drop_nulls("name")
+        .unique(["visit_id", "name"], keep="first", maintain_order=True)
+    )
+    return tables.conform(found.sort("visit_id", "name"), tables.SCORES)
 
 
 def _age(path: pathlib.Path, ages: pl.Series) -> list[pl.Series]:

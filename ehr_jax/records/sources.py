@@ -136,7 +136,9 @@ def fingerprint(records: tables.Records) -> str:
     The lazy tables (measurements, notes) are not read for it.
     """
     digest = hashlib.sha256(records.source.encode())
-    for name in ("patients", "visits", "stays", "codes", "code_names", "attributes", "given_split"):
+    names = ["patients", "visits", "stays", "codes", "code_names", "attributes", "given_split"]
+    names += [] if records.scores.is_empty() else ["scores"]
+    for name in names:
         frame = getattr(records, name)
         frame = frame.sort(frame.columns, nulls_last=True)
         for column in frame:

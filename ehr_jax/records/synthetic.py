@@ -55,7 +55,8 @@ def generate(
     Measurements and notes are made when collected. With more than one of `sites`, each hospital
     writes codes of its own (synthetic_sites). With a `knowledge_signal` notes name a rare disease
     of each patient (synthetic_rare), and deaths in hospital depend on it so strongly, at 0 not at
-    all. Raises RecordsError on impossible arguments.
+    all; the records then bring a split of their own, in which no two splits share a disease.
+    Raises RecordsError on impossible arguments.
     """
     records = generate_with_truth(patients, seed, note_signal, knowledge_signal)[0]
     if sites < 1:
@@ -72,7 +73,7 @@ def generate_with_truth(
     patients: int, seed: int, note_signal: float = 1.0, knowledge_signal: float | None = None
 ) -> tuple[tables.Records, Truth]:
     """Returns the records and what lies behind them."""
-    course, written, told = _simulate(patients, seed, note_signal, knowledge_signal)
+    course, written, told, rare = _simulate(patients, seed, note_signal, knowledge_signal)
     rng = np.random.default_rng((seed, 2))
     visit_id = told.visit_id
     patients_table, visits = _patients(course), _visits(course, visit_id, rng)
@@ -93,6 +94,7 @@ def generate_with_truth(
             functools.partial(synthetic_notes.write, told, (seed, 4)), schema=tables.NOTES
         ),
         terms="Generated data; no terms",
+        given_split=_given_split(rare),
     )
     return tables.check(records), Truth(course.hidden, course.conditions)
 
@@ -103,21 +105,22 @@ def mentions(patients: int, seed: int, note_signal: float = 1.0) -> pl.DataFrame
 
 
 def _simulate(patients: int, seed: int, note_signal: float, knowledge_signal: float | None):
-    """Returns what happened, what was written down of it as codes, and what the notes are told."""
-    _check_arguments(patients, seed, note_signal)
+    """Returns what happened, what was written down of it as codes, what the notes are told, and
+    the rare diseases, None where there are none."""
+    _check_arguments(patients, seed, note_signal, knowledge_signal)
     rare, standing = None, np.zeros(patients)
     if knowledge_signal is not None:
-        rare, grave = synthetic_rare.draw(patients, np.random.default_rng((seed, 6)))
-        standing = knowledge_signal * grave
+        rare = synthetic_rare.draw(patients, np.random.default_rng((seed, 6)))
+        standing = knowledge_signal * rare.sign
     course = synthetic_course.simulate(
         patients, np.random.default_rng((seed, 0)), note_signal, standing
     )
     written = synthetic_codes.record(course, np.random.default_rng((seed, 1)))
     visit_id = np.arange(course.subject.size) + _FIRST_VISIT
     coded = synthetic_codes.coded_conditions(written["diagnosis"], visit_id.size)
-    named = np.full(visit_id.size, "", object) if rare is None else rare[course.subject]
+    named = np.full(visit_id.size, "", object) if rare is None else rare.disease[course.subject]
     told = synthetic_notes.Told(visit_id, course.start, course.end, coded, course.hidden, named)
-    return course, written, told
+    return course, written, told, rare
 
 
 def unit_stays(course: synthetic_course.Course) -> synthetic_series.Stays:
@@ -133,7 +136,9 @@ def unit_stays(course: synthetic_course.Course) -> synthetic_series.Stays:
     )
 
 
-def _check_arguments(patients: int, seed: int, note_signal: float) -> None:
+def _check_arguments(
+    patients: int, seed: int, note_signal: float, knowledge_signal: float | None
+) -> None:
     if patients < 1:
         raise errors.RecordsError(f"synthetic: patients is {patients}; it must be at least 1")
     if seed < 0:
@@ -142,6 +147,25 @@ def _check_arguments(patients: int, seed: int, note_signal: float) -> None:
         raise errors.RecordsError(
             f"synthetic: note_signal is {note_signal}; it must be a finite number of 0 or more"
         )
+    if knowledge_signal is not None and not (
+        math.isfinite(knowledge_signal) and knowledge_signal >= 0
+    ):
+        raise errors.RecordsError(
+            f"synthetic: knowledge_signal is {knowledge_signal}; it must be None or a finite "
+            "number of 0 or more"
+        )
+
+
+def _given_split(rare: synthetic_rare.Drawn | None) -> pl.DataFrame:
+    if rare is None:
+        return tables.empty(tables.GIVEN_SPLIT)
+    frame = pl.DataFrame(
+        {
+            "subject_id": np.arange(rare.split.size) + _FIRST_SUBJECT,
+            "split": pl.Series(rare.split, dtype=pl.String),
+        }
+    )
+    return tables.conform(frame, tables.GIVEN_SPLIT)
 
 
 def _patients(course: synthetic_course.Course) -> pl.DataFrame:

@@ -85,6 +85,10 @@ NOTES = {
 # One row a patient whom the source itself assigns to "train", "validation" or "test".
 GIVEN_SPLIT = {"subject_id": pl.Int64, "split": pl.String}
 
+# One row a prediction that the source itself has of a visit: the probability of what `name` says,
+# known from `time` on. What a model is compared with, never what it is given.
+SCORES = {"visit_id": pl.Int64, "name": pl.String, "probability": pl.Float64, "time": TIME}
+
 
 def empty(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Returns a table of `schema` without rows."""
@@ -117,6 +121,7 @@ class Records:
     )
     given_split: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(GIVEN_SPLIT))
     dated: bool = True
+    scores: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(SCORES))
 
 
 def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -134,6 +139,7 @@ def check(records: Records) -> Records:
         "code_names": CODE_NAMES,
         "attributes": ATTRIBUTES,
         "given_split": GIVEN_SPLIT,
+        "scores": SCORES,
     }
     for name, schema in eager.items():
         _check_schema(records.source, name, getattr(records, name).schema, schema)
@@ -149,6 +155,7 @@ def check(records: Records) -> Records:
     _check_refers(records, "attributes", "visit_id", "visits")
     _check_refers(records, "stays", "visit_id", "visits")
     _check_refers(records, "given_split", "subject_id", "patients")
+    _check_refers(records, "scores", "visit_id", "visits")
     if records.visits.height == 0:
         raise errors.RecordsError(f"{records.source}: no visit was read; is this the right folder?")
     return records

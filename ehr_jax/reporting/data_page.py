@@ -22,11 +22,15 @@ def section(data: Mapping) -> str:
     parts = []
     if cohort.get("splits"):
         parts += [page.heading("Splits"), _splits(cohort["splits"])]
+    # Knowledge has a section of its own.
+    features = data.get("features")
+    if features:
+        features = {key: value for key, value in features.items() if key != "knowledge"}
     blocks = (
         ("Records", data.get("records")),
         ("Left out of the cohort", cohort.get("excluded")),
         ("Mended or left out while reading", data.get("oddities")),
-        ("Features", data.get("features")),
+        ("Features", features),
     )
     shown = [
         page.heading(title) + page.facts(values, counts=True)

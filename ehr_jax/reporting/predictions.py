@@ -29,6 +29,17 @@ class Predictions(NamedTuple):
     probabilities: np.ndarray  # [seeds, samples, labels] float32
     labels: np.ndarray  # [samples, labels] float64, nan where a sample has no such label
     subjects: np.ndarray  # [samples] int64
+    samples: np.ndarray  # [samples] int64, increasing: their sample_id
+
+    def only(self, samples: np.ndarray) -> "Predictions":
+        """Returns the predictions of these sample_ids [kept] alone; all must be among them."""
+        rows = np.searchsorted(self.samples, np.sort(samples))
+        return self._replace(
+            probabilities=self.probabilities[:, rows],
+            labels=self.labels[rows],
+            subjects=self.subjects[rows],
+            samples=self.samples[rows],
+        )
 
 
 def read(path: str | os.PathLike, split: str) -> Predictions:
@@ -59,6 +70,7 @@ def read(path: str | os.PathLike, split: str) -> Predictions:
         probabilities=probabilities,
         labels=labels.fill_null(np.nan).to_numpy().reshape(samples, len(names)),
         subjects=first["subject_id"].to_numpy(),
+        samples=first["sample_id"].to_numpy(),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.reporting import curves, data_page, page, plots, predictions, tables
+from ehr_jax.reporting import curves, data_page, knowledge_page, page, plots, predictions, tables
 
 # Keys of results.json that have a place of their own on the page.
 PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data")
@@ -38,6 +38,7 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
         _evidence(folder),
         data_page.section(data),
         data_page.notes_section(results, data),
+        knowledge_page.section(data),
         _model(results),
         _setting(folder, data),
     ]
@@ -81,6 +82,7 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
         ),
         data_page.section(data),
         data_page.notes_section(results, data),
+        knowledge_page.section(data),
         _model(results),
         _setting(folder, data),
     ]

@@ -49,13 +49,20 @@ def results_rows(results: Mapping) -> tuple[list[str], Rows]:
 
 
 def comparison_rows(results: Mapping) -> tuple[list[str], Rows]:
-    """Header and rows of the methods of a benchmark, in their order."""
+    """Header and rows of the methods of a benchmark, in their order.
+
+    A method that scores fewer samples than others says how many.
+    """
     methods = results.get("methods", [])
+    most = max((one.get("samples", 0) for one in methods), default=0)
     names = list(dict.fromkeys(name for one in methods for name in metrics_of(one["test"])))
     rows = []
     for one in methods:
         values = [interval(one["test"].get(name, {})) for name in names]
-        rows.append([method_label(one), *values, seconds(one.get("seconds"))])
+        label, scored = method_label(one), one.get("samples", most)
+        if scored < most:
+            label += f" ({scored:,} of {most:,} samples)"
+        rows.append([label, *values, seconds(one.get("seconds"))])
     return ["Method", *(metric_name(name) for name in names), "Time"], rows
 
 

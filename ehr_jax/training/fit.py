@@ -20,11 +20,23 @@ import optax
 from ehr_jax import errors
 from ehr_jax.nn import ranking
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, logs, problem, stay_problem
+from ehr_jax.training import (
+    checkpoints,
+    logs,
+    problem,
+    sharded_problem,
+    stay_problem,
+    unified_problem,
+)
 from ehr_jax.training import loss as losses
 
 # What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`.
-Data = problem.Problem | stay_problem.StayProblem
+Data = (
+    problem.Problem
+    | sharded_problem.ShardedProblem
+    | stay_problem.StayProblem
+    | unified_problem.UnifiedProblem
+)
 SELECTIONS = ("auroc", "auprc", "loss")
 
 
@@ -75,13 +87,7 @@ def fit(
       ConfigError: config.train.select is unknown, or the loss is not finite.
       RunFolderError: a checkpoint cannot be written.
     """
-    if config.select not in SELECTIONS:
-        raise errors.ConfigError(
-            f"config.train.select is '{config.select}'; expected one of {SELECTIONS}"
-        )
-    for name in ("steps", "eval_every", "patience", "checkpoint_every"):
-        if config[name] < 1:
-            raise errors.ConfigError(f"config.train.{name} is {config[name]}; expected 1 or more")
+    check(config)
     optimiser = make_optimiser(config)
     key = jax.random.key(seed)
     state = init_state(model, optimiser, data, key)
@@ -125,6 +131,24 @@ def fit(
     )
 
 
+def takes_all(data: Data) -> bool:
+    """Whether one member's training takes all devices, or all memory of the one there is."""
+    if isinstance(data, sharded_problem.ShardedProblem):
+        return True
+    return getattr(data, "mesh", None) is not None
+
+
+def check(config) -> None:
+    """Raises ConfigError where config.train cannot be followed."""
+    if config.select not in SELECTIONS:
+        raise errors.ConfigError(
+            f"config.train.select is '{config.select}'; expected one of {SELECTIONS}"
+        )
+    for name in ("steps", "eval_every", "patience", "checkpoint_every"):
+        if config[name] < 1:
+            raise errors.ConfigError(f"config.train.{name} is {config[name]}; expected 1 or more")
+
+
 def make_optimiser(config) -> optax.GradientTransformation:
     """Adam with L2 added to the gradient (not AdamW), after clipping, as in the published code."""
     return optax.chain(
@@ -136,10 +160,13 @@ def make_optimiser(config) -> optax.GradientTransformation:
 
 def init_state(model, optimiser, data: Data, key: jax.Array) -> State:
     """The state before the first step."""
+    return jax.jit(functools.partial(first_state, model, optimiser))(data, key)
+
+
+def first_state(model, optimiser, data: Data, key: jax.Array) -> State:
+    """What `init_state` compiles."""
     # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
-    init = jax.jit(lambda d, k: d.init(model, k))
-    params = init(data, jax.random.fold_in(key, 2**31 - 1))
-    return start(params, optimiser)
+    return start(data.init(model, jax.random.fold_in(key, 2**31 - 1)), optimiser)
 
 
 def start(params, optimiser) -> State:
@@ -162,10 +189,16 @@ def run_chunk(
 
     def train_step(carry, _):
         params, moments, step = carry
-        loss, gradient = jax.value_and_grad(data.loss)(params, model, key, step)
+        (loss, kept), gradient = jax.value_and_grad(objective, has_aux=True)(params, step)
         updates, moments = optimiser.update(gradient, moments, params)
         norms = optax.tree.norm(gradient), optax.tree.norm(updates)
-        return (optax.apply_updates(params, updates), moments, step + 1), (loss, *norms)
+        params = merged(optax.apply_updates(params, updates), kept)
+        return (params, moments, step + 1), (loss, *norms)
+
+    def objective(params, step):
+        if hasattr(data, "loss_and_kept"):
+            return data.loss_and_kept(params, model, key, step)
+        return data.loss(params, model, key, step), {}
 
     carry = state.params, state.moments, state.step
     (params, moments, step), (loss, gradient_norm, update_norm) = jax.lax.scan(
@@ -196,3 +229,12 @@ def run_chunk(
         best_step=keep(step, state.best_step),
         stale=keep(0, state.stale + 1),
     ), metrics
+
+
+def merged(tree: dict, kept: dict) -> dict:
+    """`tree` with what a step keeps beside parameters (running statistics) in place of its own."""
+    own = {
+        name: merged(tree[name], part) if isinstance(part, dict) else part
+        for name, part in kept.items()
+    }
+    return {**tree, **own}

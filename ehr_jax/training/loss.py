@@ -15,10 +15,18 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, positive_weight: jax.Arr
       logits, labels: [sample, label] float32.
       positive_weight: [label] float32.
     """
+    cost, known = cost_and_count(logits, labels, positive_weight)
+    return cost / jnp.maximum(known, 1)
+
+
+def cost_and_count(
+    logits: jax.Array, labels: jax.Array, positive_weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The sum that `cross_entropy` is the mean of, and how many cells are known, [] both."""
     known = ~jnp.isnan(labels)
     truth = jnp.where(known, labels, 0.0)
     cost = positive_weight * truth * nn.softplus(-logits) + (1 - truth) * nn.softplus(logits)
-    return jnp.where(known, cost, 0.0).sum() / jnp.maximum(known.sum(), 1)
+    return jnp.where(known, cost, 0.0).sum(), known.sum()
 
 
 def positive_weights(labels: np.ndarray, wanted: float | str) -> np.ndarray:

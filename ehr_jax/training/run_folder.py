@@ -36,6 +36,7 @@ FREE_KEYS = (
     "text.token_budget",
     "text.model_shards",
     "train.checkpoint_every",
+    "train.population",
     "benchmark.methods",
     "benchmark.reference",
 )
@@ -58,9 +59,9 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
             f"run folder {folder} cannot be made: {error.strerror}; choose another --workdir"
         ) from error
     path = folder / "config.json"
-    wanted = _flat(config)
+    wanted = flat(config)
     if path.exists() and has_work(folder):
-        found = _flat(read_json(path))
+        found = flat(read_json(path))
         differing = sorted(
             key
             for key in wanted.keys() | found.keys()
@@ -161,14 +162,15 @@ def write_data_use(folder: pathlib.Path, terms: str) -> None:
     write_whole(folder / "DATA_USE.txt", lambda path: pathlib.Path(path).write_text(text))
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns every value of a nested config by its full key, tuples as the lists of JSON."""
+    found = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            found.update(flat(value, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+            found[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -12,6 +12,7 @@ from ehr_jax import errors
 from ehr_jax.features import stays
 from ehr_jax.models import inputs
 from ehr_jax.training import loss as losses
+from ehr_jax.training import partition
 
 SCORED_AT_ONCE = 512  # stays
 
@@ -24,6 +25,7 @@ class StayProblem(flax.struct.PyTreeNode):
       train_labels, validation_labels: [sample, label] float32; nan where missing.
       positive_weight: [label] float32, weight of a positive cell in the loss.
       batch: stays a step, static.
+      mesh: over which each batch is spread, static; None on one device.
     """
 
     train: inputs.Stays
@@ -32,22 +34,37 @@ class StayProblem(flax.struct.PyTreeNode):
     validation: inputs.Stays
     validation_labels: jax.Array
     batch: int = flax.struct.field(pytree_node=False)
+    mesh: jax.sharding.Mesh | None = flax.struct.field(pytree_node=False, default=None)
 
     def init(self, model: nn.Module, key: jax.Array) -> Any:
         """Parameters before the first step."""
         return model.init(key, jax.tree.map(lambda x: x[: self.batch], self.train))
 
     def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
-        """Weighted cross-entropy of the batch of `step`; the key is the run's.
+        """Weighted cross-entropy of the batch of `step`; the key is the run's."""
+        return self.loss_and_kept(params, model, key, step)[0]
+
+    def loss_and_kept(
+        self, params, model: nn.Module, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        """The loss, and the running statistics that the step leaves where norms keep any.
 
         Every epoch has its own order, drawn from key and epoch alone; what is left over by whole
         batches waits for another order.
         """
         rows = self.batch_rows(key, step)
-        batch = jax.tree.map(lambda x: x[rows], self.train)
+        batch = self._spread(jax.tree.map(lambda x: x[rows], self.train))
         rngs = {"dropout": jax.random.fold_in(key, step)}
-        logits = model.apply(params, batch, train=True, rngs=rngs)
-        return losses.cross_entropy(logits, self.train_labels[rows], self.positive_weight)
+        logits, kept = model.apply(params, batch, train=True, rngs=rngs, mutable=["batch_stats"])
+        loss = losses.cross_entropy(logits, self.train_labels[rows], self.positive_weight)
+        return loss, dict(kept)
+
+    def _spread(self, batch: inputs.Stays) -> inputs.Stays:
+        """A batch with its stays over the devices; the compiler adds the sums of gradients."""
+        if self.mesh is None:
+            return batch
+        rows = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(partition.AXIS))
+        return jax.lax.with_sharding_constraint(batch, rows)
 
     def batch_rows(self, key: jax.Array, step: jax.Array) -> jax.Array:
         """[batch] int32, the training samples of a step."""
@@ -64,8 +81,13 @@ class StayProblem(flax.struct.PyTreeNode):
         return score(params, model, self.validation)
 
 
-def build(arrays: stays.StayArrays, positive_weight: float | str, batch: int) -> StayProblem:
-    """Places the labelled training and validation samples on the device.
+def build(
+    arrays: stays.StayArrays,
+    positive_weight: float | str,
+    batch: int,
+    mesh: jax.sharding.Mesh | None = None,
+) -> StayProblem:
+    """Places the labelled training and validation samples on the device, or on all of a mesh.
 
     Args:
       positive_weight: of a positive cell in the loss: a number, or "balanced".
@@ -82,14 +104,23 @@ def build(arrays: stays.StayArrays, positive_weight: float | str, batch: int) ->
             f"config.train.batch is {batch}, with {train.size} labelled training samples; "
             "both must be 1 or more"
         )
-    return StayProblem(
+    batch = min(batch, train.size)
+    mesh = mesh if mesh is not None and mesh.size > 1 else None
+    if mesh is not None and batch % mesh.size:
+        raise errors.ConfigError(
+            f"config.train.batch is {batch}, which {mesh.size} devices do not divide evenly; set a "
+            f"multiple of {mesh.size}, or config.train.devices"
+        )
+    built = StayProblem(
         train=rows(arrays, train),
         train_labels=jnp.asarray(arrays.labels[train]),
         positive_weight=jnp.asarray(losses.positive_weights(arrays.labels[train], positive_weight)),
         validation=rows(arrays, validation),
         validation_labels=jnp.asarray(arrays.labels[validation]),
-        batch=min(batch, train.size),
+        batch=batch,
+        mesh=mesh,
     )
+    return built if mesh is None else partition.put(built, mesh)
 
 
 def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:

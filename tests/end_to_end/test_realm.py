@@ -176,3 +176,32 @@ def test_folds_test_every_stay_once_and_new_stays_are_scored(few_stays, tmp_path
     scored = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
     assert scored.height == 240 and scored["probability.mortality"].is_between(0, 1).all()
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_seed_of_members_is_the_mean_of_its_members(few_stays, tmp_path):
+    flags = [
+        "ehr_jax.main", "--config=configs/realm.py:physionet2012_mortality",
+        f"--config.data.root={few_stays}", *SMALL, "--config.realm.variant=concat",
+    ]  # fmt: skip
+    joined, single, again = (tmp_path / name for name in ("joined", "single", "again"))
+    assert main.main([*flags, "--config.train.members=2", f"--workdir={joined}"]) == 0
+    members = ["--config.train.members=1", "--config.train.seeds=(0, 1000000)"]
+    flags.remove("--config.train.seeds=(0,)")
+    assert main.main([*flags, *members, f"--workdir={single}"]) == 0
+    predict = ["ehr_jax.main", "--mode=predict", f"--config.run={joined}"]
+    assert main.main([*predict, f"--workdir={again}"]) == 0
+    mean, each, later = (
+        pl.read_parquet(at / "predictions.parquet") for at in (joined, single, again)
+    )
+    of_each = each.group_by("sample_id").agg(single=pl.col("probability.mortality").mean())
+    both = mean.join(of_each, on="sample_id").join(later, on="sample_id", suffix="_again")
+    assert both.height == mean.height and each.height == 2 * mean.height
+    for name in ("single", "probability.mortality_again"):
+        np.testing.assert_allclose(both["probability.mortality"], both[name], atol=1e-6)
+
+
+def test_fewer_than_one_member_is_refused(few_stays, tmp_path, capsys):
+    flags = ["--config.train.members=0", f"--config.data.root={few_stays}"]
+    at = ["--config=configs/realm.py:physionet2012_mortality", f"--workdir={tmp_path}"]
+    assert main.main(["ehr_jax.main", *at, *flags]) == 2
+    assert "config.train.members is 0" in capsys.readouterr().err

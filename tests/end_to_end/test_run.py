@@ -129,7 +129,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     checkpoints = tmp_path / "run" / "checkpoints"
-    while process.poll() is None and not list(checkpoints.glob("seed_0/[0-9]*")):
+    while process.poll() is None and not list(checkpoints.glob("*/[0-9]*")):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,9 @@ import pytest
 
 from ehr_jax import config as base
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import fitted, stays
-from ehr_jax.records import synthetic
+from ehr_jax.features import fitted, known, stays, vocabulary
+from ehr_jax.nn import bipartite
+from ehr_jax.records import synthetic, tables
 
 
 def config(**changes):
@@ -88,6 +90,58 @@ def test_last_pieces_of_notes_are_kept_with_their_hours():
     made = base.defaults().notes
     made.piece_words, made.pieces = 2, 2
     assert stays._pieces(rows, made).rows() == [(0, 1.0, "e"), (0, 5.0, "f g")]
+
+
+TINY = pathlib.Path(__file__).parent.parent / "text" / "golden" / "tiny_mean"
+
+
+@pytest.fixture(scope="module")
+def with_codes(records, cohort, tmp_path_factory):
+    """Arrays of the mortality cohort, of whose first visit no code is known, with scores."""
+    bare = cohort.samples["visit_id"][0]
+    scores = pl.DataFrame(
+        [(bare, "theirs", 0.75, None), (bare, "known", 0.25, cohort.samples["prediction_time"][0])],
+        schema=tables.SCORES,
+        orient="row",
+    )
+    fewer = records.codes.filter(pl.col("visit_id") != bare)
+    changed = dataclasses.replace(records, codes=fewer, scores=scores)
+    made = config(realm__use_visit=True, text__encoder=str(TINY))
+    return stays.prepare_stays(changed, cohort, made, str(tmp_path_factory.mktemp("cache")))
+
+
+def test_visits_hold_codes_known_in_time_and_a_stay_without_one_is_masked(
+    with_codes, records, cohort
+):
+    visits = with_codes.visits
+    node, sample, *_ = bipartite.unpack(visits.visits)
+    assert with_codes.stays["visit"].shape == (cohort.samples.height, 0)
+    has = with_codes.stays["has_visit"]
+    assert has[0] == 0 and 0 < has.sum() == len(np.unique(sample))
+    in_time = vocabulary.at_category_level(pl.col("code"))
+    early = set(known.codes(records, cohort).select("sample_id", in_time).rows())
+    assert {(s, visits.vocabulary.codes[n]) for n, s in zip(node, sample, strict=True)} <= early
+    assert not visits.has_note.any() and (visits.shapes == (visits.split == "train")).all()
+    assert with_codes.counts["visits"]["incidences"] == len(node)
+
+
+def test_scores_of_the_source_stand_beside_the_inputs_and_are_none(with_codes, arrays):
+    assert set(with_codes.scores) == {"known"}
+    assert with_codes.scores["known"][0] == 0.25
+    assert np.isnan(with_codes.scores["known"][1:]).all()
+    assert arrays.scores == {} and arrays.visits is None
+    np.testing.assert_array_equal(with_codes.stays["statics"], arrays.stays["statics"])
+
+
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_at_discharge_the_grid_is_the_end_of_the_visit(records, protocol):
+    cohort = tasks.build(records, "readmission30", protocol)
+    made = stays.prepare_stays(records, cohort, config(), None)
+    length = cohort.samples.join(records.visits, on="visit_id", maintain_order="left")
+    hours = (length["end"] - length["start"]).dt.total_seconds().to_numpy() / 3600
+    np.testing.assert_array_equal(made.stays["steps"], np.minimum(np.floor(hours) + 1, 48))
+    assert made.stays["observed"].any()
+    assert all(np.isfinite(x).all() for x in made.stays.values())
 
 
 def test_series_that_are_not_named_are_an_error(records, cohort):

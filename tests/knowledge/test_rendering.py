@@ -2,9 +2,15 @@
 
 import collections
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from ehr_jax.knowledge import disk, graph, rendering
+from ehr_jax import errors
+from ehr_jax.knowledge import disk, graph, linking, rendering
+from ehr_jax.records import synthetic_rare
+from ehr_jax.text import encode, encoders
 from tests.knowledge import tiny_graphs
 
 
@@ -67,3 +73,32 @@ def test_primekgs_words_depend_on_what_stands_first(tmp_path):
         "ague (disease) may come with Shivering",
         "Shivering may be a feature of ague (disease)",
     }
+
+
+def test_names_alone_are_each_told_once(found):
+    names = found.nodes["name"]
+    assert rendering.named(found, [1, 0, 1]) == f"{names[1]}.\n{names[0]}."
+    assert rendering.named(found, []) == ""
+
+
+def test_definitions_tell_the_families_of_rare_diseases_apart_and_names_do_not(
+    default_graph, tmp_path
+):
+    try:
+        encoder = encoders.load()
+    except errors.TextError:
+        pytest.skip("the default encoder is not installed")
+    names = synthetic_rare.GRAVE[::2] + synthetic_rare.MILD[::2]
+    grave = np.repeat([1, 0], len(names) // 2)
+    nodes = linking.link(linking.open_linker(default_graph, None), names)["node"]
+    assert nodes.null_count() == 0
+    train = np.arange(len(names)) % 3 > 0
+
+    def apart(told) -> float:
+        vectors = encode.encode([told(default_graph, [node]) for node in nodes], encoder, tmp_path)
+        vectors = vectors / np.sqrt((vectors**2).mean())
+        model = LogisticRegression(C=0.01).fit(vectors[train], grave[train])
+        return roc_auc_score(grave[~train], model.decision_function(vectors[~train]))
+
+    assert apart(rendering.described) > 0.85
+    assert apart(rendering.named) < 0.7

@@ -6,7 +6,15 @@ import polars as pl
 import pytest
 
 from ehr_jax import errors
-from ehr_jax.knowledge import aliases, disease_ontology, graph, hetionet, hetionet_do, primekg
+from ehr_jax.knowledge import (
+    aliases,
+    disease_ontology,
+    graph,
+    hetionet,
+    hetionet_do,
+    mentions,
+    primekg,
+)
 from tests.knowledge import tiny_graphs
 
 
@@ -250,6 +258,17 @@ class TestHetionetDO:
         assert shock["definition"] == aliases.CONDITIONS["septic shock"]
         assert ("is a kind of", "ehr_jax:sepsis") in edges_of(found, "ehr_jax:septic shock")
 
+    def test_what_is_observed_is_no_condition(self, default_graph):
+        found = default_graph
+        kept = set(found.nodes.filter(type="symptom")["name"].str.to_lowercase())
+        assert not kept & {"blood pressure", "sputum", "body weight", "skin manifestations"}
+        assert {"high blood pressure", "bloody sputum", "weight loss", "systolic murmurs"} <= kept
+        apart = found.nodes.filter(type=hetionet_do.OBSERVABLE)
+        assert apart.height == len(hetionet_do._NO_FINDINGS)
+        named = mentions.build(found.terms())
+        assert mentions.lookup(named, "sputum") == mentions.lookup(named, "blood pressure") == -1
+        assert mentions.lookup(named, "bloody sputum") >= 0
+
     def test_a_missing_folder_is_named(self, tmp_path):
         with pytest.raises(errors.KnowledgeError, match="disease_ontology.* does not exist"):
             hetionet_do.read(tmp_path)
@@ -258,8 +277,8 @@ class TestHetionetDO:
         alike = {name for name, (_, back) in hetionet.RELATIONS.items() if not back}
         assert alike == {"CrC", "DrD", "GcG", "GiG", "DaG"}
 
-    def test_the_real_graph_holds_what_its_sources_say(self, data_root):
-        found = graph.build(hetionet_do.read(data_root))
+    def test_the_real_graph_holds_what_its_sources_say(self, default_graph):
+        found = default_graph
         assert found.dropped == {"repeated edges": 5_000}  # genes of both files; no alias is lost
         counts = found.counts()
         ours = found.nodes.filter(pl.col("id").str.starts_with(aliases.PREFIX)).height

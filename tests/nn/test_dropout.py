@@ -28,3 +28,11 @@ def test_nothing_is_dropped_at_rate_zero_or_outside_training():
     x = jnp.arange(5.0)
     np.testing.assert_array_equal(dropout.drop(x, 0.0, jax.random.key(0)), x)
     np.testing.assert_array_equal(dropout.Dropout(0.5).apply({}, x, train=False), x)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])
+def test_a_traced_rate_drops_what_the_same_number_drops(rate):
+    x, key = jnp.linspace(-1, 1, 999), jax.random.key(3)
+    traced = jax.jit(lambda r: dropout.Dropout(r).apply({}, x, train=True, rngs={"dropout": key}))
+    fixed = dropout.Dropout(rate).apply({}, x, train=True, rngs={"dropout": key})
+    np.testing.assert_allclose(traced(rate), fixed, rtol=1e-6)

@@ -166,25 +166,60 @@ def test_sinusoids_are_those_of_the_transformer_for_times_of_either_sign():
         np.testing.assert_allclose(found[:, 4 + i], np.cos(angle), atol=1e-4)
 
 
-def test_the_summary_of_series_is_that_of_the_measured_values_alone():
-    values, mask = 2 * normal(3, 6, 2), np.ones((3, 6), np.float32)
-    mask[1, :3] = 0
-    observed = (np.random.default_rng(4).random((3, 6, 2)) < 0.6).astype(np.float32)
+def bent(value):
+    """A value along the pieces from -3 to -1, -1 to 0, 0 to 1 and 1 to 3."""
+    low, high = np.clip(-value, 0, 3), np.clip(value, 0, 3)
+    return [-max(low - 1, 0) / 2, max(high - 1, 0) / 2, -min(low, 1), min(high, 1)]
+
+
+def drawn_series(time=40):
+    rng = np.random.default_rng(4)
+    observed = (rng.random((3, time, 2)) < 0.2).astype(np.float32)
     observed[2, :, 1] = 0
-    found = np.asarray(summary(values, observed, mask)).reshape(3, 7, 2)
-    for row in range(3):
-        for v in range(2):
-            seen = np.arcsinh(values[row, (observed[row, :, v] * mask[row]) > 0, v])
-            expected = np.zeros(7)
-            if seen.size:
-                statistics = seen.mean(), seen.std(), seen.min(), seen.max(), seen[-1]
-                expected[:] = 1, np.log1p(seen.size) / 2, *statistics
-            np.testing.assert_allclose(found[row, :, v], expected, atol=2e-3)
-    assert summary(values[:, :0], observed[:, :0], mask[:, :0]).shape == (3, 14)
+    mask = np.ones((3, time), np.float32)
+    mask[1, :5] = 0
+    return 2 * normal(3, time, 2), observed, np.tile(np.arange(1.0, time + 1), (3, 1)), mask
+
+
+def test_the_summary_of_series_is_that_of_the_measured_values_alone():
+    values, observed, hours, mask = drawn_series()
+    found = np.asarray(summary(values, observed, hours, mask)).reshape(3, 3, 18, 2)
+    for row, span, v in np.ndindex(3, 3, 2):
+        steps = slice(-(40, 24, 6)[span], None)
+        seen = values[row, steps, v][(observed[row, steps, v] * mask[row, steps]) > 0]
+        expected = np.zeros(18)
+        if seen.size:
+            statistics = seen.mean(), seen.min(), seen.max(), seen[-1]
+            expected[:2] = 1, np.log1p(seen.size) / 2
+            expected[2:] = np.concatenate([bent(x) for x in statistics])
+        np.testing.assert_allclose(found[row, span, :, v], expected, atol=1e-5)
+    empty = [x[:, :, :0] for x in (values, observed)]
+    assert summary(*empty, hours, mask).shape == (3, 0)
+    assert not summary(values[:, :0], observed[:, :0], hours[:, :0], mask[:, :0]).any()
+
+
+def test_padding_changes_no_summary():
+    values, observed, hours, mask = drawn_series()
+    longer = [np.pad(x, ((0, 0), (7, 0), (0, 0)), constant_values=9) for x in (values, observed)]
+    # What stands in padding is nothing, whether it looks measured, early or late.
+    hours_of_padding = np.full((3, 7), 99.0)
+    padded = summary(
+        *longer, np.concatenate([hours_of_padding, hours], 1), np.pad(mask, ((0, 0), (7, 0)))
+    )
+    np.testing.assert_allclose(padded, summary(values, observed, hours, mask), atol=1e-6)
+
+
+def test_any_function_that_bends_at_the_knots_alone_is_linear_in_the_pieces():
+    knots, heights = np.array([-3.0, -1, 0, 1, 3]), np.array([2.0, 7, 1, -1, 0.5])
+    x = np.linspace(-6, 6, 101)
+    weights = [(7 - 2), (0.5 + 1), (1 - 7), (-1 - 1)]
+    found = np.asarray(series_encoder.pieces(x[:, None])) @ weights + 1
+    np.testing.assert_allclose(found, np.interp(x, knots, heights), atol=1e-5)
 
 
 def test_the_summary_has_finite_gradients_where_nothing_varies():
-    ones = np.ones((2, 3, 2), np.float32)
-    loss = jax.jit(jax.grad(lambda v: series_encoder.summary(v, ones, ones[..., 0]).sum()))
+    ones, hours = np.ones((2, 3, 2), np.float32), np.ones((2, 3), np.float32)
+    never = ones * np.array([1.0, 0], np.float32)
+    loss = jax.jit(jax.grad(lambda v: summary(v, never, hours, ones[..., 0]).sum()))
     gradient = loss(ones)
     assert np.isfinite(gradient).all()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ehr_jax.nn import set_attention, spmm
 
+BACKENDS = ("bcsr", "segment", "jraph")
 RANGES = (0.0, 3.0, 39.0, 41.0, 1e3)
 
 pool = jax.jit(set_attention.pool, static_argnums=3)
@@ -32,7 +33,7 @@ def draw(matrix, spread, seed=0):
     return scores, generator.normal(size=(matrix.shape[1], 2, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("backend", spmm.BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=10)
 @given(random_hypergraphs.dense(), st.sampled_from(RANGES), st.integers(0, 99))
 def test_pool_equals_the_dense_softmax(backend, matrix, spread, seed):
@@ -59,7 +60,7 @@ def test_gradients_equal_those_of_jraph_and_are_finite(backend, spread):
         np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", spmm.BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("spread", [1.0, 1e3])
 def test_singleton_set_returns_its_node_and_an_empty_set_zero(backend, spread):
     matrix = random_hypergraphs.mixed()
@@ -99,3 +100,63 @@ def test_an_isolated_node_with_a_huge_score_reaches_no_set_nor_gradient():
     gradient = jax.grad(lambda scores: (pool(incidence, scores, values) ** 2).sum())(huge)
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[5], 0)
+
+
+@pytest.mark.parametrize("spreads", [(1.0, 3.0, 9.0), (1.0, 1e3, 41.0)])
+def test_members_under_vmap_equal_members_alone(spreads):
+    matrix = random_hypergraphs.mixed()
+    incidence = random_hypergraphs.incidence(matrix)
+    drawn = [draw(matrix, spread, seed) for seed, spread in enumerate(spreads)]
+    scores, values = (np.stack(parts) for parts in zip(*drawn, strict=True))
+
+    def loss(scores, values):
+        return jnp.sin(set_attention.pool(incidence, scores, values)).sum()
+
+    run = jax.jit(jax.value_and_grad(loss, (0, 1)))
+    alone = jax.tree.map(lambda *parts: np.stack(parts), *(run(*member) for member in drawn))
+    together = jax.jit(jax.vmap(run))(scores, values)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), together, alone)
+    of_vmap = jax.jit(jax.grad(lambda s, v: jax.vmap(loss)(s, v).sum(), (0, 1)))(scores, values)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), of_vmap, alone[1])
+    shared = jax.jit(jax.vmap(loss, in_axes=(0, None)))(scores, values[0])
+    expected = [run(member, values[0])[0] for member in scores]
+    np.testing.assert_allclose(shared, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_guard_stays_a_choice_of_one_branch_under_vmap():
+    matrix = random_hypergraphs.mixed()
+    incidence = random_hypergraphs.incidence(matrix)
+    scores, values = (np.stack([part] * 3) for part in draw(matrix, 1.0))
+    run = jax.vmap(jax.grad(lambda s, v: set_attention.pool(incidence, s, v).sum(), (0, 1)))
+    program = str(jax.make_jaxpr(run)(scores, values))
+    assert program.count(" cond[") == 2  # forward and backward
+    # 3 members of 2 heads of width 3, and their 6 weights, in one product each way.
+    assert "f32[9,24] = " in program and "f32[6,24] = " in program
+
+
+def test_a_member_of_nans_leaves_the_others_as_they_are():
+    matrix = random_hypergraphs.mixed()
+    incidence = random_hypergraphs.incidence(matrix)
+    scores, values = (np.stack([part] * 2) for part in draw(matrix, 1.0))
+    scores[1] = np.nan
+    pooled = jax.vmap(lambda s, v: pool(incidence, s, v))(scores, values)
+    alone = pool(incidence, scores[0], values[0])
+    np.testing.assert_allclose(pooled[0], alone, rtol=1e-6)
+    assert np.isnan(pooled[1]).any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("spread", [1.0, 1e3])
+def test_padding_changes_no_set_and_no_gradient(backend, spread):
+    hyperedge, node = np.nonzero(random_hypergraphs.mixed())
+    scores, values = draw(random_hypergraphs.mixed(), spread)
+    scores[0] = 2 * abs(scores).max()  # of the source that padding points at
+    found = []
+    for length in (None, node.size + 5):
+        incidence = spmm.from_pairs(node, hyperedge, 6, 9, num_incidences=length)
+
+        def loss(scores, values, incidence=incidence):
+            return jnp.sin(set_attention.pool(incidence, scores, values, backend)).sum()
+
+        found.append(jax.jit(jax.value_and_grad(loss, (0, 1)))(scores, values))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *found)

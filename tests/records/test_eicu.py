@@ -244,11 +244,47 @@ def test_nothing_after_the_prediction_time_is_known(demo, cohort):
         assert seen.sort(seen.columns).equals(see(past, cohort).sort(seen.columns)), see.__name__
 
 
-def test_outcomes_and_predictions_of_apache_are_never_read(tmp_path):
+APACHE = """patientunitstayid,apacheversion,predictedhospitalmortality,actualhospitalmortality
+100,IV,{iv},EXPIRED
+100,IVa,0.25,EXPIRED
+99,IV,0.5,ALIVE
+"""
+
+
+def test_predictions_of_apache_are_scores_known_after_a_day_and_no_input(tmp_path):
+    plain = eicu.read(write(tmp_path))
+    assert plain.scores.is_empty()
+    (tmp_path / "apachePatientResult.csv").write_text(APACHE.format(iv="8.0E-2"))
+    scored = eicu.read(tmp_path)
+    first = plain.stays.sort("start").head(1)
+    day = first["start"].item() + datetime.timedelta(days=1)
+    visit = first["visit_id"].item()
+    assert scored.scores.rows() == [
+        (visit, "apache iv", 0.08, day), (visit, "apache iva", 0.25, day)
+    ]  # fmt: skip
+    assert sources.fingerprint(scored) != sources.fingerprint(plain)
+    for name in ("patients", "visits", "stays", "codes", "code_names", "attributes"):
+        assert getattr(scored, name).equals(getattr(plain, name))
+
+
+def test_a_stay_that_apache_does_not_score_has_none(tmp_path):
+    write(tmp_path)
+    (tmp_path / "apachePatientResult.csv").write_text(APACHE.format(iv="-1"))
+    assert eicu.read(tmp_path).scores["name"].to_list() == ["apache iva"]
+
+
+def test_scores_are_known_only_to_predictions_a_day_later(demo):
+    for hours, few in ((23.0, 0), (24.0, 1000)):
+        cohort = tasks.build(demo, "mortality", changes={"after_hours": hours})
+        found = known.scores(demo, cohort)
+        assert found.height >= few and (few or not found.height)
+        assert found.height == found.select("sample_id", "name").n_unique()
+        assert found["probability"].is_between(0, 1).all()
+
+
+def test_outcomes_are_never_read_as_attributes(tmp_path):
     with_outcome = {"actualhospitalmortality": "EXPIRED", "unitdischargelocation": "Death"}
     told = eicu.read(write(tmp_path, patient=[with_outcome]))
-    (tmp_path / "apachePatientResult.csv").write_text("not even a table")
-    assert sources.fingerprint(eicu.read(tmp_path)) == sources.fingerprint(told)
     said = " ".join([*told.attributes["name"], *told.attributes["text"].drop_nulls()])
     assert not any(word in said for word in ("discharge", "death", "expired", "mortality"))
 

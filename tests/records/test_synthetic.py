@@ -333,3 +333,37 @@ def test_rare_diseases_are_named_and_act_as_strongly_as_asked():
     assert grave > 4 * mild
     mild, grave = deaths_of_the_grave(0.0)
     assert abs(grave - mild) < 0.03
+
+
+def test_no_two_splits_share_a_rare_disease():
+    records = synthetic.generate(600, 0, 1.0, 1, 3.0)
+    notes = records.notes.filter(pl.col("category") == "Physician").collect()
+    names = "|".join(map(re.escape, synthetic_rare.GRAVE + synthetic_rare.MILD))
+    told = notes.with_columns(disease=pl.col("text").str.extract(f"({names})"))
+    assert told["disease"].null_count() == 0
+    joined = told.join(records.visits, on="visit_id").join(records.given_split, on="subject_id")
+    of_patient = joined.group_by("subject_id").agg(pl.col("disease").n_unique())
+    assert of_patient["disease"].max() == 1  # for life
+    of_disease = joined.group_by("disease").agg(pl.col("split").n_unique())
+    assert of_disease["split"].max() == 1 and of_disease.height > 150
+    families = joined.with_columns(grave=pl.col("disease").is_in(synthetic_rare.GRAVE))
+    shares = families.group_by("split").agg(pl.col("grave").mean(), pl.len())
+    assert set(shares["split"]) == {"train", "validation", "test"}
+    assert shares["grave"].is_between(0.3, 0.7).all()
+
+
+def test_without_rare_diseases_no_patient_is_assigned_to_a_split():
+    assert synthetic.generate(20, 0).given_split.is_empty()
+
+
+def test_names_of_rare_diseases_are_distinct_and_name_no_family():
+    names = synthetic_rare.GRAVE + synthetic_rare.MILD
+    assert len(set(names)) == len(names) == 200
+    for name in names:
+        assert re.fullmatch(r"[A-Z][\w -]+ (disease|syndrome)", name)
+
+
+@pytest.mark.parametrize("signal", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_knowledge_signal_is_refused(signal):
+    with pytest.raises(errors.RecordsError, match="knowledge_signal is"):
+        synthetic.generate(10, 0, knowledge_signal=signal)

@@ -56,6 +56,13 @@ def test_a_comparison_without_methods_is_refused(benchmark):
         report.write_comparison(folder)
 
 
+def test_a_method_that_scores_fewer_samples_says_how_many(benchmark):
+    _, results = benchmark
+    results["methods"][0]["samples"], results["methods"][1]["samples"] = 1443, 1207
+    labels = [row[0] for row in tables.comparison_rows(results)[1]]
+    assert labels == ["MINGLE", "Logistic | regression (1,207 of 1,443 samples)"]
+
+
 def test_every_row_of_the_markdown_has_as_many_cells_as_its_header(benchmark):
     _, results = benchmark
     for block in tables.comparison_table(results, markdown=True).split("\n\n"):

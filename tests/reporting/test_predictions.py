@@ -25,6 +25,16 @@ def run(tmp_path):
     return folder
 
 
+def test_the_predictions_of_some_samples_keep_their_rows(run):
+    whole = predictions.read(run / "predictions.parquet", "test")
+    wanted = whole.samples[[5, 2, 9]]
+    some = whole.only(wanted)
+    np.testing.assert_array_equal(some.samples, np.sort(wanted))
+    np.testing.assert_array_equal(some.probabilities, whole.probabilities[:, [2, 5, 9]])
+    np.testing.assert_array_equal(some.labels, whole.labels[[2, 5, 9]])
+    np.testing.assert_array_equal(some.subjects, whole.subjects[[2, 5, 9]])
+
+
 def test_meds_files_hold_every_prediction_of_their_label_and_seed(run, tmp_path):
     written = predictions.write_meds(run, tmp_path / "out")
     names = [path.relative_to(tmp_path / "out").as_posix() for path in written]

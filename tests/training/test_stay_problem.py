@@ -21,10 +21,11 @@ class Arrays:
         self.split = np.array(["train", "validation", "test"])[np.arange(count) % 3]
 
 
-def network():
+def network(**changes):
     made = base.defaults().realm
     made.width, made.heads, made.feed_forward = 8, 2, 8
     made.variant, made.use_notes, made.use_knowledge = "concat", False, False  # quick to compile
+    made.update(changes)
     return realm.build(made, 1)
 
 
@@ -76,6 +77,27 @@ def test_a_fit_learns_and_resumes_to_the_same(tmp_path):
     resumed = fit.fit(network(), data, config, 0, tmp_path / "b" / "c" / "s", "rest")
     for one, other in zip(*map(jax.tree.leaves, (whole.params, resumed.params)), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_statistics_of_batch_norms_are_carried_through_training_and_scored_with(tmp_path):
+    arrays = Arrays(60)
+    data, config = stay_problem.build(arrays, 1.0, batch=16), base.defaults().train
+    config.steps, config.eval_every = 4, 2
+    changes = {"use_notes": True, "use_visit": True, "use_series": False}
+    model = network(variant="emerge_paper", norm="batch", **changes)
+    first = first_params(model, data)
+    fitted = fit.fit(model, data, config, 0, tmp_path / "a" / "c" / "s", "batch").params
+    for old, new in zip(
+        *(jax.tree.leaves(tree["batch_stats"]) for tree in (first, fitted)), strict=True
+    ):
+        assert np.isfinite(new).all() and np.abs(old - new).max() > 1e-3
+    # The statistics that a step leaves are those of its batch, whatever the optimiser did.
+    step = jax.jit(lambda params: data.loss_and_kept(params, model, jax.random.key(0), 0)[1])
+    kept = fit.merged(first, step(first))["batch_stats"]
+    assert jax.tree.structure(kept) == jax.tree.structure(fitted["batch_stats"])
+    scored = stay_problem.probabilities(model, fitted, arrays, data)
+    other = fitted | {"batch_stats": first["batch_stats"]}
+    assert np.abs(scored - stay_problem.probabilities(model, other, arrays, data)).max() > 1e-5
 
 
 def test_an_impossible_batch_is_refused():

@@ -1,0 +1,367 @@
+"""Members of a population, seeds and settings of one network, trained as one compiled program.
+
+The chunk of `fit` is mapped over a leading axis of states, keys and settings; the data are shared.
+A member that is done is frozen: its state changes no more, whatever the others do. Each member has
+the randomness of its own seed, so it equals the run of that seed alone but for rounding.
+"""
+
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ehr_jax import errors
+from ehr_jax.progress import progress
+from ehr_jax.training import checkpoints, fit, logs
+from ehr_jax.training import loss as losses
+
+OF_TRAINING = ("learning_rate", "weight_decay", "clip", "positive_weight")
+RATES = ("dropout", "input_dropout")  # fields of the network, where it has them
+AXIS = "member"  # of the mesh, where there are several devices
+
+
+class Member(NamedTuple):
+    """A seed, and values in place of those of config.train and of the network, by key."""
+
+    seed: int
+    values: Mapping[str, Any] = {}
+
+
+class Population(flax.struct.PyTreeNode):
+    """All that training carries from chunk to chunk.
+
+    Attributes:
+      state: of each member, every leaf with a leading [member].
+      failed: [member] int32, the step at which its loss was no longer finite; 0 while it is.
+      turns: chunks done, [] int32.
+    """
+
+    state: fit.State
+    failed: jax.Array
+    turns: jax.Array
+
+
+class Settings(flax.struct.PyTreeNode):
+    """What members differ in, as numbers the program is given.
+
+    Attributes:
+      learning_rate, weight_decay, clip: [member] float32.
+      positive_weight: [member, label] float32.
+      rates: [member] float32 of each rate of the network that is not the same for all.
+    """
+
+    learning_rate: jax.Array
+    weight_decay: jax.Array
+    clip: jax.Array
+    positive_weight: jax.Array
+    rates: dict[str, jax.Array]
+
+
+def traceable(model: nn.Module) -> tuple[str, ...]:
+    """The keys in which members may differ: those that change numbers and no shape."""
+    return (*OF_TRAINING, *(name for name in RATES if hasattr(model, name)))
+
+
+def train(
+    model: nn.Module,
+    data: fit.Data,
+    config,
+    members: Sequence[Member],
+    folder: pathlib.Path,
+    log_folders: Sequence[pathlib.Path],
+    show: str,
+    begin: Population | None = None,
+    until: int | None = None,
+) -> Population:
+    """Trains `members` by config.train, or goes on where an earlier start stopped.
+
+    A member whose loss is not finite stays at its last finite state and is named; it stops none
+    of the others.
+
+    Args:
+      folder: of the population's checkpoints.
+      log_folders: of each member; its lines in metrics.jsonl there bear its seed.
+      show: what the progress line says.
+      begin: where to start from; None is step 0. Its memory is reused: it is no longer there after.
+      until: the step to train to; None is config.train.steps.
+
+    Raises:
+      ConfigError: there are no members, or their settings are not possible.
+      RunFolderError: a checkpoint cannot be written.
+    """
+    fit.check(config)
+    model, settings = settle(model, data, config, members)
+    keys = jnp.stack([jax.random.key(member.seed) for member in members])
+    until = config.steps if until is None else min(until, config.steps)
+    first = jax.jit(functools.partial(start, model, config))
+    manager = checkpoints.open_manager(folder)
+    like = jax.eval_shape(first, data, keys) if begin is None else begin
+    restored = checkpoints.restore_latest(manager, like)
+    if restored is not None:
+        population = restored[1]
+    else:
+        population = first(data, keys) if begin is None else begin
+    if active(population, until, config.patience).any():
+        open_logs = [
+            logs.open_log(place, member.seed, int(step))
+            for place, member, step in zip(log_folders, members, population.state.step, strict=True)
+        ]
+        population = _advance(
+            model, data, config, population, settings, keys, manager, open_logs, show, until
+        )
+        for log in open_logs:
+            log.close()
+    if manager.latest_step() != int(population.turns):
+        checkpoints.save(manager, int(population.turns), population)
+    checkpoints.close(manager)
+    return population
+
+
+def settle(
+    model: nn.Module, data: fit.Data, config, members: Sequence[Member]
+) -> tuple[nn.Module, Settings]:
+    """The network with what all members share, and what each has of its own.
+
+    Raises:
+      ConfigError: there are no members, a key cannot differ between them, or a value is not
+        possible.
+    """
+    if not members:
+        raise errors.ConfigError(
+            "a population of size 0 was asked for; give one member or more: a seed in "
+            "config.train.seeds, or a trial of --mode=sweep"
+        )
+    for member in members:
+        for name, value in member.values.items():
+            check_value(model, name, value)
+
+    def column(name):
+        return np.array([member.values.get(name, config[name]) for member in members], np.float32)
+
+    labels = np.asarray(_weighing(data).train_labels)
+    weights = [member.values.get("positive_weight", config.positive_weight) for member in members]
+    shared, rates = {}, {}
+    for name in RATES:
+        if hasattr(model, name):
+            own = getattr(model, name)
+            # What dropout rounds rates to, so that a traced rate is the one it stands for.
+            found = [round(256 * one.values.get(name, own)) / 256 for one in members]
+            if len(set(found)) == 1:
+                shared[name] = found[0]
+            else:
+                rates[name] = jnp.asarray(found, jnp.float32)
+    return model.clone(**shared) if shared else model, Settings(
+        learning_rate=jnp.asarray(column("learning_rate")),
+        weight_decay=jnp.asarray(column("weight_decay")),
+        clip=jnp.asarray(column("clip")),
+        positive_weight=jnp.stack([losses.positive_weights(labels, one) for one in weights]),
+        rates=rates,
+    )
+
+
+def check_value(model: nn.Module, name: str, value: Any) -> None:
+    """Raises ConfigError unless members of `model` may have `value` of their own for `name`."""
+    if name not in traceable(model):
+        raise errors.ConfigError(
+            f"'{name}' cannot differ between members of one program: it changes a shape, or the "
+            f"program itself. Members may differ in {', '.join(traceable(model))}; train the "
+            "others as a population of their own, as --mode=sweep does by itself"
+        )
+    if name == "positive_weight" and value == "balanced":
+        return
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if name in RATES:
+        possible, wanted = 0 <= number < 1, "a rate from 0 to below 1"
+    elif name == "weight_decay":
+        possible, wanted = 0 <= number < np.inf, "0 or more"
+    else:
+        possible, wanted = 0 < number < np.inf, "above 0"
+    if not possible:
+        raise errors.ConfigError(f"'{name}' is {value!r}; expected {wanted}")
+
+
+def start(model: nn.Module, config, data: fit.Data, keys: jax.Array) -> Population:
+    """The population of `keys` [member] before the first step."""
+    optimiser = fit.make_optimiser(config)
+    state = jax.vmap(lambda key: fit.first_state(model, optimiser, data, key))(keys)
+    return Population(state, jnp.zeros(len(keys), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def active(population: Population, until: int, patience: int) -> jax.Array:
+    """[member] bool, False for those that are done."""
+    state = population.state
+    return (population.failed == 0) & (state.step < until) & (state.stale < patience)
+
+
+def take(population: Population, rows: np.ndarray) -> Population:
+    """The members `rows` [new member], in that order; one may be taken twice."""
+    state, failed = jax.tree.map(lambda x: x[rows], (population.state, population.failed))
+    return population.replace(state=state, failed=failed)
+
+
+def member(population: Population, row: int) -> fit.State:
+    """The state of one member, as of a run of its own."""
+    return jax.tree.map(lambda x: x[row], population.state)
+
+
+def run_chunk(
+    model: nn.Module,
+    steps: int,
+    select: str,
+    population: Population,
+    settings: Settings,
+    keys: jax.Array,
+    data: fit.Data,
+    until: jax.Array,
+    patience: jax.Array,
+) -> tuple[Population, dict[str, jax.Array]]:
+    """`fit.run_chunk` of all members at once; jit with the first three arguments bound."""
+
+    def of_member(state, own, key):
+        network = model.clone(**own.rates) if own.rates else model
+        weighed = _weighing(data).replace(positive_weight=own.positive_weight)
+        given = data.replace(stays=weighed) if hasattr(data, "stays") else weighed
+        return fit.run_chunk(network, fit.make_optimiser(own), steps, select, state, given, key)
+
+    going = active(population, until, patience)
+    # What is frozen is computed all the same: it stands still, rather than diverge once more.
+    settings = settings.replace(learning_rate=jnp.where(going, settings.learning_rate, 0))
+    new, metrics = jax.vmap(of_member)(population.state, settings, keys)
+    finite = jnp.isfinite(metrics["loss"])
+
+    def freeze(now, before):
+        kept = (going & finite).reshape(-1, *(1,) * (now.ndim - 1))
+        return jnp.where(kept, now, before)
+
+    return Population(
+        state=jax.tree.map(freeze, new, population.state),
+        failed=jnp.where(going & ~finite, new.step, population.failed),
+        turns=population.turns + 1,
+    ), metrics
+
+
+def _advance(
+    model, data, config, whole, settings, keys, manager, open_logs, show, until
+) -> Population:
+    """Chunks until no member is active. The program holds `rows` of the whole population: once half
+    of its members are done, the others go on in a smaller one where that pays its compilation."""
+    began, limits = time.monotonic(), (jnp.int32(until), jnp.int32(config.patience))
+    rows = _spread(np.arange(len(keys)))
+    part = whole if len(rows) == len(keys) else take(whole, rows)
+    compile_for = functools.partial(_compile, model, config)
+    program, part, compiling = compile_for(part, settings, keys, rows, data, limits)
+    going = np.asarray(active(part, until, config.patience))
+    with progress(show, until, int(part.state.step[going].min())) as bar:
+        while going.any():
+            turn = time.monotonic()
+            part, metrics = program(part)
+            told, state = jax.device_get(
+                (metrics, part.state.replace(params=None, moments=None, best_params=None))
+            )
+            turn = time.monotonic() - turn
+            failed = np.asarray(part.failed)
+            for at in np.unique(rows, return_index=True)[1]:
+                if failed[at] and going[at]:
+                    print(
+                        f"{show}: member {rows[at]} stopped at step {failed[at]}, where its "
+                        f"training loss is {told['loss'][at]}"
+                    )
+                elif going[at]:
+                    values = {name: float(value[at]) for name, value in told.items()}
+                    open_logs[rows[at]].write(int(state.step[at]), values, time.monotonic() - began)
+            going = np.asarray(active(part, until, config.patience))
+            left = len(np.unique(rows[going]))
+            bar.advance(
+                config.eval_every,
+                f"{left} of {len(keys)} members active, best validation {config.select} "
+                f"{abs(state.best_score.max()):.4f}",
+            )
+            if int(part.turns) % config.checkpoint_every == 0:
+                whole = _put(whole, part, rows)
+                checkpoints.save(manager, int(part.turns), whole)
+            still = _spread(np.unique(rows[going]))
+            if going.any() and len(still) <= len(rows) / 2:
+                chunks = (until - int(state.step[going].min())) / config.eval_every
+                if SHRINK_WHERE_SAVED * compiling < turn * chunks * (1 - len(still) / len(rows)):
+                    whole = _put(whole, part, rows)
+                    rows, part = still, take(whole, still)
+                    program, part, compiling = compile_for(part, settings, keys, rows, data, limits)
+                    going = np.asarray(active(part, until, config.patience))
+    whole = _put(whole, part, rows)
+    if jax.local_device_count() > 1:
+        whole = jax.tree.map(jnp.asarray, jax.device_get(whole))  # together again
+    return whole
+
+
+# A smaller program is compiled where it saves so many times what that costs, if none stops early.
+SHRINK_WHERE_SAVED = 3.0
+
+
+def _compile(
+    model, config, part, settings, keys, rows, data, limits
+) -> tuple[Callable, Population, float]:
+    """Compiles for the members `rows`, which devices share.
+
+    Returns:
+      (population, until, patience) -> (population, metrics); `part` where its devices want it; and
+      how many seconds it took.
+    """
+    began = time.monotonic()
+    settings, keys = jax.tree.map(lambda x: x[rows], (settings, keys))
+    run = functools.partial(run_chunk, model, config.eval_every, config.select)
+    if jax.local_device_count() > 1:
+        mesh = jax.make_mesh(
+            (jax.local_device_count(),),
+            (AXIS,),
+            axis_types=(jax.sharding.AxisType.Auto,),
+            devices=jax.local_devices(),
+        )
+        own, same = jax.P(AXIS), jax.P()
+        population = Population(state=own, failed=own, turns=same)
+        run = jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=(population, own, own, same, same, same),
+            out_specs=(population, own),
+            check_vma=False,
+        )
+        at_own, at_all = (jax.sharding.NamedSharding(mesh, spec) for spec in (own, same))
+        part = jax.device_put(part, Population(state=at_own, failed=at_own, turns=at_all))
+        settings, keys = jax.device_put((settings, keys), at_own)
+        data, limits = jax.device_put((data, limits), at_all)
+    compiled = jax.jit(run, donate_argnums=0).lower(part, settings, keys, data, *limits).compile()
+    program = lambda part: compiled(part, settings, keys, data, *limits)  # noqa: E731
+    return program, part, time.monotonic() - began
+
+
+def _weighing(data: fit.Data):
+    """The part of `data` whose labels and weights the loss is made of."""
+    return getattr(data, "stays", data)
+
+
+def _put(whole: Population, part: Population, rows: np.ndarray) -> Population:
+    """`whole` with its members `rows` as they are in `part`."""
+    if np.array_equal(rows, np.arange(len(part.failed))) and len(rows) == len(whole.failed):
+        return part
+    state, failed = jax.tree.map(
+        lambda w, p: jnp.asarray(w).at[rows].set(jax.device_get(p)),
+        (whole.state, whole.failed),
+        (part.state, part.failed),
+    )
+    return Population(state, failed, jnp.asarray(jax.device_get(part.turns)))
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """`rows` for a multiple of the devices: the last is there more than once."""
+    more = -len(rows) % jax.local_device_count() if len(rows) else 0
+    return np.concatenate([rows, np.repeat(rows[-1:], more)])

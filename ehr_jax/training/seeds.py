@@ -1,0 +1,170 @@
+"""Every seed of a run: as a population where that is faster and fits, else one after another.
+
+Either way checkpoints/seed_N holds the end of seed N, as one run of it would leave it.
+"""
+
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from ehr_jax import errors
+from ehr_jax.training import checkpoints, fit, population
+
+MOST = 64  # members of a program where nobody says how many
+SHARE = 0.5  # of the memory that is free, which a population may take
+
+
+def fit_seeds(
+    model: nn.Module, data: fit.Data, config, seeds: Sequence[int], folder: pathlib.Path, show: str
+) -> list[fit.Fitted]:
+    """Fits `model` with every seed by config.train, or goes on where an earlier start stopped.
+
+    Args:
+      folder: of the run, with its checkpoints/ and metrics.jsonl.
+      show: what the progress lines begin with.
+
+    Raises:
+      ConfigError: a setting is not possible, or the loss of a seed is not finite; the other seeds
+        are fitted all the same.
+      RunFolderError: a checkpoint cannot be written.
+    """
+    together = at_once(model, data, config, len(seeds))
+    if together == 1:
+        return [
+            fit.fit(model, data, config, seed, seed_folder(folder, seed), f"{show}, seed {seed}")
+            for seed in seeds
+        ]
+    fitted = []
+    for first in range(0, len(seeds), together):
+        fitted += _fit_together(model, data, config, seeds[first : first + together], folder, show)
+    return fitted
+
+
+def seed_folder(folder: pathlib.Path, seed: int) -> pathlib.Path:
+    """The checkpoints of one seed in the run folder."""
+    return folder / "checkpoints" / f"seed_{seed}"
+
+
+def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
+    """How many of `wanted` members one program trains: config.train.population, or as many as fit.
+
+    Raises:
+      ConfigError: config.train.population is below 1.
+    """
+    most = config.population
+    if most is not None:
+        if most < 1:
+            raise errors.ConfigError(
+                f"config.train.population is {most}; expected 1 (one after another) or more "
+                "members trained as one program, or None"
+            )
+    if wanted == 1 or fit.takes_all(data):
+        return 1
+    if most is not None:
+        return min(most, wanted)
+    free, each = free_memory(), member_bytes(model, data, config)
+    fitting = MOST if free is None else int(SHARE * free // each)
+    if fitting < min(wanted, MOST):
+        print(
+            f"{max(1, fitting)} of {wanted} members at once: one takes some {each / 1e9:.2g} GB, "
+            f"{free / 1e9:.3g} GB are free; config.train.population sets another number"
+        )
+    return max(1, min(wanted, fitting, MOST))
+
+
+def member_bytes(model: nn.Module, data: fit.Data, config) -> int:
+    """Memory that one more member takes, estimated: what its backward pass keeps, its parameters
+    five times (moments, best, gradient), and as much as the former again for what is in flight."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def kept(given, key):
+        params = given.init(model, key)
+        loss = lambda p: given.loss(p, model, key, 0)  # noqa: E731
+        return params, jax.vjp(loss, params)[1]
+
+    params, residuals = jax.eval_shape(kept, data, key)
+    shared = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+    backward = sum(np.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(residuals))
+    own = 5 * sum(np.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
+    return int(own + 2 * max(backward - shared, 0)) + 1
+
+
+def free_memory() -> int | None:
+    """Bytes free on the device; None where that cannot be told."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    if all("bytes_limit" in found for found in stats):
+        return sum(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
+    began = time.monotonic()
+    members = [population.Member(seed) for seed in seeds]
+    at = folder / "checkpoints" / f"together_{seeds[0]}_{len(seeds)}"
+    managers = [checkpoints.open_manager(seed_folder(folder, seed)) for seed in seeds]
+    found = population.train(
+        model,
+        data,
+        config,
+        members,
+        at,
+        [folder] * len(seeds),
+        f"{show}, {len(seeds)} seeds",
+        begin=_begun(model, data, config, seeds, managers),
+    )
+    fitted, failed = [], np.asarray(found.failed)
+    for row, manager in enumerate(managers):
+        state = population.member(found, row)
+        step = int(state.step)
+        if not failed[row] and manager.latest_step() != step:
+            checkpoints.save(manager, step, state)
+        checkpoints.close(manager)
+        fitted.append(
+            fit.Fitted(
+                params=state.best_params,
+                best_step=int(state.best_step),
+                steps=step,
+                seconds=time.monotonic() - began,
+                parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+            )
+        )
+    if failed.any():
+        which = ", ".join(
+            f"{seed} at step {step}" for seed, step in zip(seeds, failed, strict=True) if step
+        )
+        raise errors.ConfigError(
+            f"the training loss is not finite with seed {which}; the other seeds are fitted. Lower "
+            f"config.train.learning_rate (now {config.learning_rate})"
+        )
+    shutil.rmtree(at)
+    return fitted
+
+
+def _begun(model, data, config, seeds, managers) -> population.Population | None:
+    """The population of what single runs of these seeds left; None where there is nothing."""
+    if all(manager.latest_step() is None for manager in managers):
+        return None
+    keys = jax.numpy.stack([jax.random.key(seed) for seed in seeds])
+    fresh = jax.jit(lambda d, k: population.start(model, config, d, k))(data, keys)
+    states = []
+    for row, manager in enumerate(managers):
+        state = population.member(fresh, row)
+        restored = checkpoints.restore_latest(manager, state)
+        states.append(state if restored is None else restored[1])
+    joined = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
+    return fresh.replace(state=joined)
