@@ -95,7 +95,7 @@ class Mingle(nn.Module):
     def shape(
         self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
     ) -> tuple[jax.Array, Frozen]:
-        """Returns the visits' states, [visit, (L + 1) width] float32, and what `read_states` needs."""
+        """Returns the states of visits, [visit, (L + 1) width] float32, and what their reading needs."""
         states = [self.drop_input(self._node_features(nodes), train)]
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         statistics, kept = [], []
@@ -117,9 +117,7 @@ class Mingle(nn.Module):
         """Scores visits that shaped nothing, each by itself: [visit, label] float32 logits."""
         return self._classify(self.read_states(nodes, visits, frozen))
 
-    def read_states(
-        self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen
-    ) -> jax.Array:
+    def read_states(self, nodes: inputs.Nodes, visits: inputs.Visits, frozen: Frozen) -> jax.Array:
         """The states of visits that shaped nothing: [visit, (L + 1) width] float32."""
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         kept = []

@@ -127,22 +127,9 @@ def _incidences(node, hyperedge, held, num_nodes, num_hyperedges) -> spmm.Incide
     owner[held[shard, column]] = shard
     order = np.argsort(owner[hyperedge], kind="stable")
     ends = np.cumsum(np.bincount(owner[hyperedge], minlength=shards))
+    counts = np.diff(ends, prepend=0)
     parts = [
-        spmm.from_pairs(node[own], place[hyperedge[own]], num_nodes, width)
+        spmm.from_pairs(node[own], place[hyperedge[own]], num_nodes, width, int(counts.max()))
         for own in np.split(order, ends[:-1])
     ]
-    length = max(part.forward.sources.size for part in parts)
-    padded = [
-        spmm.Incidence(_padded(part.forward, length), _padded(part.backward, length))
-        for part in parts
-    ]
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
-
-
-def _padded(lists: spmm.Lists, length: int) -> spmm.Lists:
-    """The same lists with `length` incidences; those added are of no target."""
-    more = length - lists.sources.size
-    return lists.replace(
-        sources=np.pad(lists.sources, (0, more)),
-        targets=np.pad(lists.targets, (0, more), constant_values=lists.num_targets),
-    )
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
