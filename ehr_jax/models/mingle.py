@@ -95,7 +95,7 @@ class Mingle(nn.Module):
     def shape(
         self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool
     ) -> tuple[jax.Array, Frozen]:
-        """Returns the states of visits, [visit, (L + 1) width] float32, and what their reading needs."""
+        """Returns states of visits, [visit, (L + 1) width] float32, and what others are read by."""
         states = [self.drop_input(self._node_features(nodes), train)]
         semantics = self._semantics(visits.notes, visits.has_note, nodes, visits.loops)
         statistics, kept = [], []
