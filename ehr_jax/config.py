@@ -152,6 +152,8 @@ def defaults() -> ml_collections.ConfigDict:
     # many as fit in memory.
     config.train.population = ml_collections.config_dict.placeholder(int)
 
+    config.profile = False  # write profile/ into the run: cost, memory, trace; training/profile.py
+
     config.sweep = ml_collections.ConfigDict()  # read by --mode=sweep; see modes/sweep_plan.py
     # Values to try, by section and key, each with each: {"train": {"learning_rate": (1e-3, 3e-3)}}
     config.sweep.grid = ml_collections.ConfigDict()

@@ -1,5 +1,6 @@
 """--mode=train: prepare what is missing, fit every seed, evaluate on the test split, report."""
 
+import contextlib
 import pathlib
 import time
 from types import ModuleType
@@ -20,6 +21,7 @@ from ehr_jax.training import (
     fit,
     partition,
     problem,
+    profile,
     run_folder,
     seeds,
     sharded_problem,
@@ -201,7 +203,16 @@ def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:
     model = registry.build(config, arrays.labels.shape[1])
     name, members = registry.find(config.model.name).label, config.train.members
     numbers = [n for seed in config.train.seeds for n in member_seeds(config.train, seed)]
-    found = seeds.fit_seeds(model, data, config.train, numbers, folder, name)
+    log: contextlib.AbstractContextManager = contextlib.nullcontext()
+    if config.profile:
+        cost = profile.write(model, data, config.train, folder / "profile")
+        print(
+            f"profile: compiled in {cost['compile_seconds']:.1f} s, {cost['steps']} steps and a "
+            f"validation in {cost['seconds']:.3f} s; {folder / 'profile'}"
+        )
+        log = profile.compile_log(folder / "profile" / "compiled.log")
+    with log:
+        found = seeds.fit_seeds(model, data, config.train, numbers, folder, name)
     if isinstance(arrays, stays.StayArrays):
         explained = model, found[0].params, arrays
         if isinstance(model, unified.Unified):

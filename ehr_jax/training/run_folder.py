@@ -1,7 +1,8 @@
 """The run folder: whose it is, what lies where, and writing that is whole or not there.
 
 Layout: config.json, environment.json, data.json, metrics.jsonl, tensorboard/, checkpoints/,
-split.parquet, predictions.parquet, results.json, report.html, plots/, store/, DATA_USE.txt.
+split.parquet, predictions.parquet, results.json, report.html, plots/, store/, profile/,
+DATA_USE.txt.
 """
 
 import errno
@@ -29,6 +30,7 @@ WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json")
 
 # Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
 FREE_KEYS = (
+    "profile",
     "data.root",
     "data.path",
     "text.cache",
