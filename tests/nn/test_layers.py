@@ -7,7 +7,6 @@ from hypothesis import given, settings
 
 from ehr_jax.nn import layers, sparse_rows, spmm
 
-
 BACKENDS = [name for name in spmm.BACKENDS if name != "native"]  # which has to be built
 
 
