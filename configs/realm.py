@@ -38,7 +38,13 @@ _READMISSION = {"cohort.task": "readmission30", "benchmark.methods": _MODALITIES
 
 VARIANTS = {
     # In-hospital death, 48 hours into the ICU stay.
-    "synthetic_mortality": {"data.source": "synthetic", "benchmark.methods": _MODALITIES},
+    "synthetic_mortality": {
+        "data.source": "synthetic",
+        "train.steps": 300,
+        "train.eval_every": 25,
+        "train.patience": 4,
+        "benchmark.methods": _MODALITIES,
+    },
     # Notes name a rare disease, and how dangerous it is follows from its definition, not its name;
     # no test patient's disease was trained on. With knowledge_signal=0 nothing follows from it.
     "synthetic_knowledge": {
