@@ -131,8 +131,11 @@ def _explain(error: Exception, arguments: list[str]) -> str:
 def _near_key(key: str) -> str:
     from ehr_jax import config
 
-    sections = [*config.defaults().items(), *config.embed().items()]
-    flat = [f"{part}.{name}" for part, section in sections for name in section]
+    flat = [
+        f"{name}.{inner}" if inner else name
+        for name, value in (*config.defaults().items(), *config.embed().items())
+        for inner in (value if hasattr(value, "keys") else ("",))
+    ]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
 
