@@ -54,21 +54,14 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="for models and results")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
     parser.add_argument("--encoders", default="", help="some of minilm,base,longformer,decoder")
     parser.add_argument("--lengths", default="128,256", help="tokens of a row: minilm and base")
     parser.add_argument("--texts", type=int, default=500, help="of MTS-Dialog, drawn at random")
     parser.add_argument("--only", default="", choices=("", "batches", "texts"))
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
-    parser.add_argument("--device", default="cpu", choices=tuple(TOKENS))
     parser.add_argument("--peak", type=float, help="TFLOP/s of a device not known here")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", default="", choices=("", *SIDES), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    arguments.folder = arguments.folder.absolute()
-    return arguments
+    return sides.parse(parser, SIDES)
 
 
 def _side(side: str, arguments: argparse.Namespace) -> sides.Side:

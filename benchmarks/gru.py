@@ -10,7 +10,6 @@ gradients differ.
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import sys
 
@@ -75,16 +74,9 @@ def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="for input and results")
     parser.add_argument("--shape", default="256,48,76,128", help="batch,time,inputs,width")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", default="", choices=("", *SIDES), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    arguments.folder = arguments.folder.absolute()
-    return arguments
+    return sides.parse(parser, SIDES)
 
 
 if __name__ == "__main__":

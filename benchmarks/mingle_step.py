@@ -12,7 +12,6 @@ dropout the losses of the first steps must be equal. Exit status 1 where they ar
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import sys
 
@@ -105,18 +104,11 @@ def _losses(cases: dict, arguments: argparse.Namespace) -> dict[str, list[float]
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="for input and results")
     parser.add_argument("--scale", type=float, default=1.0, help="of visits and codes")
     parser.add_argument("--cases", default="", help="some of the cases; ours is always there")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--whole", action="store_true", help=f"run {EPOCHS} epochs of ours too")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", default="", choices=("", *SIDES), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    arguments.folder = arguments.folder.absolute()
-    return arguments
+    return sides.parse(parser, SIDES)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ehr_jax import config as configs
 from ehr_jax.features import prepare
 from ehr_jax.models import inputs, registry
 from ehr_jax.nn import bipartite
-from ehr_jax.training import fit, population, problem, stay_problem
+from ehr_jax.training import fit, member_settings, population, problem, stay_problem
 
 STEPS = 5  # of a chunk
 
@@ -45,10 +45,10 @@ def compare(kind: str, arguments) -> dict:
     config, model, data = {"mingle": _mingle, "realm": _realm}[kind](arguments)
     train = config.train
     members = [
-        population.Member(seed, {"learning_rate": 1e-3 * (1 + seed / arguments.members)})
+        member_settings.Member(seed, {"learning_rate": 1e-3 * (1 + seed / arguments.members)})
         for seed in range(arguments.members)
     ]
-    model, settings = population.settle(model, data, train, members)
+    model, settings = member_settings.settle(model, data, train, members)
     keys = jax.numpy.stack([jax.random.key(member.seed) for member in members])
     limits = jax.numpy.int32(2**30), jax.numpy.int32(2**30)
 

@@ -11,7 +11,6 @@ gradients. Exit status 1 where they do not.
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import sys
 
@@ -62,17 +61,10 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="for input and results")
     parser.add_argument("--sizes", default="reference,mimic3", help=f"some of {','.join(SIZES)}")
     parser.add_argument("--cases", default="", help="some of the cases; ours is always there")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", default="", choices=("", *SIDES), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    arguments.folder = arguments.folder.absolute()
-    return arguments
+    return sides.parse(parser, SIDES)
 
 
 def _measure(size: str, ours: sides.Side, peer: sides.Side, arguments) -> dict:

@@ -7,6 +7,7 @@ An answer to a timed request has "seconds", "cpu_seconds", and the process's res
 before the run and at its peak.
 """
 
+import argparse
 import concurrent.futures
 import contextlib
 import importlib
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -62,6 +64,18 @@ class Side:
             rest = _busy() - before - done["cpu_seconds"]
             done["others"] = max(rest, 0.0) / (done["seconds"] * os.cpu_count())
         return done
+
+
+def parse(parser: argparse.ArgumentParser, names: Sequence[str]) -> argparse.Namespace:
+    """Parses the flags of a benchmark and those of all: its folder, threads, device, seed, side."""
+    parser.add_argument("--folder", type=pathlib.Path, required=True, help="for input and results")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", default="", choices=("", *names), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.folder = arguments.folder.absolute()
+    return arguments
 
 
 def start(name: str, module: str, arguments) -> Side:

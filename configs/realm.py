@@ -13,17 +13,7 @@ def get_config(variant: str = "synthetic_mortality"):
     return config.variant_of("configs/realm.py", VARIANTS, variant, _COMMON)
 
 
-_COMMON = {
-    "model.name": "realm",
-    "benchmark.reference": "realm",
-    "cohort.task": "mortality",
-    "series.variables": "mimic17",
-    "train.learning_rate": 1e-3,
-    "train.weight_decay": 1e-5,
-    "train.steps": 3000,
-    "train.eval_every": 50,
-    "train.patience": 12,
-}
+_COMMON = config.STAYS | {"model.name": "realm", "benchmark.reference": "realm"}
 _MODALITIES = (
     "lightgbm_windows",
     "realm_series",
@@ -70,31 +60,9 @@ VARIANTS = {
     "synthetic_readmission": {**_READMISSION, "data.source": "synthetic"},
     "mimic3_readmission": {**_READMISSION, "data.source": "mimic3"},
     "mimic4_readmission": {**_READMISSION, "data.source": "mimic4"},
-    # In-hospital death, 24 hours into the ICU stay, when APACHE IV has made its own prediction. The
-    # demo's vital signs and laboratory values come of YAIB's hourly table of the same stays; with
-    # the whole release, whose own tables have them, set data.series to "".
-    "eicu_mortality": {
-        "data.source": "eicu",
-        "data.series": "yaib_demo/los/eicu_demo",
-        "task.after_hours": 24.0,
-        "series.variables": "yaib48",
-        "series.length": 24,
-        "model.name": "unified",
-        "model.depth": 1,
-        "model.dropout": 0.5,
-        "model.train_nodes": False,
-        "features.min_visits": 3,
-        "realm.use_visit": True,
-        "realm.series_summary": True,
-        "realm.width": 64,
-        "realm.feed_forward": 128,
-        "realm.dropout": 0.5,
-        # Some 60 deaths to learn from in the demo: less decay overfits within a hundred steps.
-        "train.weight_decay": 1e-2,
-        "train.steps": 200,
-        "train.eval_every": 25,
-        "train.patience": 4,
-        "benchmark.reference": "unified",
+    # The network of configs/unified.py beside every part of it, and APACHE IV.
+    "eicu_mortality": config.EICU_MORTALITY
+    | {
         "benchmark.methods": (
             "apache_iv",
             "lightgbm_windows",

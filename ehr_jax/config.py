@@ -29,6 +29,48 @@ def variant_of(
     return config
 
 
+# What configs of networks over stays begin with.
+STAYS = {
+    "cohort.task": "mortality",
+    "series.variables": "mimic17",
+    "train.learning_rate": 1e-3,
+    "train.weight_decay": 1e-5,
+    "train.steps": 3000,
+    "train.eval_every": 50,
+    "train.patience": 12,
+}
+# MINGLE's half of a network of both: with so few visits as the stays of one hospital, fixed node
+# vectors do better.
+UNIFIED = {
+    "model.name": "unified",
+    "realm.use_visit": True,
+    "model.depth": 1,
+    "model.dropout": 0.5,
+    "model.train_nodes": False,
+    "features.min_visits": 3,
+    "benchmark.reference": "unified",
+}
+# In-hospital death in eICU, 24 hours into the ICU stay, when APACHE IV has made its own prediction.
+# The demo's vital signs and laboratory values come of YAIB's hourly table of the same stays; with
+# the whole release, whose own tables have them, set data.series to "".
+EICU_MORTALITY = UNIFIED | {
+    "data.source": "eicu",
+    "data.series": "yaib_demo/los/eicu_demo",
+    "task.after_hours": 24.0,
+    "series.variables": "yaib48",
+    "series.length": 24,
+    "realm.series_summary": True,
+    "realm.width": 64,
+    "realm.feed_forward": 128,
+    "realm.dropout": 0.5,
+    # Some 60 deaths to learn from in the demo: less decay overfits within a hundred steps.
+    "train.weight_decay": 1e-2,
+    "train.steps": 200,
+    "train.eval_every": 25,
+    "train.patience": 4,
+}
+
+
 def defaults() -> ml_collections.ConfigDict:
     """Returns the documented defaults."""
     config = ml_collections.ConfigDict()

@@ -25,7 +25,7 @@ from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import inputs, sweep_plan, train
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import checkpoints, population, run_folder, seeds
+from ehr_jax.training import checkpoints, member_settings, population, run_folder, seeds
 
 SHOWN = 10  # trials printed
 METRICS = ("auroc", "auprc", "loss")
@@ -47,6 +47,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
             f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
             "networks, as mingle or realm"
         )
+    train.check_method(config)
     trials, rungs = sweep_plan.trials(config), sweep_plan.rungs(config)
     groups, chosen_seeds = sweep_plan.groups(config, trials), sweep_plan.seeds(config)
     workdir = run_folder.claim(workdir, config.to_dict())
@@ -126,7 +127,7 @@ class _Parts:
         model, data = self._of(group)
         until = group.config.train.steps if last else until
         members = [
-            population.Member(seed, sweep_plan.traced(model, self.section, self.trials[trial]))
+            member_settings.Member(seed, sweep_plan.traced(model, self.section, self.trials[trial]))
             for trial, seed in pairs
         ]
         logs = [trial_folder(self.workdir, trial) for trial, _ in pairs]

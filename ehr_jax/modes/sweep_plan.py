@@ -1,7 +1,7 @@
 """What config.sweep asks for: trials, and which of them one program can train.
 
 Values of a trial are those of config.train and of the network's own section. Those that change
-numbers alone (`population.traceable`) are traced; trials that differ in any other make groups.
+numbers alone (`member_settings.traceable`) are traced; trials that differ in any other make groups.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.training import population
+from ehr_jax.training import member_settings
 
 # Of config.train: what is the same for a whole sweep.
 SHARED = ("seeds", "members", "select", "checkpoint_every", "population", "devices", "shards")
@@ -127,7 +127,7 @@ def groups(config: ml_collections.ConfigDict, made: Sequence[Values]) -> list[Gr
                 raise errors.ConfigError(
                     f"config.sweep: config.{key} is not read by '{config.model.name}'; leave it out"
                 )
-            if name in population.traceable(model) and room in ("train", section):
+            if name in member_settings.traceable(model) and room in ("train", section):
                 _explain(model, key, value)
             else:
                 fixed[key] = value
@@ -140,7 +140,7 @@ def groups(config: ml_collections.ConfigDict, made: Sequence[Values]) -> list[Gr
 def traced(model: Any, section: str, values: Values) -> dict[str, Any]:
     """The values of a trial that its member of the population has of its own, by short key."""
     pairs = [(*key.split(".", 1), value) for key, value in values.items()]
-    names = population.traceable(model)
+    names = member_settings.traceable(model)
     return {n: value for room, n, value in pairs if n in names and room in ("train", section)}
 
 
@@ -156,7 +156,7 @@ def configured(config: ml_collections.ConfigDict, values: Values) -> ml_collecti
 
 def _explain(model, key: str, value: Any) -> None:
     try:
-        population.check_value(model, key.split(".", 1)[1], value)
+        member_settings.check_value(model, key.split(".", 1)[1], value)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"config.sweep, config.{key}: {error}") from error
 

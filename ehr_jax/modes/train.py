@@ -44,10 +44,24 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 
 
 def check_method(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError for a method that cannot be made, before anything long is done for it."""
-    method = registry.load(config.model.name)
-    if hasattr(method, "build"):
-        registry.build(config, 1)
+    """Raises ConfigError for a method that cannot be made, or not on these devices, before anything
+    long is done for it."""
+    if not hasattr(registry.load(config.model.name), "build"):
+        return
+    registry.build(config, 1)
+    mesh, asked = partition.make_mesh(config.train.devices), config.train
+    if asked.shards == 1:
+        return
+    if registry.find(config.model.name).inputs == "stays":
+        raise errors.ConfigError(
+            f"config.train.shards is {asked.shards}, and '{config.model.name}' is given stays, "
+            "batch by batch; leave it 1, and lower config.train.batch where memory is short"
+        )
+    if mesh.size > 1:
+        raise errors.ConfigError(
+            f"config.train.shards is {asked.shards}, and visits are spread over {mesh.size} "
+            "devices already; leave it 1, or set config.train.devices=1"
+        )
 
 
 APART = 1_000_000  # between the seeds of a seed's members

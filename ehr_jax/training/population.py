@@ -8,8 +8,7 @@ the randomness of its own seed, so it equals the run of that seed alone but for 
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import flax.struct
@@ -17,21 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ehr_jax import errors
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, fit, logs
-from ehr_jax.training import loss as losses
+from ehr_jax.training import checkpoints, fit, logs, member_settings
 
-OF_TRAINING = ("learning_rate", "weight_decay", "clip", "positive_weight")
-RATES = ("dropout", "input_dropout")  # fields of the network, where it has them
 AXIS = "member"  # of the mesh, where there are several devices
-
-
-class Member(NamedTuple):
-    """A seed, and values in place of those of config.train and of the network, by key."""
-
-    seed: int
-    values: Mapping[str, Any] = {}
 
 
 class Population(flax.struct.PyTreeNode):
@@ -48,32 +36,11 @@ class Population(flax.struct.PyTreeNode):
     turns: jax.Array
 
 
-class Settings(flax.struct.PyTreeNode):
-    """What members differ in, as numbers the program is given.
-
-    Attributes:
-      learning_rate, weight_decay, clip: [member] float32.
-      positive_weight: [member, label] float32.
-      rates: [member] float32 of each rate of the network that is not the same for all.
-    """
-
-    learning_rate: jax.Array
-    weight_decay: jax.Array
-    clip: jax.Array
-    positive_weight: jax.Array
-    rates: dict[str, jax.Array]
-
-
-def traceable(model: nn.Module) -> tuple[str, ...]:
-    """The keys in which members may differ: those that change numbers and no shape."""
-    return (*OF_TRAINING, *(name for name in RATES if hasattr(model, name)))
-
-
 def train(
     model: nn.Module,
     data: fit.Data,
     config,
-    members: Sequence[Member],
+    members: Sequence[member_settings.Member],
     folder: pathlib.Path,
     log_folders: Sequence[pathlib.Path],
     show: str,
@@ -97,7 +64,7 @@ def train(
       RunFolderError: a checkpoint cannot be written.
     """
     fit.check(config)
-    model, settings = settle(model, data, config, members)
+    model, settings = member_settings.settle(model, data, config, members)
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     until = config.steps if until is None else min(until, config.steps)
     first = jax.jit(functools.partial(start, model, config))
@@ -122,72 +89,6 @@ def train(
         checkpoints.save(manager, int(population.turns), population)
     checkpoints.close(manager)
     return population
-
-
-def settle(
-    model: nn.Module, data: fit.Data, config, members: Sequence[Member]
-) -> tuple[nn.Module, Settings]:
-    """The network with what all members share, and what each has of its own.
-
-    Raises:
-      ConfigError: there are no members, a key cannot differ between them, or a value is not
-        possible.
-    """
-    if not members:
-        raise errors.ConfigError(
-            "a population of size 0 was asked for; give one member or more: a seed in "
-            "config.train.seeds, or a trial of --mode=sweep"
-        )
-    for member in members:
-        for name, value in member.values.items():
-            check_value(model, name, value)
-
-    def column(name):
-        return np.array([member.values.get(name, config[name]) for member in members], np.float32)
-
-    labels = np.asarray(_weighing(data).train_labels)
-    weights = [member.values.get("positive_weight", config.positive_weight) for member in members]
-    shared, rates = {}, {}
-    for name in RATES:
-        if hasattr(model, name):
-            own = getattr(model, name)
-            # What dropout rounds rates to, so that a traced rate is the one it stands for.
-            found = [round(256 * one.values.get(name, own)) / 256 for one in members]
-            if len(set(found)) == 1:
-                shared[name] = found[0]
-            else:
-                rates[name] = jnp.asarray(found, jnp.float32)
-    return model.clone(**shared) if shared else model, Settings(
-        learning_rate=jnp.asarray(column("learning_rate")),
-        weight_decay=jnp.asarray(column("weight_decay")),
-        clip=jnp.asarray(column("clip")),
-        positive_weight=jnp.stack([losses.positive_weights(labels, one) for one in weights]),
-        rates=rates,
-    )
-
-
-def check_value(model: nn.Module, name: str, value: Any) -> None:
-    """Raises ConfigError unless members of `model` may have `value` of their own for `name`."""
-    if name not in traceable(model):
-        raise errors.ConfigError(
-            f"'{name}' cannot differ between members of one program: it changes a shape, or the "
-            f"program itself. Members may differ in {', '.join(traceable(model))}; train the "
-            "others as a population of their own, as --mode=sweep does by itself"
-        )
-    if name == "positive_weight" and value == "balanced":
-        return
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if name in RATES:
-        possible, wanted = 0 <= number < 1, "a rate from 0 to below 1"
-    elif name == "weight_decay":
-        possible, wanted = 0 <= number < np.inf, "0 or more"
-    else:
-        possible, wanted = 0 < number < np.inf, "above 0"
-    if not possible:
-        raise errors.ConfigError(f"'{name}' is {value!r}; expected {wanted}")
 
 
 def start(model: nn.Module, config, data: fit.Data, keys: jax.Array) -> Population:
@@ -219,7 +120,7 @@ def run_chunk(
     steps: int,
     select: str,
     population: Population,
-    settings: Settings,
+    settings: member_settings.Settings,
     keys: jax.Array,
     data: fit.Data,
     until: jax.Array,
@@ -229,7 +130,7 @@ def run_chunk(
 
     def of_member(state, own, key):
         network = model.clone(**own.rates) if own.rates else model
-        weighed = _weighing(data).replace(positive_weight=own.positive_weight)
+        weighed = member_settings.weighing(data).replace(positive_weight=own.positive_weight)
         given = data.replace(stays=weighed) if hasattr(data, "stays") else weighed
         return fit.run_chunk(network, fit.make_optimiser(own), steps, select, state, given, key)
 
@@ -342,11 +243,6 @@ def _compile(
     compiled = jax.jit(run, donate_argnums=0).lower(part, settings, keys, data, *limits).compile()
     program = lambda part: compiled(part, settings, keys, data, *limits)  # noqa: E731
     return program, part, time.monotonic() - began
-
-
-def _weighing(data: fit.Data):
-    """The part of `data` whose labels and weights the loss is made of."""
-    return getattr(data, "stays", data)
 
 
 def _put(whole: Population, part: Population, rows: np.ndarray) -> Population:

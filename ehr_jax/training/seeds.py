@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.training import checkpoints, fit, population
+from ehr_jax.training import checkpoints, fit, member_settings, population
 
 MOST = 64  # members of a program where nobody says how many
 SHARE = 0.5  # of the memory that is free, which a population may take
@@ -55,9 +55,17 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
     """How many of `wanted` members one program trains: config.train.population, or as many as fit.
 
     Raises:
-      ConfigError: config.train.population is below 1.
+      ConfigError: config.train.population is below 1, or above where one member takes all.
     """
     most = config.population
+    if fit.takes_all(data):
+        if most not in (None, 1):
+            raise errors.ConfigError(
+                f"config.train.population is {most}, but the devices, or shards in turn, are taken "
+                "by the data of one member; leave it None, or set config.train.devices=1 and "
+                "config.train.shards=1"
+            )
+        return 1
     if most is not None:
         if most < 1:
             raise errors.ConfigError(
@@ -114,7 +122,7 @@ def free_memory() -> int | None:
 
 def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
     began = time.monotonic()
-    members = [population.Member(seed) for seed in seeds]
+    members = [member_settings.Member(seed) for seed in seeds]
     at = folder / "checkpoints" / f"together_{seeds[0]}_{len(seeds)}"
     managers = [checkpoints.open_manager(seed_folder(folder, seed)) for seed in seeds]
     found = population.train(

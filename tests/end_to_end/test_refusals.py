@@ -14,6 +14,8 @@ REALM = ("--config=configs/realm.py:synthetic_mortality", "--config.synthetic.pa
         ("train", (*MINGLE, "--config.cohort.folds=5"), "folds are compared by --mode=benchmark"),
         ("train", (*REALM, "--config.realm.heads=3"), "config.realm.width is 128"),
         ("benchmark", (*REALM, "--config.realm.gate=soft"), "config.realm.gate is 'soft'"),
+        ("train", (*REALM, "--config.train.shards=2"), "config.train.shards is 2, and 'realm'"),
+        ("train", (*MINGLE, "--config.train.devices=99"), "config.train.devices is 99"),
         ("prepare", REALM, "config.model.name"),
     ],
 )

@@ -15,7 +15,17 @@ import stays as make_stays
 from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.models import realm, registry
-from ehr_jax.training import checkpoints, fit, population, problem, seeds, stay_problem
+from ehr_jax.training import (
+    checkpoints,
+    fit,
+    member_settings,
+    population,
+    problem,
+    seeds,
+    sharded_problem,
+    stay_problem,
+)
+from ehr_jax.training import loss as losses
 
 STEPS = 20
 # Nearly all tests train three members with rates of their own: one program, compiled once.
@@ -54,9 +64,9 @@ def over_stays():
     return config.train, realm.build(config.realm, 1), stay_problem.build(arrays, "1", batch=7)
 
 
-def three(*values: dict) -> list[population.Member]:
+def three(*values: dict) -> list[member_settings.Member]:
     values = values or ({},) * 3
-    return [population.Member(k, {"dropout": RATES[k]} | values[k]) for k in range(3)]
+    return [member_settings.Member(k, {"dropout": RATES[k]} | values[k]) for k in range(3)]
 
 
 def train(problem_of, members, folder: pathlib.Path, **more) -> population.Population:
@@ -82,18 +92,18 @@ def assert_same(one, other, atol: float = 1e-6):
 def test_a_member_equals_the_run_of_its_seed_and_settings(kind, tmp_path):
     config, model, data = visits("mingle", model__depth=0) if kind == "mingle" else over_stays()
     members = [
-        population.Member(0, {"learning_rate": 1e-3, "dropout": 0.0}),
-        population.Member(
+        member_settings.Member(0, {"learning_rate": 1e-3, "dropout": 0.0}),
+        member_settings.Member(
             3, {"learning_rate": 0.01, "dropout": 0.3, "weight_decay": 0.1,
                 "clip": 0.05, "positive_weight": "balanced"},
         ),
-        population.Member(3),
+        member_settings.Member(3),
     ]  # fmt: skip
     train((config, model, data), members, tmp_path / "together")
     own = members[1].values
     for name in ("learning_rate", "weight_decay", "clip"):
         config[name] = own[name]
-    weights = population.losses.positive_weights(np.asarray(data.train_labels), "balanced")
+    weights = losses.positive_weights(np.asarray(data.train_labels), "balanced")
     folder = tmp_path / "alone"
     fit.fit(
         model.clone(dropout=0.3),
@@ -249,7 +259,7 @@ def test_a_population_of_none_is_refused(tmp_path):
 )
 def test_a_value_that_no_member_may_have_is_refused(name, value, words, tmp_path):
     with pytest.raises(errors.ConfigError, match=words):
-        train(visits(), [population.Member(0, {name: value})], tmp_path)
+        train(visits(), [member_settings.Member(0, {name: value})], tmp_path)
 
 
 @pytest.mark.slow
@@ -269,3 +279,26 @@ if __name__ == "__main__":
     trained = train(visits(), three(), place)
     leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
     np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)
+
+
+def test_weights_of_members_are_those_of_the_samples_however_they_lie_in_shards():
+    config, arrays = make.make_config(), make.make_arrays()
+    whole = problem.build(arrays, "balanced")
+    shards = sharded_problem.build(arrays, "balanced", None, shards=3)
+    model = registry.build(registry.configure(config, "mingle"), 2)
+    members = [
+        member_settings.Member(k, {"positive_weight": w}) for k, w in ((0, "balanced"), (1, 3.0))
+    ]
+    for data in (whole, shards):
+        _, settings = member_settings.settle(model, data, config.train, members)
+        np.testing.assert_allclose(settings.positive_weight[0], whole.positive_weight)
+        np.testing.assert_allclose(settings.positive_weight[1], 3.0)
+
+
+def test_seeds_go_one_by_one_where_the_data_of_one_take_all():
+    config, arrays = make.make_config(), make.make_arrays()
+    shards = sharded_problem.build(arrays, 1.0, None, shards=3)
+    assert seeds.at_once(None, shards, config.train, 5) == 1
+    config.train.population = 4
+    with pytest.raises(errors.ConfigError, match="config.train.population is 4.*shards=1"):
+        seeds.at_once(None, shards, config.train, 5)
