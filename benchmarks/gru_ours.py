@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ehr_jax.nn import recurrent
+from ehr_jax.nn import compiling, recurrent
 
 
 def about(_) -> dict:
@@ -26,7 +26,7 @@ def prepare(kind: str, _, path: str) -> tuple[Callable[[], np.ndarray], dict]:
     def along(weights, x):
         return (states(weights, x) * data["onto"]).sum()
 
-    step = jax.jit(states if kind == "forward" else jax.grad(along, (0, 1)))
+    step = compiling.jit(states if kind == "forward" else jax.grad(along, (0, 1)))
 
     def run():
         found = jax.block_until_ready(step(weights, data["x"]))

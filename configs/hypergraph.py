@@ -54,6 +54,7 @@ def get_config(method: str = "allset_transformer") -> ml_collections.ConfigDict:
     model.feed_forward_depth = 2  # linear layers in each MLP of a half-layer; not hgnn
     model.dropout = 0.5  # rate between layers
     model.input_dropout = 0.2  # rate on the node features
+    model.precision = "float32"  # or bfloat16: operands only, accumulated in float32
 
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0  # of the splits, the parameters and dropout

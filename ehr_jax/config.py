@@ -169,6 +169,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.model.train_nodes = True
     config.model.input_dropout = 0.2
     config.model.dropout = 0.0
+    config.model.precision = "float32"  # or bfloat16: operands only, accumulated in float32
 
     config.realm = _realm()  # read where the model is REALM or one of its kin
 
@@ -206,6 +207,12 @@ def defaults() -> ml_collections.ConfigDict:
     config.sweep.seed = 0  # of the draws
     config.sweep.seeds = ()  # training seeds of every trial; () is config.train.seeds
     config.sweep.halving = ()  # steps at which the worse half of the trials is dropped: (50, 100)
+    # Population-based training: every so many steps the worst quarter goes on from the best, with
+    # settings near theirs. Nothing stops early then. 0 is off; see modes/sweep_pbt.py.
+    config.sweep.pbt_every = 0
+    # Optuna's journal file, by which processes and machines share config.sweep.draws; "" is off.
+    # See modes/sweep_optuna.py.
+    config.sweep.optuna = ""
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.resamples = 1000  # of patients, for 95 % intervals

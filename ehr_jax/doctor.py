@@ -17,6 +17,7 @@ PACKAGES = (
 )  # fmt: skip
 OPTIONAL = {
     "lightgbm": "the method 'lightgbm' needs it: pip install 'lightgbm>=4.5'",
+    "optuna": "config.sweep.optuna needs it: pip install 'optuna>=4'",
     "es-aces": "config.cohort.aces needs it: pip install 'ehr_jax[aces]' && "
     "pip install --no-deps es-aces==0.7.3",
 }

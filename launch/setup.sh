@@ -3,7 +3,8 @@
 # Needs $root, the folder of the repository. Reads
 #   PYTHON         the interpreter to use; else the first suitable one on the PATH
 #   EHR_JAX_VENV   the environment's folder; else .venv in the repository
-#   EHR_JAX_EXTRA  an accelerator: cuda12, cuda13 or tpu, else the CPU; or aces, for ACES's queries
+#   EHR_JAX_EXTRA  an accelerator: cuda12, cuda13 or tpu, else the CPU; or aces, for ACES's queries,
+#                  or optuna, for sweeps that several processes share
 
 # Says what went wrong and ends.
 fail() {
@@ -18,8 +19,8 @@ prepare_venv() {
     shift
     case ${EHR_JAX_EXTRA-} in
         '') ;;
-        cuda12 | cuda13 | tpu | aces) set -- "$@" "$EHR_JAX_EXTRA" ;;
-        *) fail "EHR_JAX_EXTRA is '$EHR_JAX_EXTRA'; it may be cuda12, cuda13, tpu or aces." ;;
+        cuda12 | cuda13 | tpu | aces | optuna) set -- "$@" "$EHR_JAX_EXTRA" ;;
+        *) fail "EHR_JAX_EXTRA is '$EHR_JAX_EXTRA'; it may be cuda12, cuda13, tpu, aces or optuna." ;;
     esac
     mkdir -p "$venv" || fail "cannot make the folder $venv. Set EHR_JAX_VENV to one that can be written."
     venv=$(cd "$venv" && pwd)

@@ -148,6 +148,7 @@ def test_every_imported_package_is_declared_and_no_other():
     # The user of the converter brings torch.
     optional = declared("options.extras_require:baselines") | {"es-aces", "torch"}
     optional |= declared("options.extras_require:knowledge")
+    optional |= declared("options.extras_require:optuna")
     assert used == needed | optional
 
 

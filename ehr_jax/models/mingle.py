@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from ehr_jax import errors
 from ehr_jax.models import inputs
-from ehr_jax.nn import dropout, layers, norms, spread
+from ehr_jax.nn import dropout, layers, norms, operands, spread
 
 HALF_LAYERS = ("attention", "deep_set")
 
@@ -47,6 +47,7 @@ class Mingle(nn.Module):
         with both off no fusion layer exists.
       train_nodes: learn a difference to the nodes' vectors.
       input_dropout, dropout: rates.
+      precision: of the operands of products (`nn.operands`), in both passes.
       axis: over what visits are spread (`nn.spread`); None where all are here. All nodes are.
     """
 
@@ -62,25 +63,29 @@ class Mingle(nn.Module):
     input_dropout: float = 0.2
     dropout: float = 0.0
     classifier_width: int = 64
+    precision: str = "float32"
     axis: spread.Axis = None
 
     def setup(self):
         def make(axis: spread.Axis):
-            depth = self.feed_forward_depth
+            depth, shared = self.feed_forward_depth, {"axis": axis, "precision": self.precision}
             if self.half_layer == "attention":
-                return layers.SetAttention(self.width, self.heads, depth, axis=axis)
-            return layers.DeepSet(self.width, depth, axis=axis)
+                return layers.SetAttention(self.width, self.heads, depth, **shared)
+            return layers.DeepSet(self.width, depth, **shared)
+
+        def linear(width: int):
+            return nn.Dense(width, dot_general=operands.dot_general(self.precision))
 
         self.to_hyperedges = [make(None) for _ in range(self.depth + 1)]
         self.to_nodes = [make(self.axis) for _ in range(self.depth)]
         self.hyperedge_norms = [BatchNorm() for _ in range(self.depth)]
         self.node_norms = [BatchNorm() for _ in range(self.depth)]
         if self.use_notes or self.use_concepts:
-            self.note_layer = nn.Dense(self.width)  # MLP_1, Eq. 6
-            self.fusions = [nn.Dense(self.width) for _ in range(self.depth + 1)]  # MLP_2, Eq. 7
-        self.hidden = nn.Dense(self.classifier_width)
+            self.note_layer = linear(self.width)  # MLP_1, Eq. 6
+            self.fusions = [linear(self.width) for _ in range(self.depth + 1)]  # MLP_2, Eq. 7
+        self.hidden = linear(self.classifier_width)
         self.hidden_norm = nn.LayerNorm(epsilon=1e-5)
-        self.out = nn.Dense(self.labels)
+        self.out = linear(self.labels)
         self.drop_input = dropout.Dropout(self.input_dropout)
         self.drop = dropout.Dropout(self.dropout)
         self.node_update = NodeUpdate() if self.train_nodes else None
@@ -194,4 +199,5 @@ def build(config, labels: int) -> Mingle:
         train_nodes=config.train_nodes,
         input_dropout=config.input_dropout,
         dropout=config.dropout,
+        precision=operands.check(config.precision, "config.model.precision"),
     )

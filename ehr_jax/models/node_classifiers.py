@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax import errors
-from ehr_jax.nn import dropout, hops, layers, sparse_rows, spmm
+from ehr_jax.nn import dropout, hops, layers, operands, sparse_rows, spmm
 
 NAMES = ("allset_transformer", "alldeepsets", "hgnn")
 
@@ -25,7 +25,8 @@ def build(config, classes: int) -> nn.Module:
     """
     _check(config)
     if config.name == "hgnn":
-        return HGNN(classes, config.width, config.dropout, config.input_dropout)
+        rates = config.dropout, config.input_dropout
+        return HGNN(classes, config.width, *rates, precision=config.precision)
     return SetNetwork(
         classes=classes,
         attention=config.name == "allset_transformer",
@@ -34,6 +35,7 @@ def build(config, classes: int) -> nn.Module:
         feed_forward_depth=config.feed_forward_depth,
         dropout=config.dropout,
         input_dropout=config.input_dropout,
+        precision=config.precision,
     )
 
 
@@ -56,6 +58,7 @@ class SetNetwork(nn.Module):
     feed_forward_depth: int
     dropout: float
     input_dropout: float
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -66,13 +69,15 @@ class SetNetwork(nn.Module):
             for name, pairs in (("hyperedges", hop.to_hyperedges), ("nodes", hop.to_nodes)):
                 x = nn.relu(self._half_layer(f"to_{name}_{layer}", pairs, x, train))
                 x = dropout.Dropout(self.dropout)(x, train)
-        return nn.Dense(self.classes, name="classifier")(x)
+        half = operands.dot_general(self.precision)
+        return nn.Dense(self.classes, dot_general=half, name="classifier")(x)
 
     def _half_layer(self, name, pairs, x, train):
         width, depth = self.width, self.feed_forward_depth
+        named = {"precision": self.precision, "name": name}
         if self.attention:
-            return layers.SetAttention(width, self.heads, depth, name=name)(pairs, x)
-        return layers.DeepSet(width, depth, self.dropout, name=name)(pairs, x, train)
+            return layers.SetAttention(width, self.heads, depth, **named)(pairs, x)
+        return layers.DeepSet(width, depth, self.dropout, **named)(pairs, x, train)
 
 
 class HGNN(nn.Module):
@@ -85,6 +90,7 @@ class HGNN(nn.Module):
     width: int
     dropout: float
     input_dropout: float
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -92,26 +98,32 @@ class HGNN(nn.Module):
     ) -> jax.Array:
         x = dropout.Dropout(self.input_dropout)(features, train)
         for layer, hop in enumerate(layer_hops[:-1]):
-            x = nn.elu(Convolution(self.width, name=f"convolution_{layer}")(hop, x))
+            convolution = Convolution(self.width, self.precision, name=f"convolution_{layer}")
+            x = nn.elu(convolution(hop, x))
             x = dropout.Dropout(self.dropout)(x, train)
-        return Convolution(self.classes, name=f"convolution_{len(layer_hops) - 1}")(
-            layer_hops[-1], x
-        )
+        last = f"convolution_{len(layer_hops) - 1}"
+        return Convolution(self.classes, self.precision, name=last)(layer_hops[-1], x)
 
 
 class Convolution(nn.Module):
     """Dv^-1/2 H De^-1 H' Dv^-1/2 X W + b; a node without hyperedges gets b alone."""
 
     width: int
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, hop: hops.Hop, x: Features) -> jax.Array:
         glorot = nn.initializers.glorot_uniform()
         kernel = self.param("kernel", glorot, (x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        scaled = (x @ kernel) * jax.lax.rsqrt(_at_least_one(hop.degree))
-        hyperedges = spmm.product(hop.to_hyperedges, scaled) / _sizes(hop.to_hyperedges)
-        return spmm.product(hop.to_nodes, hyperedges) * jax.lax.rsqrt(_sizes(hop.to_nodes)) + bias
+        scaled = layers.times(x, kernel, self.precision)
+        scaled = scaled * jax.lax.rsqrt(_at_least_one(hop.degree))
+        hyperedges = self._sum(hop.to_hyperedges, scaled) / _sizes(hop.to_hyperedges)
+        nodes = self._sum(hop.to_nodes, hyperedges)
+        return nodes * jax.lax.rsqrt(_sizes(hop.to_nodes)) + bias
+
+    def _sum(self, incidence, x):
+        return spmm.product(incidence, x, precision=self.precision)
 
 
 def _sizes(incidence: spmm.Incidence) -> jax.Array:
@@ -136,6 +148,7 @@ def _check(config) -> None:
     for key in ("dropout", "input_dropout"):
         if not 0 <= config[key] < 1:
             raise errors.ConfigError(f"config.model.{key} is {config[key]}; expected 0 <= rate < 1")
+    operands.check(config.precision, "config.model.precision")
     if config.name == "allset_transformer" and config.width % config.heads:
         raise errors.ConfigError(
             f"config.model.width is {config.width}, not a multiple of config.model.heads "

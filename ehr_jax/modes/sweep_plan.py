@@ -28,6 +28,13 @@ RANGES = {
 Values = dict[str, Any]  # by full key: {"train.learning_rate": 1e-3}
 
 
+class Range(NamedTuple):
+    """A kind of RANGES; its low and high, or the choices."""
+
+    kind: str
+    ends: tuple
+
+
 class Group(NamedTuple):
     """Trials that one program can train.
 
@@ -47,39 +54,47 @@ def trials(config: ml_collections.ConfigDict) -> list[Values]:
       ConfigError: there is none, or a key, a value or a range is not possible; names near keys.
     """
     sweep = config.sweep
-    grid, ranges = _flat(sweep.grid), _flat(sweep.ranges)
-    for where, found in (("grid", grid), ("ranges", ranges)):
-        for key in found:
-            _check_key(config, f"config.sweep.{where}", key)
-            _check_free(config, f"config.sweep.{where}", key)
-    for key in grid.keys() & ranges.keys():
+    grid, drawn_from = _keys(config, "grid"), ranges(config)
+    for key in grid.keys() & drawn_from.keys():
         raise errors.ConfigError(f"'{key}' is in config.sweep.grid and in ranges; leave one out")
-    if bool(ranges) != (sweep.draws > 0):
-        raise errors.ConfigError(
-            f"config.sweep.draws is {sweep.draws}, with {len(ranges)} key(s) in "
-            "config.sweep.ranges; say what to draw from, and how many draws (1 or more)"
-        )
     for key, values in grid.items():
         if not isinstance(values, tuple | list) or not values:
             raise errors.ConfigError(
                 f"config.sweep.grid: '{key}' is {values!r}; expected a tuple of one or more "
                 "values, as (1e-3, 3e-3); without any the population has size 0"
             )
-    if not grid and not ranges:
+    if not grid and not drawn_from:
         raise errors.ConfigError(
             "config.sweep.grid and config.sweep.ranges are empty: a population of size 0. Say what "
             'to try: --config.sweep.grid=\'{"train": {"learning_rate": (1e-3, 3e-3)}}\''
         )
     points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
     drawn = [
-        {key: _draw(config, key, ranges[key], generator) for key in ranges}
+        {key: _draw(given, generator) for key, given in drawn_from.items()}
         for generator in (np.random.default_rng([sweep.seed, k]) for k in range(sweep.draws))
     ]
     made = [point | draw for point in points for draw in drawn or [{}]]
     for values in made:
         for key, value in values.items():
-            _check_value(config, key, value)
+            check_value(config, key, value)
     return made
+
+
+def ranges(config: ml_collections.ConfigDict) -> dict[str, Range]:
+    """What config.sweep.ranges says to draw from, by key.
+
+    Raises:
+      ConfigError: a key or a range is not possible, or draws are not asked for; names near keys.
+    """
+    found = _keys(config, "ranges")
+    if bool(found) != (config.sweep.draws > 0):
+        raise errors.ConfigError(
+            f"config.sweep.draws is {config.sweep.draws}, with {len(found)} key(s) in "
+            "config.sweep.ranges; say what to draw from, and how many draws (1 or more)"
+        )
+    if config.sweep.seed < 0:
+        raise errors.ConfigError(f"config.sweep.seed is {config.sweep.seed}; expected 0 or more")
+    return {key: _range(key, given) for key, given in found.items()}
 
 
 def seeds(config: ml_collections.ConfigDict) -> tuple[int, ...]:
@@ -154,11 +169,47 @@ def configured(config: ml_collections.ConfigDict, values: Values) -> ml_collecti
     return made
 
 
+def check_value(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
+    """Raises ConfigError unless `value` is of the type that config has at `key`."""
+    room, name = key.split(".", 1)
+    now = config[room][name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(now, bool):
+        fits, wanted = isinstance(value, bool), "True or False"
+    elif isinstance(now, int):
+        fits, wanted = isinstance(value, int) and number, "a whole number"
+    elif isinstance(now, float):
+        fits, wanted = number and math.isfinite(value), "a number"
+    elif isinstance(now, str):
+        fits, wanted = isinstance(value, str) or number, "a name"
+    else:
+        fits, wanted = True, ""
+    if not fits:
+        raise errors.ConfigError(
+            f"config.sweep: '{key}' has the value {value!r} ({type(value).__name__}); expected "
+            f"{wanted}, as in config.{key} = {now!r}"
+        )
+
+
+def rounded(value: float) -> float:
+    """`value` to six digits, so that it can be read and written."""
+    return float(f"{value:.6g}")
+
+
 def _explain(model, key: str, value: Any) -> None:
     try:
         member_settings.check_value(model, key.split(".", 1)[1], value)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"config.sweep, config.{key}: {error}") from error
+
+
+def _keys(config, where: str) -> Values:
+    """A part of config.sweep by full key, each of them one that a sweep can try."""
+    found = _flat(config.sweep[where])
+    for key in found:
+        _check_key(config, f"config.sweep.{where}", key)
+        _check_free(config, f"config.sweep.{where}", key)
+    return found
 
 
 def _flat(section: Mapping, prefix: str = "") -> Values:
@@ -196,32 +247,10 @@ def _check_free(config, where: str, key: str) -> None:
         )
 
 
-def _check_value(config, key: str, value: Any) -> None:
-    room, name = key.split(".", 1)
-    now = config[room][name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(now, bool):
-        fits, wanted = isinstance(value, bool), "True or False"
-    elif isinstance(now, int):
-        fits, wanted = isinstance(value, int) and number, "a whole number"
-    elif isinstance(now, float):
-        fits, wanted = number and math.isfinite(value), "a number"
-    elif isinstance(now, str):
-        fits, wanted = isinstance(value, str) or number, "a name"
-    else:
-        fits, wanted = True, ""
-    if not fits:
-        raise errors.ConfigError(
-            f"config.sweep: '{key}' has the value {value!r} ({type(value).__name__}); expected "
-            f"{wanted}, as in config.{key} = {now!r}"
-        )
-
-
-def _draw(config, key: str, given: Any, generator: np.random.Generator) -> Any:
-    """One draw of a range; floats to six digits, so that they can be read and written."""
+def _range(key: str, given: Any) -> Range:
     kind, *ends = given if isinstance(given, tuple | list) and given else (None,)
     if kind == "choice" and ends:
-        return ends[int(generator.integers(len(ends)))]
+        return Range(kind, tuple(ends))
     numbers = len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
     if (
         kind not in RANGES
@@ -234,9 +263,15 @@ def _draw(config, key: str, given: Any, generator: np.random.Generator) -> Any:
             f"config.sweep.ranges: '{key}' is {given!r}; expected one of "
             f"{', '.join(RANGES.values())} with low below high, and above 0 for log.{near}"
         )
-    low, high = ends
-    if kind == "integer":
+    return Range(kind, tuple(ends))
+
+
+def _draw(given: Range, generator: np.random.Generator) -> Any:
+    if given.kind == "choice":
+        return given.ends[int(generator.integers(len(given.ends)))]
+    low, high = given.ends
+    if given.kind == "integer":
         return int(generator.integers(int(low), int(high) + 1))
-    if kind == "log":
-        return float(f"{math.exp(generator.uniform(math.log(low), math.log(high))):.6g}")
-    return float(f"{generator.uniform(low, high):.6g}")
+    if given.kind == "log":
+        return rounded(math.exp(generator.uniform(math.log(low), math.log(high))))
+    return rounded(generator.uniform(low, high))

@@ -19,6 +19,7 @@ from ehr_jax.modes import explanations, inputs
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import (
     fit,
+    memory,
     partition,
     problem,
     profile,
@@ -135,8 +136,13 @@ def fit_and_score(
 def make_problem(
     config: ml_collections.ConfigDict, arrays: prepare.Arrays | stays.StayArrays
 ) -> tuple[ModuleType, fit.Data]:
-    """Places `arrays` on the device; returns the file of training/ whose problem it is, and it."""
+    """Places `arrays` on the device; returns the file of training/ whose problem it is, and it.
+
+    Raises:
+      ConfigError: training does not fit into the device's memory, or see `build` of the problems.
+    """
     asked = config.train
+    memory.require(registry.build(config, arrays.labels.shape[1]), arrays, asked)
     mesh = partition.make_mesh(asked.devices)
     if not isinstance(arrays, stays.StayArrays):
         if mesh.size > 1:
@@ -225,7 +231,7 @@ def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:
             f"validation in {cost['seconds']:.3f} s; {folder / 'profile'}"
         )
         log = profile.compile_log(folder / "profile" / "compiled.log")
-    with log:
+    with log, memory.explained(arrays, config.train):
         found = seeds.fit_seeds(model, data, config.train, numbers, folder, name)
     if isinstance(arrays, stays.StayArrays):
         explained = model, found[0].params, arrays

@@ -1,10 +1,13 @@
-"""Thin linen modules around the plain functions: half-layers of hypergraph networks and MLPs."""
+"""Thin linen modules around the plain functions: half-layers of hypergraph networks and MLPs.
+
+Their `precision` is that of the operands of products (`nn.operands`).
+"""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dropout, sparse_rows, spmm, spread
+from ehr_jax.nn import dropout, operands, sparse_rows, spmm, spread
 
 EPSILON = 1e-5  # of every LayerNorm, as in the published networks
 
@@ -18,24 +21,26 @@ class Linear(nn.Module):
 
     width: int
     kernel_init: nn.initializers.Initializer = _published_init
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return x @ kernel + bias
+        return times(x, kernel, self.precision) + bias
 
 
 class MLP(nn.Module):
     """Linear-ReLU-...-Linear of the given widths; `x` [row, in] -> [row, widths[-1]]."""
 
     widths: tuple[int, ...]
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for index, width in enumerate(self.widths):
             x = nn.relu(x) if index else x
-            x = nn.Dense(width)(x)
+            x = nn.Dense(width, dot_general=operands.dot_general(self.precision))(x)
         return x
 
 
@@ -58,6 +63,7 @@ class SetAttention(nn.Module):
     depth: int = 2
     backend: str | None = None
     axis: spread.Axis = None
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -72,15 +78,17 @@ class SetAttention(nn.Module):
         # <W_K z + b_K, q> = z (W_K q) + b_K q: the keys themselves are never needed.
         by_head = (self.heads, head_width)
         query = jnp.einsum("dhc,hc->dh", key.reshape(-1, *by_head), seed)  # [in, head]
-        scores = z @ query + (key_bias.reshape(by_head) * seed).sum(-1)  # [source, head]
+        scores = times(z, query, self.precision)
+        scores = scores + (key_bias.reshape(by_head) * seed).sum(-1)  # [source, head]
         scores = nn.leaky_relu(scores, 0.2)
-        values = Linear(self.width, glorot, name="value")(z)
+        values = Linear(self.width, glorot, self.precision, name="value")(z).reshape(-1, *by_head)
         pooled = spread.pool(
-            incidence, scores, values.reshape(-1, *by_head), self.axis, self.backend
+            incidence, scores, values, self.axis, self.backend, self.precision
         )  # [target, head, head_width]
         pooled = (pooled + seed).reshape(-1, self.width)
         pooled = nn.LayerNorm(EPSILON, name="norm_pooled")(pooled)
-        mixed = MLP((self.width,) * self.depth, name="feed_forward")(pooled)
+        widths = (self.width,) * self.depth
+        mixed = MLP(widths, self.precision, name="feed_forward")(pooled)
         return nn.LayerNorm(EPSILON, name="norm_out")(pooled + nn.relu(mixed))
 
 
@@ -102,6 +110,7 @@ class DeepSet(nn.Module):
     dropout: float = 0.0
     backend: str | None = None
     axis: spread.Axis = None
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -109,10 +118,10 @@ class DeepSet(nn.Module):
     ) -> jax.Array:
         """[source, in] float32, dense or sparse -> [target, width] float32."""
         widths = (self.width,) * self.depth
-        inner = nn.relu(NormMLP(widths, self.dropout, name="inner")(z, train))
+        inner = nn.relu(NormMLP(widths, self.dropout, self.precision, name="inner")(z, train))
         inner = dropout.Dropout(self.dropout)(inner, train)
-        summed = spread.product(incidence, inner, self.axis, self.backend)
-        return nn.relu(NormMLP(widths, self.dropout, name="outer")(summed, train))
+        summed = spread.product(incidence, inner, self.axis, self.backend, self.precision)
+        return nn.relu(NormMLP(widths, self.dropout, self.precision, name="outer")(summed, train))
 
 
 class NormMLP(nn.Module):
@@ -120,13 +129,15 @@ class NormMLP(nn.Module):
 
     widths: tuple[int, ...]
     dropout: float = 0.0
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array | sparse_rows.SparseRows, train: bool = False) -> jax.Array:
-        x = NormLinear(self.widths[0])(x)
+        x = NormLinear(self.widths[0], self.precision)(x)
         for width in self.widths[1:]:
             x = nn.LayerNorm(EPSILON)(nn.relu(x))
-            x = Linear(width)(dropout.Dropout(self.dropout)(x, train))
+            x = dropout.Dropout(self.dropout)(x, train)
+            x = Linear(width, precision=self.precision)(x)
         return x
 
 
@@ -137,6 +148,7 @@ class NormLinear(nn.Module):
     """
 
     width: int
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
@@ -148,11 +160,19 @@ class NormLinear(nn.Module):
         if isinstance(x, sparse_rows.SparseRows):
             mean, variance = (column[:, None] for column in x.moments())
             scaled = gain[:, None] * kernel
-            product = (x @ scaled - mean * scaled.sum(0)) * jax.lax.rsqrt(variance + EPSILON)
+            product = times(x, scaled, self.precision) - mean * scaled.sum(0)
+            product = product * jax.lax.rsqrt(variance + EPSILON)
             return product + offset @ kernel + bias
         mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         normed = (x - mean) * jax.lax.rsqrt(variance + EPSILON) * gain + offset
-        return normed @ kernel + bias
+        return times(normed, kernel, self.precision) + bias
+
+
+def times(x: jax.Array | sparse_rows.SparseRows, kernel: jax.Array, precision: str) -> jax.Array:
+    """[row, in], dense or sparse, @ [in, out] -> [row, out] float32."""
+    if isinstance(x, sparse_rows.SparseRows):
+        return x.times(kernel, precision)
+    return operands.product(x, kernel, precision)
 
 
 def _seed_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -20,7 +20,11 @@ SAFE_RANGE = 40.0
 
 
 def pool(
-    incidence: spmm.Incidence, scores: jax.Array, values: jax.Array, backend: str | None = None
+    incidence: spmm.Incidence,
+    scores: jax.Array,
+    values: jax.Array,
+    backend: str | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """Averages source values over each target, weighted by the softmax of source scores.
 
@@ -28,29 +32,30 @@ def pool(
       scores: [source, head] float32.
       values: [source, head, width] float32.
       backend: as in `spmm.product`; "jraph" also takes jraph's own segment softmax.
+      precision: of the sparse product; by the maximum of each target, or jraph, all is float32.
 
     Returns:
       [target, head, width]; zero for a target without sources.
     """
     if backend == "jraph":
         return _pool_by_softmax(incidence, scores, values)
-    return _pool(incidence, scores, values, backend or spmm.default_backend())
+    return _pool(incidence, scores, values, backend or spmm.default_backend(), precision)
 
 
 # Differentiated by hand: the derivative of `cond` would keep what both branches need, and the
 # gradient of a softmax average is one more product, with the transposed incidence.
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _pool(incidence, scores, values, backend):
-    return _pool_forward(incidence, scores, values, backend)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _pool(incidence, scores, values, backend, precision):
+    return _pool_forward(incidence, scores, values, backend, precision)[0]
 
 
-def _pool_forward(incidence, scores, values, backend):
-    pooled, share = _passes(backend)[0](incidence, scores, values)
+def _pool_forward(incidence, scores, values, backend, precision):
+    pooled, share = _passes(backend, precision)[0](incidence, scores, values)
     return pooled, (incidence, scores, values, pooled, share)
 
 
-def _pool_backward(backend, kept, cotangent):
-    return None, *_passes(backend)[1](*kept, cotangent)
+def _pool_backward(backend, precision, kept, cotangent):
+    return None, *_passes(backend, precision)[1](*kept, cotangent)
 
 
 _pool.defvjp(_pool_forward, _pool_backward)
@@ -59,14 +64,15 @@ _pool.defvjp(_pool_forward, _pool_backward)
 # Under vmap the heads of all members stand side by side. That keeps the guard a choice of one
 # branch, where vmap of `cond` would compute both.
 @functools.cache
-def _passes(backend: str) -> tuple[Callable, Callable]:
+def _passes(backend: str, precision: str) -> tuple[Callable, Callable]:
+    multiply = functools.partial(_product_by_head, backend=backend, precision=precision)
     return (
-        batching.side_by_side(functools.partial(_forward, backend)),
-        batching.side_by_side(functools.partial(_backward, backend)),
+        batching.side_by_side(functools.partial(_forward, multiply)),
+        batching.side_by_side(functools.partial(_backward, multiply)),
     )
 
 
-def _forward(backend, incidence, scores, values):
+def _forward(multiply, incidence, scores, values):
     """The average, [target, head, width], and 1 / total weight, [target, head] (0 if empty)."""
     shift, safe = _shift(scores)
 
@@ -75,11 +81,11 @@ def _forward(backend, incidence, scores, values):
         return pooled, jnp.zeros_like(pooled[..., 0])
 
     return jax.lax.cond(
-        safe, lambda: _pool_by_product(incidence, scores, values, shift, backend), by_softmax
+        safe, lambda: _pool_by_product(incidence, scores, values, shift, multiply), by_softmax
     )
 
 
-def _backward(backend, incidence, scores, values, pooled, share, cotangent):
+def _backward(multiply, incidence, scores, values, pooled, share, cotangent):
     """Gradients of scores [source, head] and values [source, head, width]."""
     shift, safe = _shift(scores)
 
@@ -87,8 +93,8 @@ def _backward(backend, incidence, scores, values, pooled, share, cotangent):
         # d values = sum over targets of attention * cotangent, and d score = attention * <value -
         # pooled, cotangent>; attention = weight (of the source) * share (of the target).
         along = (pooled * cotangent).sum(-1)  # [target, head]
-        onto_value, onto_pooled = _product_by_head(
-            incidence.transpose, cotangent * share[..., None], along * share, backend
+        onto_value, onto_pooled = multiply(
+            incidence.transpose, cotangent * share[..., None], along * share
         )
         weights = jnp.exp(scores - shift)
         return weights * ((values * onto_value).sum(-1) - onto_pooled), (
@@ -111,18 +117,18 @@ def _shift(scores):
     return highest, ~jnp.any(highest - scores.min(axis=0) >= SAFE_RANGE)
 
 
-def _pool_by_product(incidence, scores, values, shift, backend):
+def _pool_by_product(incidence, scores, values, shift, multiply):
     weights = jnp.exp(scores - shift)  # [source, head]
-    summed, total = _product_by_head(incidence, values * weights[..., None], weights, backend)
+    summed, total = multiply(incidence, values * weights[..., None], weights)
     share = jnp.where(total > 0, 1.0 / jnp.where(total > 0, total, 1.0), 0.0)
     return summed * share[..., None], share
 
 
-def _product_by_head(incidence, wide, narrow, backend):
+def _product_by_head(incidence, wide, narrow, backend, precision):
     """Sums [source, head, width] and [source, head] over targets, in one product."""
     heads, width = wide.shape[1:]
     both = jnp.concatenate([wide.reshape(-1, heads * width), narrow], axis=1)
-    summed = spmm.product(incidence, both, backend)
+    summed = spmm.product(incidence, both, backend, precision)
     return summed[:, : heads * width].reshape(-1, heads, width), summed[:, heads * width :]
 
 

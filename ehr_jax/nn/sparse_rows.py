@@ -33,7 +33,11 @@ class SparseRows(flax.struct.PyTreeNode):
 
     def __matmul__(self, kernel: jax.Array) -> jax.Array:
         """[row, column] @ [column, out] -> [row, out] float32."""
-        return _product(self, kernel)
+        return self.times(kernel)
+
+    def times(self, kernel: jax.Array, precision: str = "float32") -> jax.Array:
+        """`rows @ kernel`; precision, as in `spmm.sums`, of the rows of the kernel."""
+        return _product(self, kernel, precision)
 
     def drop(self, rate: float, key: jax.Array) -> "SparseRows":
         """The same matrix with each value dropped at `rate`, the others scaled up."""
@@ -76,17 +80,18 @@ def from_csr(
     )
 
 
-@jax.custom_vjp
-def _product(rows: SparseRows, kernel: jax.Array) -> jax.Array:
-    return spmm.sums(rows.pattern.forward, kernel, rows.values)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(rows: SparseRows, kernel: jax.Array, precision: str) -> jax.Array:
+    return spmm.sums(rows.pattern.forward, kernel, rows.values, precision=precision)
 
 
-def _product_forward(rows, kernel):
-    return _product(rows, kernel), rows
+def _product_forward(rows, kernel, precision):
+    return _product(rows, kernel, precision), rows
 
 
-def _product_backward(rows, cotangent):
-    return None, spmm.sums(rows.pattern.backward, cotangent, rows.values[rows.transposed])
+def _product_backward(precision, rows, cotangent):
+    values = rows.values[rows.transposed]
+    return None, spmm.sums(rows.pattern.backward, cotangent, values, precision=precision)
 
 
 _product.defvjp(_product_forward, _product_backward)

@@ -16,7 +16,7 @@ import jraph
 import numpy as np
 from jax.experimental import sparse
 
-from ehr_jax.nn import batching, bipartite, native
+from ehr_jax.nn import batching, bipartite, native, operands
 
 # "native" is this package's CPU kernel, where it was built (`nn.native`); "bcsr" XLA's compiled CSR
 # kernel for a CPU, one thread; "segment" XLA's segment sum; "jraph" the reference path.
@@ -86,29 +86,38 @@ def default_backend() -> str:
     return "native" if native.built() else "bcsr"
 
 
-def product(incidence: Incidence, x: jax.Array, backend: str | None = None) -> jax.Array:
+def product(
+    incidence: Incidence, x: jax.Array, backend: str | None = None, precision: str = "float32"
+) -> jax.Array:
     """Sums the rows of `x` over each target: y[t] = sum of x[s] over sources s of t.
 
     Args:
       x: [source, ...] float.
       backend: one of BACKENDS; None for the device's default.
+      precision: of the rows that are gathered (`nn.operands`), of `x` and of its cotangents; sums
+        are float32.
 
     Returns:
       [target, ...], zero for a target without sources.
     """
     flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-    summed = _product(incidence, flat, backend or default_backend())
+    summed = _product(incidence, flat, backend or default_backend(), precision)
     return summed.reshape(summed.shape[0], *x.shape[1:])
 
 
 def sums(
-    lists: Lists, x: jax.Array, weights: jax.Array | None = None, backend: str | None = None
+    lists: Lists,
+    x: jax.Array,
+    weights: jax.Array | None = None,
+    backend: str | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """One direction of `product`, each row taken by its weight; has no gradient.
 
     Args:
       x: [source, column] float.
       weights: [incidence] float; None for 1.
+      precision: of the rows of `x`, as in `product`; weights are not rounded.
 
     Returns:
       [target, column].
@@ -116,20 +125,24 @@ def sums(
     backend = backend or default_backend()
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend '{backend}'; one of {BACKENDS}")
+    if precision == "bfloat16":
+        # The kernels of a CPU know float32 alone: the numbers are the same, and nothing is gained.
+        x = operands.rounded(x)
+        x = x if backend in ("native", "bcsr") else x.astype(jnp.bfloat16)
     return _sums(backend)((lists, weights), x)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(incidence: Incidence, x: jax.Array, backend: str) -> jax.Array:
-    return sums(incidence.forward, x, backend=backend)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _product(incidence: Incidence, x: jax.Array, backend: str, precision: str) -> jax.Array:
+    return sums(incidence.forward, x, backend=backend, precision=precision)
 
 
-def _product_forward(incidence, x, backend):
-    return _product(incidence, x, backend), incidence
+def _product_forward(incidence, x, backend, precision):
+    return _product(incidence, x, backend, precision), incidence
 
 
-def _product_backward(backend, incidence, cotangent):
-    return None, _product(incidence.transpose, cotangent, backend)
+def _product_backward(backend, precision, incidence, cotangent):
+    return None, _product(incidence.transpose, cotangent, backend, precision)
 
 
 _product.defvjp(_product_forward, _product_backward)
@@ -153,6 +166,7 @@ def _jraph(lists, weights, x):
 
 def _rows(lists, weights, x):
     rows = x[lists.sources]
+    rows = rows.astype(jnp.float32) if rows.dtype == jnp.bfloat16 else rows
     return rows if weights is None else weights[:, None] * rows
 
 

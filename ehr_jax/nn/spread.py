@@ -114,10 +114,14 @@ def _merged(part, merge, shape, numbers, shards):
 
 
 def product(
-    incidence: spmm.Incidence, x: jax.Array, axis: Axis, backend: str | None = None
+    incidence: spmm.Incidence,
+    x: jax.Array,
+    axis: Axis,
+    backend: str | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """`spmm.product` of sources spread over `axis` into targets that all shards have."""
-    return total(spmm.product(incidence, x, backend), axis)
+    return total(spmm.product(incidence, x, backend, precision), axis)
 
 
 def pool(
@@ -126,6 +130,7 @@ def pool(
     values: jax.Array,
     axis: Axis,
     backend: str | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """`set_attention.pool` of sources spread over `axis` into targets that all shards have.
 
@@ -137,12 +142,13 @@ def pool(
       scores: [source, head] float32, of this shard's sources.
       values: [source, head, width] float32.
       axis, backend: as above, and in `spmm.product`.
+      precision: of the sparse product; by the maximum of each target all is float32.
 
     Returns:
       [target, head, width], the same for all shards; zero for a target without sources.
     """
     if axis is None:
-        return set_attention.pool(incidence, scores, values, backend)
+        return set_attention.pool(incidence, scores, values, backend, precision)
 
     def by_target(scores, values):
         # A weight for each incidence, as its target's own maximum is taken off.
@@ -164,7 +170,7 @@ def pool(
     top, bottom = _range(scores, axis)
 
     def by_product(scores, values):
-        return _average(incidence, jnp.exp(scores - top), values, axis, backend)
+        return _average(incidence, jnp.exp(scores - top), values, axis, backend, precision)
 
     safe = jnp.all(top - bottom < set_attention.SAFE_RANGE)
     return lax.cond(safe, by_product, by_target, scores, values)
@@ -177,12 +183,12 @@ def _range(scores, axis):
     return highest(scores.max(axis=0), axis), -highest(-scores.min(axis=0), axis)
 
 
-def _average(incidence, weights, values, axis, backend):
+def _average(incidence, weights, values, axis, backend, precision):
     heads, width = values.shape[1:]
     both = jnp.concatenate(
         [(values * weights[..., None]).reshape(-1, heads * width), weights], axis=1
     )
-    summed = product(incidence, both, axis, backend)
+    summed = product(incidence, both, axis, backend, precision)
     by_head = summed[:, : heads * width].reshape(-1, heads, width)
     return _divide(by_head, summed[:, heads * width :, None])
 

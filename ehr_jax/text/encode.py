@@ -17,12 +17,12 @@ import jax
 import numpy as np
 
 from ehr_jax.errors import TextError
+from ehr_jax.nn import compiling
 from ehr_jax.progress import progress
 from ehr_jax.text import (
     cache,
     compaction,
     encoders,
-    layers,
     placement,
     pooling,
     sharing,
@@ -210,11 +210,7 @@ def embed(
 @functools.cache
 def compiled() -> Callable:
     """Returns `embed` under jit, with the compiler's options that are fastest on the device."""
-    return jax.jit(
-        _embed,
-        static_argnames=("module", "mode", "mesh"),
-        compiler_options=layers.compiler_options(),
-    )
+    return compiling.jit(_embed, static_argnames=("module", "mode", "mesh"))
 
 
 def _embed(params, tokens, lengths, module, mode, mesh):

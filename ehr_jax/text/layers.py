@@ -6,7 +6,6 @@ between products are float32.
 
 import functools
 import math
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ehr_jax.nn import operands
 from ehr_jax.text import parameters
 
 MAP_FROM_LENGTH = 128  # tokens; from here on attention runs example by example, in cache
@@ -66,8 +66,8 @@ class FrozenEncoder(nn.Module):
 def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
     """[rows, inputs], [inputs, ...] -> [rows, ...]; operands as `precision` says, float32 sums."""
     return lax.dot_general(
-        _operand(x, precision),
-        _operand(kernel, precision),
+        operands.cast(x, precision),
+        operands.cast(kernel, precision),
         (((1,), (0,)), ((), ())),
         **_accumulate(precision),
     )
@@ -75,7 +75,9 @@ def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
 
 def batched_product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
     """a @ b over leading axes; operands as `precision` says, float32 result."""
-    return jnp.matmul(_operand(a, precision), _operand(b, precision), **_accumulate(precision))
+    return jnp.matmul(
+        operands.cast(a, precision), operands.cast(b, precision), **_accumulate(precision)
+    )
 
 
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | float, eps: float) -> jax.Array:
@@ -166,7 +168,7 @@ def fused(
     Returns:
         [batch, head, length, depth] float32; rows beyond `lengths` hold no meaning.
     """
-    q, k, v = (_operand(x, precision).swapaxes(1, 2) for x in (q, k, v))
+    q, k, v = (operands.cast(x, precision).swapaxes(1, 2) for x in (q, k, v))
     # With real tokens first a causal query sees no padding. A row without tokens is given one, as
     # the mean over none is not defined.
     real = None if causal else jnp.maximum(lengths, 1).astype(jnp.int32)
@@ -257,45 +259,11 @@ def one_by_one(length: int) -> bool:
     return length >= MAP_FROM_LENGTH and jax.default_backend() == "cpu"
 
 
-def choose(index: jax.Array, branches: Sequence[Callable], *operands):
+def choose(index: jax.Array, branches: Sequence[Callable], *given):
     """Calls the branch of that index; only one branch is computed."""
     if len(branches) == 1:
-        return branches[0](*operands)
-    return lax.switch(index, branches, *operands)
-
-
-@functools.cache
-def multiplies_bfloat16() -> bool:
-    """Whether the device multiplies bfloat16 faster than float32.
-
-    Accelerators do, CPUs with AMX, and AMD's with AVX-512 BF16; by that instruction alone Intel's
-    take twice as long, and others have none. Where not, operands are rounded to bfloat16 and then
-    multiplied as float32: products of two are exact in it, so the sums are the same.
-    """
-    if jax.default_backend() != "cpu":
-        return True
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:  # not a Linux
-        return False
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    return "amx_bf16" in flags or ("avx512_bf16" in flags and "AuthenticAMD" in text)
-
-
-def compiler_options() -> dict[str, str] | None:
-    """Returns the options of `jax.jit` that make an encoder fastest on the device.
-
-    On a CPU: products by Eigen, a tenth faster at an encoder's sizes than by XLA's own library,
-    where this version of XLA leaves the choice.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-    try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0).compile()
-    except jax.errors.JaxRuntimeError:
-        return None
-    return options
+        return branches[0](*given)
+    return lax.switch(index, branches, *given)
 
 
 def held(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -317,15 +285,6 @@ def whole(x: jax.Array) -> jax.Array:
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return lax.with_sharding_constraint(x, jax.sharding.PartitionSpec())
-
-
-def _operand(x: jax.Array, precision: str) -> jax.Array:
-    if precision != "bfloat16":
-        return x
-    if multiplies_bfloat16():
-        return x.astype(jnp.bfloat16)
-    # Of float32, a cast there and back would be left out by the compiler.
-    return x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else lax.reduce_precision(x, 8, 7)
 
 
 def _accumulate(precision: str) -> dict:

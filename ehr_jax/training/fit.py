@@ -8,6 +8,7 @@ compiled program; the host reads a few numbers a chunk. The randomness of step n
 import functools
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,7 +19,7 @@ import numpy as np
 import optax
 
 from ehr_jax import errors
-from ehr_jax.nn import ranking
+from ehr_jax.nn import compiling, ranking
 from ehr_jax.progress import progress
 from ehr_jax.training import (
     checkpoints,
@@ -59,6 +60,20 @@ class State(flax.struct.PyTreeNode):
     stale: jax.Array
 
 
+class Program(NamedTuple):
+    """A compiled chunk.
+
+    Attributes:
+      run: (state, data, key) -> (state, metrics); the memory of the state is used again.
+      seconds: that compiling took.
+      memory: bytes of its arguments, results and temporaries on a device, as the compiler has it.
+    """
+
+    run: Callable
+    seconds: float
+    memory: int
+
+
 class Fitted(NamedTuple):
     """The network at its best validation."""
 
@@ -76,12 +91,14 @@ def fit(
     seed: int,
     folder: pathlib.Path,
     show: str,
+    compiled: Callable[[], Program] | None = None,
 ) -> Fitted:
     """Fits `model` to `data` by config.train, or goes on where an earlier start stopped.
 
     Args:
       folder: of this seed's checkpoints.
       show: what the progress line says.
+      compiled: gives what `compile_chunk` does; asked where there is something left to train.
 
     Raises:
       ConfigError: config.train.select is unknown, or the loss is not finite.
@@ -95,15 +112,12 @@ def fit(
     restored = checkpoints.restore_latest(manager, state)
     if restored is not None:
         state = restored[1]
-    chunk = jax.jit(
-        functools.partial(run_chunk, model, optimiser, config.eval_every, config.select),
-        donate_argnums=0,
-    )
+    compiled = functools.cache(compiled or functools.partial(compile_chunk, model, data, config))
     log = logs.open_log(folder.parent.parent, seed, int(state.step))
     began = time.monotonic()
     with progress(show, config.steps, int(state.step)) as bar:
         while int(state.step) < config.steps and int(state.stale) < config.patience:
-            state, metrics = chunk(state, data, key)
+            state, metrics = compiled().run(state, data, key)
             metrics = {name: float(value) for name, value in metrics.items()}
             step = int(state.step)
             if not np.isfinite(metrics["loss"]):
@@ -129,6 +143,35 @@ def fit(
         seconds=time.monotonic() - began,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
     )
+
+
+def compile_chunk(model: nn.Module, data: Data, config) -> Program:
+    """Compiles a chunk of training as config.train describes it, for any seed.
+
+    Args:
+      data: arrays, or an outline of them (`training.memory`): nothing is run.
+    """
+    began = time.monotonic()
+    optimiser, key, everywhere = make_optimiser(config), jax.random.key(0), _everywhere(data)
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+        jax.eval_shape(functools.partial(first_state, model, optimiser), data, key),
+    )
+    run = functools.partial(run_chunk, model, optimiser, config.eval_every, config.select)
+    size = product_size(model, data)
+    jitted = compiling.jit(run, size, donate_argnums=0, out_shardings=everywhere)
+    found = jitted.lower(state, data, key).compile()
+    memory = found.memory_analysis()
+    sizes = (memory.argument_size_in_bytes, memory.temp_size_in_bytes) if memory else (0,)
+    return Program(found, time.monotonic() - began, sum(sizes))
+
+
+def product_size(model: nn.Module, data: Data) -> int:
+    """Of products over a batch of stays, rows times columns; 0 for all visits at once.
+
+    There most of the time goes to sparse products.
+    """
+    return getattr(data, "batch", 0) * getattr(model, "width", 0)
 
 
 def takes_all(data: Data) -> bool:
@@ -160,7 +203,14 @@ def make_optimiser(config) -> optax.GradientTransformation:
 
 def init_state(model, optimiser, data: Data, key: jax.Array) -> State:
     """The state before the first step."""
-    return jax.jit(functools.partial(first_state, model, optimiser))(data, key)
+    first = functools.partial(first_state, model, optimiser)
+    return jax.jit(first, out_shardings=_everywhere(data))(data, key)
+
+
+def _everywhere(data: Data) -> jax.sharding.Sharding | None:
+    """Of a state, which is the same on all devices of the data's mesh; None where there is none."""
+    mesh = getattr(data, "mesh", None)
+    return None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
 def first_state(model, optimiser, data: Data, key: jax.Array) -> State:
@@ -215,9 +265,7 @@ def run_chunk(
             scores, data.validation_labels, data.positive_weight
         ),
     }
-    score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
-    # Where no validation label has both classes there is no ranking to select by.
-    score = jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
+    score = selection_score(metrics, select)
     better = score > state.best_score
     keep = functools.partial(jnp.where, better)
     return State(
@@ -229,6 +277,13 @@ def run_chunk(
         best_step=keep(step, state.best_step),
         stale=keep(0, state.stale + 1),
     ), metrics
+
+
+def selection_score(metrics: dict[str, jax.Array], select: str) -> jax.Array:
+    """What validations are compared by, the higher the better."""
+    score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
+    # Where no validation label has both classes there is no ranking to select by.
+    return jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
 
 
 def merged(tree: dict, kept: dict) -> dict:

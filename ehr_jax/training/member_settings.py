@@ -1,6 +1,6 @@
 """What members of a population have of their own: a seed, and settings that change no shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -46,9 +46,16 @@ def traceable(model: nn.Module) -> tuple[str, ...]:
 
 
 def settle(
-    model: nn.Module, data: fit.Data, config, members: Sequence[Member]
+    model: nn.Module,
+    data: fit.Data,
+    config,
+    members: Sequence[Member],
+    traced: Collection[str] = (),
 ) -> tuple[nn.Module, Settings]:
     """The network with what all members share, and what each has of its own.
+
+    Args:
+      traced: rates of the network that are each member's own even where they are all the same.
 
     Raises:
       ConfigError: there are no members, a key cannot differ between them, or a value is not
@@ -73,9 +80,8 @@ def settle(
     for name in RATES:
         if hasattr(model, name):
             own = getattr(model, name)
-            # What dropout rounds rates to, so that a traced rate is the one it stands for.
-            found = [round(256 * one.values.get(name, own)) / 256 for one in members]
-            if len(set(found)) == 1:
+            found = [rounded_rate(one.values.get(name, own)) for one in members]
+            if len(set(found)) == 1 and name not in traced:
                 shared[name] = found[0]
             else:
                 rates[name] = jnp.asarray(found, jnp.float32)
@@ -110,6 +116,11 @@ def check_value(model: nn.Module, name: str, value: Any) -> None:
         possible, wanted = 0 < number < np.inf, "above 0"
     if not possible:
         raise errors.ConfigError(f"'{name}' is {value!r}; expected {wanted}")
+
+
+def rounded_rate(rate: float) -> float:
+    """What dropout rounds `rate` to, so that a traced rate is the one it stands for."""
+    return round(256 * rate) / 256
 
 
 def weighing(data: fit.Data):

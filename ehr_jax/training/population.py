@@ -9,6 +9,7 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, fit, logs, member_settings
+from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings
 
 AXIS = "member"  # of the mesh, where there are several devices
 
@@ -46,6 +47,7 @@ def train(
     show: str,
     begin: Population | None = None,
     until: int | None = None,
+    evolve: evolution.Evolution | None = None,
 ) -> Population:
     """Trains `members` by config.train, or goes on where an earlier start stopped.
 
@@ -58,13 +60,17 @@ def train(
       show: what the progress line says.
       begin: where to start from; None is step 0. Its memory is reused: it is no longer there after.
       until: the step to train to; None is config.train.steps.
+      evolve: by which members take the state of others every so many steps, and settings near
+        theirs. None stops early then, and one that failed goes on from the state it is given.
 
     Raises:
       ConfigError: there are no members, or their settings are not possible.
-      RunFolderError: a checkpoint cannot be written.
+      RunFolderError: a checkpoint or the schedule of `evolve` cannot be written or read.
     """
     fit.check(config)
-    model, settings = member_settings.settle(model, data, config, members)
+    traced = () if evolve is None else evolve.keys
+    settle = functools.partial(member_settings.settle, model, data, config, traced=traced)
+    model, settings = settle(members)
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     until = config.steps if until is None else min(until, config.steps)
     first = jax.jit(functools.partial(start, model, config))
@@ -75,14 +81,18 @@ def train(
         population = restored[1]
     else:
         population = first(data, keys) if begin is None else begin
-    if active(population, until, config.patience).any():
+    patience = config.patience if evolve is None else config.steps + 1
+    if active(population, until, patience).any():
+        turn = None
+        if evolve is not None:
+            step = int(population.state.step.max())
+            settings, turn = _turning(evolve, members, settle, step, until)
         open_logs = [
             logs.open_log(place, member.seed, int(step))
             for place, member, step in zip(log_folders, members, population.state.step, strict=True)
         ]
-        population = _advance(
-            model, data, config, population, settings, keys, manager, open_logs, show, until
-        )
+        run = model, data, config, population, settings, keys, patience, turn
+        population = _advance(*run, manager, open_logs, show, until)
         for log in open_logs:
             log.close()
     if manager.latest_step() != int(population.turns):
@@ -108,6 +118,22 @@ def take(population: Population, rows: np.ndarray) -> Population:
     """The members `rows` [new member], in that order; one may be taken twice."""
     state, failed = jax.tree.map(lambda x: x[rows], (population.state, population.failed))
     return population.replace(state=state, failed=failed)
+
+
+def exploit(population: Population, sources: jax.Array) -> Population:
+    """Each member k with what training goes on from, as member `sources[k]` has it.
+
+    That is parameters, moments and step; its best validation so far stays its own.
+
+    Args:
+      sources: [member] int32; k itself where a member goes on from its own state.
+    """
+    state = population.state
+    gone_on_from = (state.params, state.moments, state.step, population.failed)
+    params, moments, step, failed = jax.tree.map(lambda x: x[sources], gone_on_from)
+    return population.replace(
+        state=state.replace(params=params, moments=moments, step=step), failed=failed
+    )
 
 
 def member(population: Population, row: int) -> fit.State:
@@ -151,25 +177,48 @@ def run_chunk(
     ), metrics
 
 
+def _turning(evolve, members, settle, step: int, until: int) -> tuple:
+    """The settings that hold at `step`, and what makes a turn.
+
+    The latter is (step, scores [member], failed [member]) -> (sources [member], settings), or None
+    where that step has no turn.
+    """
+    turns = evolution.turns_until(evolve, members, step, until)
+    evolution.write(evolve, turns)
+
+    def turn(step, scores, failed):
+        if not 0 < step < until or step % evolve.every:
+            return None
+        turns.append(evolution.next_turn(evolve, turns[-1], members, step, scores, failed))
+        evolution.write(evolve, turns)
+        return turns[-1].sources, settle(turns[-1].members(members))[1]
+
+    return settle(turns[-1].members(members))[1], turn
+
+
 def _advance(
-    model, data, config, whole, settings, keys, manager, open_logs, show, until
+    model, data, config, whole, settings, keys, patience, turn, manager, open_logs, show, until
 ) -> Population:
     """Chunks until no member is active. The program holds `rows` of the whole population: once half
-    of its members are done, the others go on in a smaller one where that pays its compilation."""
-    began, limits = time.monotonic(), (jnp.int32(until), jnp.int32(config.patience))
+    of its members are done, the others go on in a smaller one where that pays its compilation.
+
+    Where there are turns, they come before what is saved, and all members stay in the program.
+    """
+    began, limits = time.monotonic(), (jnp.int32(until), jnp.int32(patience))
     rows = _spread(np.arange(len(keys)))
     part = whole if len(rows) == len(keys) else take(whole, rows)
     compile_for = functools.partial(_compile, model, config)
-    program, part, compiling = compile_for(part, settings, keys, rows, data, limits)
-    going = np.asarray(active(part, until, config.patience))
+    program, part = compile_for(part, settings, keys, rows, data, limits)
+    own, compiled = program.place(settings), [program.seconds]
+    going = np.asarray(active(part, until, patience))
     with progress(show, until, int(part.state.step[going].min())) as bar:
         while going.any():
-            turn = time.monotonic()
-            part, metrics = program(part)
+            chunk_began = time.monotonic()
+            part, metrics = program.run(part, own)
             told, state = jax.device_get(
                 (metrics, part.state.replace(params=None, moments=None, best_params=None))
             )
-            turn = time.monotonic() - turn
+            seconds = time.monotonic() - chunk_began
             failed = np.asarray(part.failed)
             for at in np.unique(rows, return_index=True)[1]:
                 if failed[at] and going[at]:
@@ -180,7 +229,14 @@ def _advance(
                 elif going[at]:
                     values = {name: float(value[at]) for name, value in told.items()}
                     open_logs[rows[at]].write(int(state.step[at]), values, time.monotonic() - began)
-            going = np.asarray(active(part, until, config.patience))
+            if turn is not None:
+                step = int(state.step[failed == 0].max(initial=0))
+                scores = np.asarray(fit.selection_score(told, config.select))
+                made = turn(step, scores[: len(keys)], failed[: len(keys)] > 0)
+                if made is not None:
+                    sources, settings = made
+                    part, own = _exploited(part, sources[rows]), program.place(settings)
+            going = np.asarray(active(part, until, patience))
             left = len(np.unique(rows[going]))
             bar.advance(
                 config.eval_every,
@@ -191,13 +247,17 @@ def _advance(
                 whole = _put(whole, part, rows)
                 checkpoints.save(manager, int(part.turns), whole)
             still = _spread(np.unique(rows[going]))
-            if going.any() and len(still) <= len(rows) / 2:
+            if turn is None and going.any() and len(still) <= len(rows) / 2:
                 chunks = (until - int(state.step[going].min())) / config.eval_every
-                if SHRINK_WHERE_SAVED * compiling < turn * chunks * (1 - len(still) / len(rows)):
+                saved = seconds * chunks * (1 - len(still) / len(rows))
+                if SHRINK_WHERE_SAVED * program.seconds < saved:
                     whole = _put(whole, part, rows)
                     rows, part = still, take(whole, still)
-                    program, part, compiling = compile_for(part, settings, keys, rows, data, limits)
-                    going = np.asarray(active(part, until, config.patience))
+                    program, part = compile_for(part, settings, keys, rows, data, limits)
+                    compiled.append(program.seconds)
+                    own = program.place(settings)
+                    going = np.asarray(active(part, until, patience))
+    print(f"{show}: {len(compiled)} program(s) compiled, {sum(compiled):.1f} s")
     whole = _put(whole, part, rows)
     if jax.local_device_count() > 1:
         whole = jax.tree.map(jnp.asarray, jax.device_get(whole))  # together again
@@ -208,17 +268,37 @@ def _advance(
 SHRINK_WHERE_SAVED = 3.0
 
 
+def _exploited(part: Population, sources: np.ndarray) -> Population:
+    """`exploit` as one program, each member staying on its device."""
+    places = jax.tree.map(lambda x: x.sharding, part)
+    return jax.jit(exploit, donate_argnums=0, out_shardings=places)(part, jnp.asarray(sources))
+
+
+class _Program(NamedTuple):
+    """A chunk compiled for some members.
+
+    Attributes:
+      run: (population, placed settings) -> (population, metrics).
+      place: the settings of all members -> those of these, where their devices want them.
+      seconds: that compiling took.
+    """
+
+    run: Callable
+    place: Callable
+    seconds: float
+
+
 def _compile(
     model, config, part, settings, keys, rows, data, limits
-) -> tuple[Callable, Population, float]:
-    """Compiles for the members `rows`, which devices share.
-
-    Returns:
-      (population, until, patience) -> (population, metrics); `part` where its devices want it; and
-      how many seconds it took.
-    """
+) -> tuple[_Program, Population]:
+    """The program of the members `rows`, which devices share; and `part` where they want it."""
     began = time.monotonic()
-    settings, keys = jax.tree.map(lambda x: x[rows], (settings, keys))
+    keys, at_own = keys[rows], None
+
+    def place(given):
+        own = jax.tree.map(lambda x: x[rows], given)
+        return own if at_own is None else jax.device_put(own, at_own)
+
     run = functools.partial(run_chunk, model, config.eval_every, config.select)
     if jax.local_device_count() > 1:
         mesh = jax.make_mesh(
@@ -227,22 +307,23 @@ def _compile(
             axis_types=(jax.sharding.AxisType.Auto,),
             devices=jax.local_devices(),
         )
-        own, same = jax.P(AXIS), jax.P()
-        population = Population(state=own, failed=own, turns=same)
+        mine, same = jax.P(AXIS), jax.P()
+        population = Population(state=mine, failed=mine, turns=same)
         run = jax.shard_map(
             run,
             mesh=mesh,
-            in_specs=(population, own, own, same, same, same),
-            out_specs=(population, own),
+            in_specs=(population, mine, mine, same, same, same),
+            out_specs=(population, mine),
             check_vma=False,
         )
-        at_own, at_all = (jax.sharding.NamedSharding(mesh, spec) for spec in (own, same))
+        at_own, at_all = (jax.sharding.NamedSharding(mesh, spec) for spec in (mine, same))
         part = jax.device_put(part, Population(state=at_own, failed=at_own, turns=at_all))
-        settings, keys = jax.device_put((settings, keys), at_own)
+        keys = jax.device_put(keys, at_own)
         data, limits = jax.device_put((data, limits), at_all)
-    compiled = jax.jit(run, donate_argnums=0).lower(part, settings, keys, data, *limits).compile()
-    program = lambda part: compiled(part, settings, keys, data, *limits)  # noqa: E731
-    return program, part, time.monotonic() - began
+    given = part, place(settings), keys, data, *limits
+    compiled = jax.jit(run, donate_argnums=0).lower(*given).compile()
+    program = lambda part, own: compiled(part, own, keys, data, *limits)  # noqa: E731
+    return _Program(program, place, time.monotonic() - began), part
 
 
 def _put(whole: Population, part: Population, rows: np.ndarray) -> Population:

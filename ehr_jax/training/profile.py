@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax
 
+from ehr_jax.nn import compiling
 from ehr_jax.training import exchange, fit, run_folder
 
 
@@ -33,7 +34,8 @@ def write(model: nn.Module, data: fit.Data, config, folder: pathlib.Path) -> dic
     state = fit.init_state(model, optimiser, data, key)
     run = functools.partial(fit.run_chunk, model, optimiser, config.eval_every, config.select)
     began = time.perf_counter()
-    program = jax.jit(run, donate_argnums=0).lower(state, data, key).compile()
+    jitted = compiling.jit(run, fit.product_size(model, data), donate_argnums=0)
+    program = jitted.lower(state, data, key).compile()
     found = {"compile_seconds": time.perf_counter() - began, "steps": config.eval_every}
     state, _ = jax.block_until_ready(program(state, data, key))
     with jax.profiler.trace(str(folder / "trace"), create_perfetto_trace=True):

@@ -3,7 +3,7 @@
 Either way checkpoints/seed_N holds the end of seed N, as one run of it would leave it.
 """
 
-import os
+import functools
 import pathlib
 import shutil
 import time
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.training import checkpoints, fit, member_settings, population
+from ehr_jax.training import checkpoints, fit, member_settings, memory, population
 
 MOST = 64  # members of a program where nobody says how many
 SHARE = 0.5  # of the memory that is free, which a population may take
@@ -36,10 +36,7 @@ def fit_seeds(
     """
     together = at_once(model, data, config, len(seeds))
     if together == 1:
-        return [
-            fit.fit(model, data, config, seed, seed_folder(folder, seed), f"{show}, seed {seed}")
-            for seed in seeds
-        ]
+        return _fit_in_turn(model, data, config, seeds, folder, show)
     fitted = []
     for first in range(0, len(seeds), together):
         fitted += _fit_together(model, data, config, seeds[first : first + together], folder, show)
@@ -76,7 +73,8 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
         return 1
     if most is not None:
         return min(most, wanted)
-    free, each = free_memory(), member_bytes(model, data, config)
+    free, each = memory.free(), memory.member_bytes(model, data)
+    free = None if free is None else free * jax.local_device_count()
     fitting = MOST if free is None else int(SHARE * free // each)
     if fitting < min(wanted, MOST):
         print(
@@ -86,38 +84,17 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
     return max(1, min(wanted, fitting, MOST))
 
 
-def member_bytes(model: nn.Module, data: fit.Data, config) -> int:
-    """Memory that one more member takes, estimated: what its backward pass keeps, its parameters
-    five times (moments, best, gradient), and as much as the former again for what is in flight."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-
-    def kept(given, key):
-        params = given.init(model, key)
-        loss = lambda p: given.loss(p, model, key, 0)  # noqa: E731
-        return params, jax.vjp(loss, params)[1]
-
-    params, residuals = jax.eval_shape(kept, data, key)
-    shared = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
-    backward = sum(np.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(residuals))
-    own = 5 * sum(np.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
-    return int(own + 2 * max(backward - shared, 0)) + 1
-
-
-def free_memory() -> int | None:
-    """Bytes free on the device; None where that cannot be told."""
-    stats = [device.memory_stats() or {} for device in jax.local_devices()]
-    if all("bytes_limit" in found for found in stats):
-        return sum(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):
-        return None
+def _fit_in_turn(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
+    compiled = functools.cache(functools.partial(fit.compile_chunk, model, data, config))
+    fitted = [
+        fit.fit(
+            model, data, config, seed, seed_folder(folder, seed), f"{show}, seed {seed}", compiled
+        )
+        for seed in seeds
+    ]
+    if compiled.cache_info().misses:
+        print(f"{show}: 1 program compiled for {len(seeds)} seed(s), {compiled().seconds:.1f} s")
+    return fitted
 
 
 def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:

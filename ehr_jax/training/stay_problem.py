@@ -11,6 +11,7 @@ import numpy as np
 from ehr_jax import errors
 from ehr_jax.features import stays
 from ehr_jax.models import inputs
+from ehr_jax.nn import compiling
 from ehr_jax.training import loss as losses
 from ehr_jax.training import partition
 
@@ -154,7 +155,7 @@ def score_all(
     model: nn.Module, params: Any, arrays: stays.StayArrays, positive_weight: np.ndarray
 ) -> np.ndarray:
     """Probabilities of every sample, [sample, label] float32; the weight [label] is the loss's."""
-    run = jax.jit(model.apply)
+    run = compiling.jit(model.apply, SCORED_AT_ONCE * model.width)
     parts = []
     for start in range(0, len(arrays.labels), SCORED_AT_ONCE):
         chosen = np.arange(start, start + SCORED_AT_ONCE)

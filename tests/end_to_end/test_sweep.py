@@ -10,7 +10,8 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep, sweep_plan
+from ehr_jax.modes import sweep, sweep_parts, sweep_plan
+from ehr_jax.training import population
 
 GRID = {
     "train": {"learning_rate": (1e-3, 1e-2)},
@@ -111,11 +112,11 @@ def test_impossible_rungs_are_refused(steps):
 
 
 def test_the_worse_half_is_dropped_and_a_failed_trial_first():
-    end = lambda score, failed=0: sweep.End(  # noqa: E731
+    end = lambda score, failed=0: sweep_parts.End(  # noqa: E731
         type("State", (), {"best_score": score})(), failed
     )
     ends = {(0, 0): end(0.9), (0, 1): end(0.1), (1, 0): end(0.6), (2, 0): end(0.99, 5)}
-    scores = sweep._scores(ends, 3)
+    scores = sweep_parts.scores(ends, 3)
     assert list(scores) == [0.5, 0.6, -float("inf")]
     assert sweep._better_half({0, 1, 2}, scores) == {0, 1}
     assert sweep._better_half({0, 1}, scores) == {1}
@@ -175,9 +176,9 @@ def test_a_start_after_a_kill_keeps_what_was_finished(finished, tmp_path, monkey
     shutil.rmtree(folder / "checkpoints" / "part_1" / "end")
     (folder / "trials.parquet").unlink()
     trained = []
-    advance = sweep.population._advance
+    advance = population._advance
     monkeypatch.setattr(
-        sweep.population, "_advance", lambda *given: trained.append(given[-2]) or advance(*given)
+        population, "_advance", lambda *given: trained.append(given[-2]) or advance(*given)
     )
     assert run(folder, f"--config.sweep.grid={GRID}", "--config.sweep.halving=(5,)") == 0
     assert trained == ["population 2 of 2"]

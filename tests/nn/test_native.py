@@ -82,8 +82,10 @@ def test_set_attention_and_its_gradients_equal_those_of_xlas_kernel(kernel):
 
 def test_what_is_not_float32_is_summed_by_xla(kernel):
     _, incidence = draw(30, 20)
-    x = jnp.ones((20, 2), jnp.bfloat16)
-    assert spmm.product(incidence, x, "native").dtype == jnp.bfloat16
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), jnp.bfloat16)
+    found = spmm.product(incidence, x, "native")
+    assert found.dtype == jnp.float32  # bfloat16 rows have float32 sums
+    np.testing.assert_allclose(found, spmm.product(incidence, x.astype(jnp.float32)), atol=1e-5)
 
 
 def test_a_product_takes_the_kernel_where_it_was_built(kernel):

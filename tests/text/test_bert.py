@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ehr_jax.nn import operands
 from ehr_jax.text import bert, encoders, layers
 
 
@@ -79,7 +80,7 @@ def test_module_declares_the_parameters_a_checkpoint_gives(each_tiny):
 
 @pytest.mark.parametrize("native", [False, True])
 def test_bfloat16_products_are_of_rounded_operands_however_the_cpu_multiplies(native, monkeypatch):
-    monkeypatch.setattr(layers, "multiplies_bfloat16", lambda: native)
+    monkeypatch.setattr(operands, "multiplies_bfloat16", lambda: native)
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(9, 300)), rng.normal(size=(300, 7))
     x, kernel = x.astype(np.float32), kernel.astype(np.float32)
@@ -95,8 +96,8 @@ def test_bfloat16_products_are_of_rounded_operands_however_the_cpu_multiplies(na
 
 def test_cpus_that_multiply_bfloat16_slowly_are_told_from_those_that_do_not(monkeypatch):
     def found(text: str) -> bool:
-        monkeypatch.setattr(layers.pathlib.Path, "read_text", lambda _, **options: text)
-        return layers.multiplies_bfloat16.__wrapped__()
+        monkeypatch.setattr(operands.pathlib.Path, "read_text", lambda _, **options: text)
+        return operands.multiplies_bfloat16.__wrapped__()
 
     intel, amd = "vendor_id : GenuineIntel\n", "vendor_id : AuthenticAMD\n"
     assert not found(f"{intel}flags : avx512f avx512_bf16\n")

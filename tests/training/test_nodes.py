@@ -47,6 +47,7 @@ def config(path, **changes):
                 "feed_forward_depth": 2,
                 "dropout": 0.5,
                 "input_dropout": 0.0,
+                "precision": "float32",
             },
             "train": {
                 "seed": 0,

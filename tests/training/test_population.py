@@ -19,6 +19,7 @@ from ehr_jax.training import (
     checkpoints,
     fit,
     member_settings,
+    memory,
     population,
     problem,
     seeds,
@@ -37,7 +38,7 @@ def quickly(monkeypatch):
     """Compiles in a hurry: how fast the programs are does not matter here."""
     slowly = jax.jit
     monkeypatch.setattr(
-        jax, "jit", lambda f, **options: slowly(f, compiler_options=make_stays.QUICK, **options)
+        jax, "jit", lambda f, **more: slowly(f, **(more | {"compiler_options": make_stays.QUICK}))
     )
 
 
@@ -228,10 +229,10 @@ def test_a_seed_that_diverges_is_told_once_the_others_are_fitted(tmp_path):
 def test_members_at_once_are_bounded_by_memory_and_by_the_config(monkeypatch, capsys):
     config, model, data = visits()
     assert seeds.at_once(model, data, config, 5) == 5
-    each = seeds.member_bytes(model, data, config)
+    each = memory.member_bytes(model, data)
     parameters = sum(x.size for x in jax.tree.leaves(data.init(model, jax.random.key(0))))
     assert each > 20 * parameters
-    monkeypatch.setattr(seeds, "free_memory", lambda: int(3.5 * each / seeds.SHARE))
+    monkeypatch.setattr(memory, "free", lambda: int(3.5 * each / seeds.SHARE))
     assert seeds.at_once(model, data, config, 5) == 3
     assert "3 of 5 members at once" in capsys.readouterr().out
     config.population = 4

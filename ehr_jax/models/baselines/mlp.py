@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from ehr_jax.models import inputs
-from ehr_jax.nn import dropout, spmm
+from ehr_jax.nn import dropout, operands, spmm, spread
 
 
 class VisitMLP(nn.Module):
@@ -14,12 +14,17 @@ class VisitMLP(nn.Module):
     width: int
     use_notes: bool
     dropout: float
+    precision: str = "float32"
+    axis: spread.Axis = None  # over what visits are spread; each is scored by itself
 
     def setup(self):
-        self.code_layer = CodeLayer(self.width)
-        self.note_layer = nn.Dense(self.width) if self.use_notes else None
-        self.hidden = nn.Dense(self.width)
-        self.out = nn.Dense(self.labels)
+        def linear(width: int):
+            return nn.Dense(width, dot_general=operands.dot_general(self.precision))
+
+        self.code_layer = CodeLayer(self.width, self.precision)
+        self.note_layer = linear(self.width) if self.use_notes else None
+        self.hidden = linear(self.width)
+        self.out = linear(self.labels)
         self.drop = dropout.Dropout(self.dropout)
 
     def encode(self, nodes: inputs.Nodes, visits: inputs.Visits, train: bool):
@@ -34,23 +39,26 @@ class VisitMLP(nn.Module):
         x = self.code_layer(visits.incidence)[: visits.num_visits]
         if self.note_layer is not None:
             x = x + self.note_layer(visits.notes)
-        x = self.drop(nn.relu(x), train)
-        return self.out(self.drop(nn.relu(self.hidden(x)), train))
+        shard = spread.shard_number(self.axis)
+        x = self.drop(nn.relu(x), train, shard)
+        return self.out(self.drop(nn.relu(self.hidden(x)), train, shard))
 
 
 class CodeLayer(nn.Module):
     """A linear layer on multi-hot codes, as the sum of a learned row a code."""
 
     width: int
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, incidence: spmm.Incidence) -> jax.Array:
         num_nodes = incidence.forward.num_sources
         rows = self.param("rows", nn.initializers.normal(0.1), (num_nodes, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return spmm.product(incidence, rows) + bias
+        return spmm.product(incidence, rows, precision=self.precision) + bias
 
 
 def build(config, labels: int) -> VisitMLP:
     """Returns the network of `config.model`."""
-    return VisitMLP(labels, config.width, config.use_notes, config.dropout)
+    precision = operands.check(config.precision, "config.model.precision")
+    return VisitMLP(labels, config.width, config.use_notes, config.dropout, precision)

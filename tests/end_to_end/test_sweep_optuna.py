@@ -1,0 +1,293 @@
+"""--mode=sweep with config.sweep.optuna: one study for several processes, kills, odd journals."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+import threading
+import time
+
+import polars as pl
+import pytest
+
+from ehr_jax import config as base
+from ehr_jax import errors, main
+from ehr_jax.models import registry
+from ehr_jax.modes import sweep_optuna, sweep_plan
+from ehr_jax.training import run_folder
+
+needs_optuna = pytest.mark.skipif(
+    importlib.util.find_spec("optuna") is None, reason="Optuna is not installed: extra 'optuna'"
+)
+RANGES = {
+    "train": {"learning_rate": ("log", 1e-4, 1e-1), "positive_weight": ("choice", "1", 3.0)},
+    "model": {"dropout": ("uniform", 0.0, 0.5), "depth": ("integer", 0, 2)},
+}
+
+
+def spec(path: pathlib.Path, **keys):
+    """The defaults of a method with a study of six draws, and `keys` of config.sweep."""
+    config = registry.configure(base.defaults(), "hypehr")
+    config.sweep.ranges, config.sweep.draws, config.sweep.seeds = RANGES, 6, (0,)
+    config.sweep.optuna = str(path)
+    config.train.population = 2
+    for key, value in keys.items():
+        config.sweep[key] = value
+    return config
+
+
+@pytest.fixture
+def journal(tmp_path) -> pathlib.Path:
+    return tmp_path / "journal.log"
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Trials a batch, with no data to measure them by."""
+    monkeypatch.setattr(sweep_optuna, "_size", lambda config, networks: config.train.population)
+
+
+class Process:
+    """One process of a study, without its training."""
+
+    def __init__(self, config, name: str):
+        self.config, self.name = config, name
+        self.study = sweep_optuna.join(config, pathlib.Path())
+        self.study.set_user_attr(sweep_optuna._sign(name), time.time())
+
+    def ask(self) -> dict[int, dict]:
+        batch = sweep_optuna._asked(self.config, self.study, None, self.name)
+        return {number: sweep_optuna._values(trial) for number, trial in batch.items()}
+
+    def unfinished(self) -> list[int]:
+        return sorted(sweep_optuna._unfinished(self.study, self.name))
+
+    def tell(self, numbers, value: float = 0.5) -> None:
+        for number in numbers:
+            self.study.tell(number, value)
+
+    def count(self, state: str) -> int:
+        return len(sweep_optuna._trials(self.study, state))
+
+
+def test_without_the_package_its_install_is_told(journal, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(errors.ConfigError, match="not installed: pip install 'optuna>=4'"):
+        sweep_optuna.check(spec(journal))
+
+
+@needs_optuna
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            {"grid": {"train": {"clip": (1.0, 2.0)}}},
+            "config.sweep.grid and config.sweep.optuna are given",
+        ),
+        ({"halving": (50,)}, "config.sweep.halving and config.sweep.optuna"),
+        ({"pbt_every": 10}, "config.sweep.pbt_every and"),
+        ({"ranges": {}}, "config.sweep.ranges is empty; say what the study draws from"),
+        ({"draws": 0}, "config.sweep.draws is 0"),
+        ({"seed": -1}, "config.sweep.seed is -1"),
+        ({"ranges": {"model": {"dropout": ("uniform", 0.0, 1.5)}}}, "model.dropout: .*below 1"),
+        ({"ranges": {"model": {"depth": ("uniform", 0.0, 1.5)}}}, "expected a whole number"),
+        ({"ranges": {"model": {"dept": ("integer", 0, 1)}}}, "Did you mean 'model.depth'"),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused(keys, words, journal):
+    with pytest.raises(errors.ConfigError, match=words):
+        sweep_optuna.check(spec(journal, **keys))
+    assert not journal.exists()
+
+
+@needs_optuna
+def test_trials_lie_in_their_ranges_and_the_same_seed_draws_the_same(tmp_path, batches):
+    drawn = []
+    for name in ("a", "b"):
+        process, found = Process(spec(tmp_path / name, draws=24), "one"), {}
+        while batch := process.ask():
+            process.tell(batch)
+            found |= batch
+        drawn.append(found)
+    assert drawn[0] == drawn[1] and sorted(drawn[0]) == list(range(24))
+    ranges = sweep_plan.ranges(spec(tmp_path))
+    for values in drawn[0].values():
+        assert values.keys() == ranges.keys()
+        assert 1e-4 <= values["train.learning_rate"] <= 1e-1
+        assert 0 <= values["model.dropout"] <= 0.5 and values["model.depth"] in (0, 1, 2)
+        assert values["train.positive_weight"] in ("1", 3.0)
+    other = Process(spec(tmp_path / "c", draws=24, seed=5), "one").ask()
+    assert other[0] != drawn[0][0]
+
+
+@needs_optuna
+def test_processes_draw_apart_and_no_more_than_all_draws(journal, batches):
+    one, two = Process(spec(journal), "one"), Process(spec(journal), "two")
+    drawn = [one.ask(), two.ask(), one.ask(), two.ask(), one.ask()]
+    assert [len(batch) for batch in drawn] == [2, 2, 2, 0, 0]
+    assert len({repr(values) for batch in drawn for values in batch.values()}) == 6
+    assert sorted(number for batch in drawn for number in batch) == list(range(6))
+
+
+@needs_optuna
+def test_processes_that_ask_at_once_draw_no_more_than_all(journal, batches):
+    drawn = {}
+
+    def ask(name):
+        process = Process(spec(journal, draws=7), name)
+        drawn[name] = {}
+        while batch := process.ask():
+            drawn[name] |= batch
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in ("one", "two", "three")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [number for batch in drawn.values() for number in batch]
+    assert len(numbers) == len(set(numbers)) == 7
+    assert Process(spec(journal, draws=7), "four").count("RUNNING") == 7
+
+
+@needs_optuna
+def test_trials_of_a_silent_process_are_given_up_and_drawn_anew(journal, batches, capsys):
+    dead, alive = Process(spec(journal), "dead"), Process(spec(journal), "alive")
+    lost = dead.ask()
+    while batch := alive.ask():
+        alive.tell(batch)
+    assert alive.count("COMPLETE") == 4  # those of the other may end yet
+    dead.study.set_user_attr(sweep_optuna._sign("dead"), time.time() - 2 * sweep_optuna.SILENT)
+    again = alive.ask()
+    assert len(again) == 2 and not set(again) & set(lost)
+    assert "trial 0 is given up: its process was silent for 20 minutes" in capsys.readouterr().out
+    assert dead.unfinished() == []  # so that it does not train them either
+
+
+@needs_optuna
+def test_a_process_started_again_goes_on_with_its_own_batch(journal, batches):
+    first = Process(spec(journal), "one")
+    asked = first.ask()
+    Process(spec(journal), "two").ask()
+    again = Process(spec(journal), "one")
+    assert again.unfinished() == sorted(asked)
+    # Killed while it told: the batch is the same one.
+    again.tell([min(asked)])
+    assert Process(spec(journal), "one").unfinished() == sorted(asked)
+
+
+@needs_optuna
+def test_what_a_killed_start_only_began_to_ask_is_drawn_anew(journal, batches):
+    process = Process(spec(journal, draws=2), "one")
+    process.study.ask().set_user_attr("process", "one")
+    assert process.unfinished() == []
+    assert sorted(process.ask()) == [1, 2]
+    assert process.count("FAIL") == 1
+
+
+@needs_optuna
+def test_a_study_of_another_config_or_other_records_is_refused(journal, tmp_path):
+    config = spec(journal)
+    study = sweep_optuna.join(config, tmp_path)
+    config.sweep.draws, config.train.population = 60, 7  # each process its own
+    sweep_optuna.join(config, tmp_path)
+    config.train.steps = 7
+    with pytest.raises(errors.ConfigError, match="another config .train.steps: 500 there, 7 now"):
+        sweep_optuna.join(config, tmp_path)
+    sweep_optuna._agree(study, journal, "data", {"fingerprint": "a"})
+    with pytest.raises(errors.ConfigError, match="a study of other records .fingerprint: a there"):
+        sweep_optuna._agree(study, journal, "data", {"fingerprint": "b"})
+
+
+@needs_optuna
+@pytest.mark.parametrize("text", ["not a journal\n", "{}\n", "[1]\n"])
+def test_a_file_that_is_no_journal_is_refused_and_left(text, journal):
+    journal.write_text(text)
+    with pytest.raises(errors.ConfigError, match="is no journal of Optuna"):
+        sweep_optuna.join(spec(journal), journal.parent)
+    assert journal.read_text() == text
+
+
+@needs_optuna
+def test_a_journal_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(errors.ConfigError, match="missing/journal.log cannot be written: No such"):
+        sweep_optuna.join(spec(tmp_path / "missing" / "journal.log"), tmp_path)
+
+
+@needs_optuna
+def test_a_sign_of_life_is_given_again_and_again(journal, monkeypatch):
+    monkeypatch.setattr(sweep_optuna, "BEAT", 0.01)
+    study = sweep_optuna.join(spec(journal), journal.parent)
+    with sweep_optuna._alive(study, "one"):
+        first = study.user_attrs[sweep_optuna._sign("one")]
+        for _ in range(500):
+            if study.user_attrs[sweep_optuna._sign("one")] > first:
+                break
+            time.sleep(0.01)
+    assert study.user_attrs[sweep_optuna._sign("one")] > first
+
+
+def command(journal, workdir) -> list[str]:
+    ranges = {
+        "train": {"learning_rate": ("log", 1e-4, 1e-1)},
+        "model": {"dropout": ("choice", 0, 0.5)},
+    }
+    return [
+        "ehr_jax.main",
+        "--config=configs/mingle.py:synthetic_readmission",
+        "--config.model.name=hypehr",
+        "--config.model.depth=0",
+        "--config.model.width=8",
+        "--config.model.heads=2",
+        "--config.synthetic.patients=120",
+        "--config.notes.source=none",
+        "--config.train.steps=10",
+        "--config.train.seeds=(0, 1)",
+        "--config.train.population=4",
+        "--config.evaluation.resamples=20",
+        f"--config.sweep.ranges={ranges}",
+        f"--config.sweep.optuna={journal}",
+        "--config.sweep.draws=4",
+        "--mode=sweep",
+        f"--workdir={workdir}",
+    ]
+
+
+@needs_optuna
+@pytest.mark.slow
+def test_a_killed_study_ends_as_the_unbroken_one_and_another_process_agrees(
+    tmp_path, monkeypatch, capsys
+):
+    assert main.main(command(tmp_path / "whole.log", tmp_path / "whole")) == 0
+    whole = pl.read_parquet(tmp_path / "whole" / "trials.parquet")
+    assert whole.height == 8 and set(whole["status"]) == {"finished"}
+    mean = whole.group_by("trial").agg(pl.col("validation_auroc").mean())
+    best = mean.sort("validation_auroc", "trial", descending=[True, False])["trial"][0]
+    config = json.loads((tmp_path / "whole" / "best" / "config.json").read_text())
+    chosen = whole.filter(pl.col("trial") == best)["train.learning_rate"][0]
+    assert config["train"]["learning_rate"] == chosen and config["sweep"]["optuna"] == ""
+
+    class Killed(Exception):
+        pass
+
+    def die(*given):
+        raise Killed
+
+    journal, places = tmp_path / "shared.log", (tmp_path / "one", tmp_path / "two")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sweep_optuna, "_tell", die)
+        main.main(command(journal, places[0]))
+    # Another process finds half of the draws left, and trials that are still running.
+    assert main.main(command(journal, places[1])) == 0
+    assert "2 trial(s) are running elsewhere" in capsys.readouterr().out
+    assert not (places[1] / "best").exists()
+    assert main.main(command(journal, places[0])) == 0
+    assert main.main(command(journal, places[1])) == 0
+    tables = [pl.read_parquet(place / "trials.parquet") for place in places]
+    assert tables[0].equals(tables[1])
+    # The first batch is the unbroken one's; then the other process drew its own.
+    assert tables[0].head(4).drop("seed").equals(whole.head(4).drop("seed"))
+    results = [run_folder.read_json(place / "best" / "results.json") for place in places]
+    for metric, found in results[0]["test"].items():
+        if isinstance(found, dict) and "value" in found:
+            assert results[1]["test"][metric]["value"] == pytest.approx(found["value"], abs=1e-3)
+    assert results[0]["seeds"] == [0, 1]

@@ -1,0 +1,164 @@
+"""What training takes is told from shapes, before anything is placed on the device."""
+
+import re
+
+import arrays as make
+import jax
+import numpy as np
+import pytest
+import stays as make_stays
+
+from ehr_jax import config as base
+from ehr_jax import errors
+from ehr_jax.features import stays
+from ehr_jax.models import registry
+from ehr_jax.modes import train
+from ehr_jax.training import memory, problem, seeds, stay_problem
+
+
+def of_stays(count: int = 40, seed: int = 0) -> stays.StayArrays:
+    drawn = make_stays.draw(batch=count, seed=seed)
+    return stays.StayArrays(
+        stays={name: np.asarray(getattr(drawn, name)) for name in drawn.__dataclass_fields__},
+        variables=("a", "b", "c"),
+        fitted=None,
+        labels=(np.random.default_rng(seed).random((count, 1)) < 0.4).astype(np.float32),
+        label_names=("y",),
+        split=np.array(["train", "validation", "test"])[np.arange(count) % 3],
+        subjects=np.arange(count),
+        counts={},
+        retrieved=None,
+    )
+
+
+def visits(**changes):
+    config = make.make_config(**changes)
+    return registry.build(config, 2), make.make_arrays(), config.train
+
+
+def realm_config(**changes):
+    config = registry.configure(base.defaults(), "realm")
+    config.realm.update({"width": 8, "heads": 2, "feed_forward": 8, "variant": "concat"})
+    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in changes.items()})
+    return config
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: (x.shape, str(x.dtype)), tree)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_the_outline_of_visits_has_the_shapes_of_the_problem(protocol):
+    arrays = make.make_arrays(protocol=protocol)
+    assert shapes(memory.outline(arrays)) == shapes(problem.build(arrays, "1"))
+
+
+def test_the_outline_of_stays_has_the_shapes_of_the_problem():
+    built = stay_problem.build(of_stays(), "1", 8)
+    assert shapes(memory.outline(of_stays(), batch=8)) == shapes(built)
+
+
+def test_a_part_of_the_visits_takes_less_and_all_parts_hold_them_all():
+    arrays = make.make_arrays(400)
+    model = registry.build(make.make_config(), 2)
+    each = [memory.member_bytes(model, memory.outline(arrays, parts=n)) for n in (1, 2, 4, 8)]
+    assert each == sorted(each, reverse=True) and each[-1] < each[0] / 3
+    parts = memory.outline(arrays, parts=7)
+    whole = memory.outline(arrays)
+    assert 0 <= 7 * parts.shaping.num_visits - whole.shaping.num_visits < 7
+
+
+def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(memory, "free", lambda: 10**12)
+    config = make.make_config(train__devices=1)
+    train.make_problem(config, make.make_arrays())
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        r"input: arrays take [\d.]+ MB of each of 1 \w+ device\(s\), of 1e\+03 GB free, and lie "
+        r"there for the whole run: no step waits for input. A step takes some [\d.]+ MB beside\n",
+        said,
+    )
+
+
+def test_memory_that_cannot_be_told_refuses_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(memory, "free", lambda: None)
+    memory.require(*visits(train__devices=1))
+    assert "of an unknown number of bytes free" in capsys.readouterr().out
+
+
+def test_a_hypergraph_too_large_is_refused_before_it_is_placed_and_the_shards_named_fit(
+    monkeypatch, capsys
+):
+    config = make.make_config(train__devices=1)
+    model, arrays = registry.build(config, 2), make.make_arrays(400)
+    found = memory.need(model, arrays, config.train)
+    compiled = memory._compiled(model, memory.outline(arrays), config.train)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: compiled)
+    available = found.arrays + compiled // 2
+    monkeypatch.setattr(memory, "free", lambda: available)
+    monkeypatch.setattr(problem, "build", lambda *_: pytest.fail("placed"))
+    with pytest.raises(errors.ConfigError, match="are free; set config.train.shards=") as caught:
+        train.make_problem(config, arrays)
+    config.train.shards = int(re.search(r"config.train.shards=(\d+)", str(caught.value))[1])
+    assert 2 <= config.train.shards <= 16
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "free", lambda: available + compiled)
+    train.make_problem(config, arrays)
+    assert "no step waits" in capsys.readouterr().out
+
+
+def test_what_the_compiler_finds_to_fit_is_not_refused_for_its_estimate(monkeypatch, capsys):
+    model, arrays, config = visits(train__devices=1)
+    found = memory.need(model, arrays, config)
+    monkeypatch.setattr(memory, "free", lambda: found.total - 1)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: found.work // 2)
+    memory.require(model, arrays, config)
+    assert f"{found.work // 2 / 1e6:.3g} MB beside" in capsys.readouterr().out
+
+
+def test_a_batch_too_large_is_refused_and_one_that_fits_named(monkeypatch):
+    config = realm_config(train__devices=1, train__batch=12)
+    model, arrays = registry.build(config, 1), of_stays()
+    found = memory.need(model, arrays, config.train)
+    monkeypatch.setattr(memory, "free", lambda: found.arrays + found.work * 3 // 4)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: found.work)
+    with pytest.raises(errors.ConfigError, match="are free; set config.train.batch=[36],"):
+        memory.require(model, arrays, config.train)
+
+
+def test_arrays_that_alone_do_not_fit_name_what_makes_them_smaller(monkeypatch):
+    model, arrays, config = visits(train__devices=1)
+    monkeypatch.setattr(memory, "free", lambda: 1000)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: 1)
+    with pytest.raises(errors.ConfigError, match="0.001 MB are free; spread it over more"):
+        memory.require(model, arrays, config)
+
+
+def test_memory_that_ends_in_training_is_explained_and_other_errors_are_not():
+    config = make.make_config().train
+    exhausted = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
+    for arrays, key in ((make.make_arrays(), "shards=2"), (of_stays(), "batch=32")):
+        with pytest.raises(errors.ConfigError, match=f"population=1, .*config.train.{key}"):
+            with memory.explained(arrays, config):
+                raise exhausted
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.explained(of_stays(), config):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_every_device_of_a_cpu_has_its_share_of_the_memory():
+    free = memory.free()
+    assert free is None or free > 1e6
+
+
+def test_seeds_in_turn_share_one_compiled_program(tmp_path, capsys):
+    config = registry.configure(make.make_config(train__population=1, train__steps=10), "mlp")
+    model, data, config = (
+        registry.build(config, 2),
+        problem.build(make.make_arrays(), "1"),
+        config.train,
+    )
+    found = seeds.fit_seeds(model, data, config, (0, 1), tmp_path, "test")
+    assert "test: 1 program compiled for 2 seed(s)" in capsys.readouterr().out
+    assert [one.steps for one in found] == [10, 10]
+    seeds.fit_seeds(model, data, config, (0, 1), tmp_path, "test")
+    assert "compiled" not in capsys.readouterr().out
