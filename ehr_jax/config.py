@@ -183,7 +183,8 @@ def defaults() -> ml_collections.ConfigDict:
     config.train.positive_weight = "1"  # of a positive cell in the loss: a number, or balanced
     config.train.select = "auroc"  # validation metric that picks the step: auroc, auprc or loss
     config.train.batch = 64  # stays a step; networks over visits take all at once
-    # Over how many devices visits, or the stays of a batch, are spread; None: all there are.
+    # Over how many devices visits, or the stays of a batch, are spread; None: all there are, or one
+    # where the members of all seeds go over the devices instead, as many or more.
     config.train.devices = ml_collections.config_dict.placeholder(int)
     # Networks over visits, on one device: compute so many shards of visits one after another, for
     # a hypergraph whose states do not fit into its memory. Slower, and the result is the same.

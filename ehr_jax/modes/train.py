@@ -6,6 +6,7 @@ import time
 from types import ModuleType
 from typing import NamedTuple
 
+import jax
 import ml_collections
 import numpy as np
 import polars as pl
@@ -86,7 +87,7 @@ def fit_and_score(
     _check_seeds(config.train)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
-        feeding, data = make_problem(config, arrays)
+        feeding, data = make_problem(placed(config, arrays), arrays)
         fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
     elif getattr(method, "USES_SEED", True):
         fitted = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
@@ -131,6 +132,26 @@ def fit_and_score(
         )
     run_folder.write_json(folder / "results.json", results)
     return results
+
+
+def placed(
+    config: ml_collections.ConfigDict, arrays: prepare.Arrays | stays.StayArrays
+) -> ml_collections.ConfigDict:
+    """`config` with the data on one device where the members of all seeds go over the devices.
+
+    So they do where there are as many as devices and each device holds one: nothing is exchanged.
+    """
+    asked, devices = config.train, jax.local_device_count()
+    spread = asked.devices is None and asked.shards == 1 and asked.population != 1
+    members = len(asked.seeds) * asked.members
+    if not spread or jax.process_count() > 1 or not 1 < devices <= members:
+        return config
+    alone = ml_collections.ConfigDict(config.to_dict())
+    alone.train.devices = 1
+    available = memory.free()
+    model = registry.build(config, arrays.labels.shape[1])
+    taken = memory.need(model, arrays, alone.train).total
+    return config if available is not None and taken > available else alone
 
 
 def make_problem(

@@ -207,7 +207,7 @@ def _advance(
     began, limits = time.monotonic(), (jnp.int32(until), jnp.int32(patience))
     rows = _spread(np.arange(len(keys)))
     part = whole if len(rows) == len(keys) else take(whole, rows)
-    compile_for = functools.partial(_compile, model, config)
+    compile_for = functools.partial(compile_chunk, model, config)
     program, part = compile_for(part, settings, keys, rows, data, limits)
     own, compiled = program.place(settings), [program.seconds]
     going = np.asarray(active(part, until, patience))
@@ -274,7 +274,7 @@ def _exploited(part: Population, sources: np.ndarray) -> Population:
     return jax.jit(exploit, donate_argnums=0, out_shardings=places)(part, jnp.asarray(sources))
 
 
-class _Program(NamedTuple):
+class Program(NamedTuple):
     """A chunk compiled for some members.
 
     Attributes:
@@ -288,9 +288,9 @@ class _Program(NamedTuple):
     seconds: float
 
 
-def _compile(
+def compile_chunk(
     model, config, part, settings, keys, rows, data, limits
-) -> tuple[_Program, Population]:
+) -> tuple[Program, Population]:
     """The program of the members `rows`, which devices share; and `part` where they want it."""
     began = time.monotonic()
     keys, at_own = keys[rows], None
@@ -323,7 +323,7 @@ def _compile(
     given = part, place(settings), keys, data, *limits
     compiled = jax.jit(run, donate_argnums=0).lower(*given).compile()
     program = lambda part, own: compiled(part, own, keys, data, *limits)  # noqa: E731
-    return _Program(program, place, time.monotonic() - began), part
+    return Program(program, place, time.monotonic() - began), part
 
 
 def _put(whole: Population, part: Population, rows: np.ndarray) -> Population:

@@ -67,6 +67,20 @@ def test_run_folder_holds_its_contract(finished):
     assert found["low"] <= found["value"] <= found["high"]
 
 
+@pytest.mark.slow
+def test_seeds_go_over_devices_where_there_are_as_many(finished, tmp_path):
+    command = [sys.executable, "-m", "ehr_jax.main", *SMALL, *TWO_SEEDS, f"--workdir={tmp_path}"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "of each of 1 cpu device(s)" in done.stdout  # the data is not divided
+    two, one = (pl.read_parquet(at / "predictions.parquet") for at in (tmp_path, finished))
+    column = next(name for name in one.columns if name.startswith("probability."))
+    assert (two[column] - one[column]).abs().max() < 1e-4
+
+
 def test_predictions_hold_every_labelled_test_sample_once_a_seed(finished):
     frame = pl.read_parquet(finished / "predictions.parquet")
     data = json.loads((finished / "data.json").read_text())

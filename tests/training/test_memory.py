@@ -80,6 +80,25 @@ def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "on_one"),
+    [
+        ({"train__seeds": (0, 1, 2, 3)}, True),
+        ({"train__seeds": (0, 1), "train__members": 2}, True),
+        ({"train__seeds": (0, 1, 2)}, False),  # fewer members than devices
+        ({"train__seeds": (0, 1, 2, 3), "train__population": 1}, False),
+        ({"train__seeds": (0, 1, 2, 3), "train__devices": 4}, False),
+    ],
+)
+def test_members_of_seeds_go_over_the_devices_where_they_can(monkeypatch, changes, on_one):
+    config, arrays = make.make_config(**changes), make.make_arrays()
+    monkeypatch.setattr(train.jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(memory, "free", lambda: 10**12)
+    assert (train.placed(config, arrays).train.devices == 1) == on_one
+    monkeypatch.setattr(memory, "free", lambda: 10)  # no device holds a whole member
+    assert train.placed(config, arrays) is config
+
+
 def test_memory_that_cannot_be_told_refuses_nothing(monkeypatch, capsys):
     monkeypatch.setattr(memory, "free", lambda: None)
     memory.require(*visits(train__devices=1))
