@@ -3,8 +3,9 @@
 Each request is a line of JSON and so is its answer: {"do": KIND, ...} -> what the side's module
 gives for it. A module offers `about(arguments)`, and `prepare(kind, arguments, **request)`, which
 returns a function to be timed, and facts that go into the answer; it is asked once for a request.
-An answer to a timed request has "seconds", "cpu_seconds", and the process's resident memory in GB
-before the run and at its peak.
+An answer to a timed request, a turn of some runs after one that is not timed, has the median
+"seconds" and "cpu_seconds" of a run, and the process's resident memory in GB before the turn and
+at its peak.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 REST = 0.05  # seconds in which the threads of the side that ran last come to rest
-SHORT = 0.5  # seconds; a run that takes less is repeated within its turn
+TURN, MOST = 1.0, 10  # seconds, and runs, of a turn
 
 
 class Side:
@@ -130,21 +131,26 @@ def serve(module: str, arguments) -> int:
 
 
 def _timed(run: Callable[[], Any]) -> tuple[dict[str, float], Any]:
-    """Times a run; one of less than `SHORT` as the median of several, after one that is not timed.
+    """Times a run: the median of as many as take `TURN` together, after one that is not timed.
 
-    In a loop of training a step follows the other: what it costs to wake a process from its wait,
-    twice a short run on a virtual machine, is no part of it.
+    In a loop of training a step follows the other. What a process pays after its wait for the other
+    side, threads to wake and memory that the system took meanwhile, is no part of it.
     """
-    taken, used, found = [], [], None
-    while not taken or (taken[0] < SHORT and sum(taken) < 2 * SHORT and len(taken) < 11):
+    began_turn, cpu_turn = time.perf_counter(), time.process_time()
+    found = run()
+    untimed, taken, used = time.perf_counter() - began_turn, [], []
+    while sum(taken) < TURN and len(taken) < MOST:
         began, cpu = time.perf_counter(), time.process_time()
         found = run()
         taken.append(time.perf_counter() - began)
         used.append(time.process_time() - cpu)
-    of_turn = {"turn_seconds": sum(taken), "turn_cpu_seconds": sum(used)}
-    kept = slice(1, None) if len(taken) > 1 else slice(None)
-    middle_of = {"seconds": statistics.median(taken[kept])}
-    return middle_of | {"cpu_seconds": statistics.median(used[kept])} | of_turn, found
+    return {
+        "seconds": statistics.median(taken),
+        "cpu_seconds": statistics.median(used),
+        "first_seconds": untimed,
+        "turn_seconds": time.perf_counter() - began_turn,
+        "turn_cpu_seconds": time.process_time() - cpu_turn,
+    }, found
 
 
 def take_turns(
@@ -166,7 +172,7 @@ def take_turns(
         for name, (side, request) in cases.items():
             done = side.time(keep=str(kept) if kept and turn == 0 else None, **request)
             if turn == 0:
-                first[name] = done["seconds"]
+                first[name] = done["first_seconds"]
                 if kept:
                     found[name] = np.load(kept)
             else:

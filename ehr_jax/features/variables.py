@@ -39,7 +39,7 @@ SETS = {
         "creatinine",
         "invasive diastolic blood pressure",
         "inspired oxygen",
-        "Glasgow coma scale total",
+        "Glasgow coma score",
         "glucose",
         "bicarbonate",
         "hematocrit",

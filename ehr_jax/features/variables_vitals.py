@@ -194,11 +194,12 @@ _ROWS = (
         "points",
         (3, 3, 15, 15),
         chart="198",
-        p12="GCS",
         category=True,
         eicu="NURSE:Glasgow coma score, GCS Total",
         synthetic="coma scale",
     ),
+    # The same as a number: its levels are ordered, and with few stays that is worth knowing.
+    variable.describe("Glasgow coma score", "points", (3, 3, 15, 15), p12="GCS"),
     variable.describe(
         "height",
         "cm",

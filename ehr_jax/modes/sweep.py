@@ -21,6 +21,7 @@ from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import (
     inputs,
+    sweep_journal,
     sweep_optuna,
     sweep_parts,
     sweep_pbt,
@@ -49,7 +50,7 @@ def _shared(config, workdir: pathlib.Path) -> None:
     """Trials that processes draw from one study."""
     sweep_optuna.check(config)
     workdir = run_folder.claim(workdir, config.to_dict())
-    study = sweep_optuna.join(config, workdir)
+    study = sweep_journal.join(config)
     cohort, arrays = inputs.load(config, workdir)
     found = sweep_optuna.search(config, study, sweep_parts.Networks(arrays), workdir)
     sweep_results.write(config, found, cohort, arrays, workdir)

@@ -66,15 +66,15 @@ class Parts:
         self.networks, self.trials, self.workdir = networks, trials, workdir
         self.checkpoints = workdir / "checkpoints" / ("" if name == "sweep" else name)
         path = workdir / f"{name}.json"
-        kept = run_folder.read_json(path)["parts"] if path.exists() else None
+        kept = run_folder.read_json(path)["parts"] if path.exists() else []
         self.groups, self.members = [], []
         for number, group in enumerate(groups):
             pairs = [(trial, seed) for trial in group.trials for seed in chosen_seeds]
             if whole:
                 pairs.sort(key=lambda pair: chosen_seeds.index(pair[1]))
-            if kept is not None:
-                own = [part["members"] for part in kept if part["group"] == number]
-            else:
+            own = [part["members"] for part in kept if part["group"] == number]
+            # A start that ended before it trained may have been of other trials.
+            if sorted(tuple(pair) for part in own for pair in part) != sorted(pairs):
                 model, data = networks.of(group)
                 size = seeds.at_once(model, data, group.config.train, len(pairs))
                 if whole:

@@ -139,12 +139,14 @@ def placed(
 ) -> ml_collections.ConfigDict:
     """`config` with the data on one device where the members of all seeds go over the devices.
 
-    So they do where there are as many as devices and each device holds one: nothing is exchanged.
+    So they do where as many train at once as there are devices, and each device holds one: nothing
+    is exchanged.
     """
     asked, devices = config.train, jax.local_device_count()
-    spread = asked.devices is None and asked.shards == 1 and asked.population != 1
+    spread = asked.devices is None and asked.shards == 1
     members = len(asked.seeds) * asked.members
-    if not spread or jax.process_count() > 1 or not 1 < devices <= members:
+    together = members if asked.population is None else min(members, asked.population)
+    if not spread or jax.process_count() > 1 or not 1 < devices <= together:
         return config
     alone = ml_collections.ConfigDict(config.to_dict())
     alone.train.devices = 1

@@ -66,7 +66,8 @@ class Program(NamedTuple):
     Attributes:
       run: (state, data, key) -> (state, metrics); the memory of the state is used again.
       seconds: that compiling took.
-      memory: bytes of its arguments, results and temporaries on a device, as the compiler has it.
+      memory: bytes of its arguments and temporaries on a device, as the compiler has it; the new
+        state takes the place of the old.
     """
 
     run: Callable

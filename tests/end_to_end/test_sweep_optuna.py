@@ -13,7 +13,7 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_optuna, sweep_plan
+from ehr_jax.modes import sweep_journal, sweep_optuna, sweep_plan
 from ehr_jax.training import run_folder
 
 needs_optuna = pytest.mark.skipif(
@@ -52,22 +52,22 @@ class Process:
 
     def __init__(self, config, name: str):
         self.config, self.name = config, name
-        self.study = sweep_optuna.join(config, pathlib.Path())
-        self.study.set_user_attr(sweep_optuna._sign(name), time.time())
+        self.study = sweep_journal.join(config)
+        self.study.set_user_attr(sweep_journal.sign(name), time.time())
 
     def ask(self) -> dict[int, dict]:
         batch = sweep_optuna._asked(self.config, self.study, None, self.name)
-        return {number: sweep_optuna._values(trial) for number, trial in batch.items()}
+        return {number: sweep_journal.values(trial) for number, trial in batch.items()}
 
     def unfinished(self) -> list[int]:
-        return sorted(sweep_optuna._unfinished(self.study, self.name))
+        return sorted(sweep_journal.unfinished(self.study, self.name))
 
     def tell(self, numbers, value: float = 0.5) -> None:
         for number in numbers:
             self.study.tell(number, value)
 
     def count(self, state: str) -> int:
-        return len(sweep_optuna._trials(self.study, state))
+        return len(sweep_journal.trials(self.study, state))
 
 
 def test_without_the_package_its_install_is_told(journal, monkeypatch):
@@ -156,7 +156,7 @@ def test_trials_of_a_silent_process_are_given_up_and_drawn_anew(journal, batches
     while batch := alive.ask():
         alive.tell(batch)
     assert alive.count("COMPLETE") == 4  # those of the other may end yet
-    dead.study.set_user_attr(sweep_optuna._sign("dead"), time.time() - 2 * sweep_optuna.SILENT)
+    dead.study.set_user_attr(sweep_journal.sign("dead"), time.time() - 2 * sweep_journal.SILENT)
     again = alive.ask()
     assert len(again) == 2 and not set(again) & set(lost)
     assert "trial 0 is given up: its process was silent for 20 minutes" in capsys.readouterr().out
@@ -187,15 +187,27 @@ def test_what_a_killed_start_only_began_to_ask_is_drawn_anew(journal, batches):
 @needs_optuna
 def test_a_study_of_another_config_or_other_records_is_refused(journal, tmp_path):
     config = spec(journal)
-    study = sweep_optuna.join(config, tmp_path)
+    study = sweep_journal.join(config)
     config.sweep.draws, config.train.population = 60, 7  # each process its own
-    sweep_optuna.join(config, tmp_path)
+    sweep_journal.join(config)
     config.train.steps = 7
     with pytest.raises(errors.ConfigError, match="another config .train.steps: 500 there, 7 now"):
-        sweep_optuna.join(config, tmp_path)
-    sweep_optuna._agree(study, journal, "data", {"fingerprint": "a"})
+        sweep_journal.join(config)
+    sweep_journal.agree(study, journal, "data", {"fingerprint": "a"})
     with pytest.raises(errors.ConfigError, match="a study of other records .fingerprint: a there"):
-        sweep_optuna._agree(study, journal, "data", {"fingerprint": "b"})
+        sweep_journal.agree(study, journal, "data", {"fingerprint": "b"})
+
+
+@needs_optuna
+def test_a_run_folder_whose_study_was_removed_is_refused(journal, tmp_path):
+    study = sweep_journal.join(spec(journal))
+    own = sweep_journal.name_of(study, tmp_path)
+    assert sweep_journal.name_of(study, tmp_path) == own
+    other = sweep_journal.join(spec(tmp_path / "other.log"))
+    assert sweep_journal.name_of(other, tmp_path) != own  # nothing is trained yet
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(errors.RunFolderError, match="holds trials of a study that"):
+        sweep_journal.name_of(study, tmp_path)
 
 
 @needs_optuna
@@ -203,27 +215,27 @@ def test_a_study_of_another_config_or_other_records_is_refused(journal, tmp_path
 def test_a_file_that_is_no_journal_is_refused_and_left(text, journal):
     journal.write_text(text)
     with pytest.raises(errors.ConfigError, match="is no journal of Optuna"):
-        sweep_optuna.join(spec(journal), journal.parent)
+        sweep_journal.join(spec(journal))
     assert journal.read_text() == text
 
 
 @needs_optuna
 def test_a_journal_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(errors.ConfigError, match="missing/journal.log cannot be written: No such"):
-        sweep_optuna.join(spec(tmp_path / "missing" / "journal.log"), tmp_path)
+        sweep_journal.join(spec(tmp_path / "missing" / "journal.log"))
 
 
 @needs_optuna
 def test_a_sign_of_life_is_given_again_and_again(journal, monkeypatch):
-    monkeypatch.setattr(sweep_optuna, "BEAT", 0.01)
-    study = sweep_optuna.join(spec(journal), journal.parent)
-    with sweep_optuna._alive(study, "one"):
-        first = study.user_attrs[sweep_optuna._sign("one")]
+    monkeypatch.setattr(sweep_journal, "BEAT", 0.01)
+    study = sweep_journal.join(spec(journal))
+    with sweep_journal.alive(study, "one"):
+        first = study.user_attrs[sweep_journal.sign("one")]
         for _ in range(500):
-            if study.user_attrs[sweep_optuna._sign("one")] > first:
+            if study.user_attrs[sweep_journal.sign("one")] > first:
                 break
             time.sleep(0.01)
-    assert study.user_attrs[sweep_optuna._sign("one")] > first
+    assert study.user_attrs[sweep_journal.sign("one")] > first
 
 
 def command(journal, workdir) -> list[str]:

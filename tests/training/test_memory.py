@@ -87,6 +87,8 @@ def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
         ({"train__seeds": (0, 1), "train__members": 2}, True),
         ({"train__seeds": (0, 1, 2)}, False),  # fewer members than devices
         ({"train__seeds": (0, 1, 2, 3), "train__population": 1}, False),
+        ({"train__seeds": (0, 1, 2, 3), "train__population": 2}, False),  # two devices would rest
+        ({"train__seeds": (0, 1, 2, 3), "train__population": 4}, True),
         ({"train__seeds": (0, 1, 2, 3), "train__devices": 4}, False),
     ],
 )
