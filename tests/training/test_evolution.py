@@ -1,7 +1,10 @@
 """Population-based training: who takes whose state, what is explored, kills that change nothing."""
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import arrays as make
 import jax
@@ -204,3 +207,24 @@ def test_a_schedule_that_is_not_the_populations_is_refused(tmp_path):
     assert len(evolution.turns_until(schedule, members(), 5, STEPS)) == 1
     with pytest.raises(errors.RunFolderError, match="after turns at .0, 10."):
         evolution.turns_until(schedule, members(), 15, STEPS)
+
+
+@pytest.mark.slow
+def test_members_that_go_on_from_others_on_another_device_are_those_of_one(tmp_path):
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, __file__, tmp_path / "two"], env=environment, check=True)
+    found = np.load(tmp_path / "two" / "params.npz")
+    assert int(found["devices"]) == 2
+    expected = jax.tree.leaves(train(tmp_path / "one", members()).state.params)
+    for k, leaf in enumerate(expected):
+        np.testing.assert_allclose(found[str(k)], leaf, atol=1e-6)
+    schedules = [(tmp_path / name / "schedule.json").read_text() for name in ("one", "two")]
+    assert schedules[0] == schedules[1]
+
+
+if __name__ == "__main__":
+    place = pathlib.Path(sys.argv[1])
+    trained = train(place, members())
+    leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
+    np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)

@@ -275,13 +275,6 @@ def test_members_over_two_devices_are_those_of_one(tmp_path):
         np.testing.assert_allclose(found[str(k)], leaf, atol=1e-6)
 
 
-if __name__ == "__main__":
-    place = pathlib.Path(sys.argv[1])
-    trained = train(visits(), three(), place)
-    leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
-    np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)
-
-
 def test_weights_of_members_are_those_of_the_samples_however_they_lie_in_shards():
     config, arrays = make.make_config(), make.make_arrays()
     whole = problem.build(arrays, "balanced")
@@ -303,3 +296,10 @@ def test_seeds_go_one_by_one_where_the_data_of_one_take_all():
     config.train.population = 4
     with pytest.raises(errors.ConfigError, match="config.train.population is 4.*shards=1"):
         seeds.at_once(None, shards, config.train, 5)
+
+
+if __name__ == "__main__":
+    place = pathlib.Path(sys.argv[1])
+    trained = train(visits(), three(), place)
+    leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
+    np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)
