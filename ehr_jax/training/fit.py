@@ -67,12 +67,12 @@ class Program(NamedTuple):
       run: (state, data, key) -> (state, metrics); the memory of the state is used again.
       seconds: that compiling took.
       memory: bytes of its arguments and temporaries on a device, as the compiler has it; the new
-        state takes the place of the old.
+        state takes the place of the old. None where the compiler does not tell.
     """
 
     run: Callable
     seconds: float
-    memory: int
+    memory: int | None
 
 
 class Fitted(NamedTuple):
@@ -159,20 +159,12 @@ def compile_chunk(model: nn.Module, data: Data, config) -> Program:
         jax.eval_shape(functools.partial(first_state, model, optimiser), data, key),
     )
     run = functools.partial(run_chunk, model, optimiser, config.eval_every, config.select)
-    size = product_size(model, data)
+    size = _product_size(model, data)
     jitted = compiling.jit(run, size, donate_argnums=0, out_shardings=everywhere)
     found = jitted.lower(state, data, key).compile()
-    memory = found.memory_analysis()
-    sizes = (memory.argument_size_in_bytes, memory.temp_size_in_bytes) if memory else (0,)
-    return Program(found, time.monotonic() - began, sum(sizes))
-
-
-def product_size(model: nn.Module, data: Data) -> int:
-    """Of products over a batch of stays, rows times columns; 0 for all visits at once.
-
-    There most of the time goes to sparse products.
-    """
-    return getattr(data, "batch", 0) * getattr(model, "width", 0)
+    sizes = found.memory_analysis()
+    memory = sizes and sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
+    return Program(found, time.monotonic() - began, memory)
 
 
 def takes_all(data: Data) -> bool:
@@ -212,6 +204,14 @@ def _everywhere(data: Data) -> jax.sharding.Sharding | None:
     """Of a state, which is the same on all devices of the data's mesh; None where there is none."""
     mesh = getattr(data, "mesh", None)
     return None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def _product_size(model: nn.Module, data: Data) -> int:
+    """Of products over a batch of stays, rows times columns; 0 for all visits at once.
+
+    There most of the time goes to sparse products.
+    """
+    return getattr(data, "batch", 0) * getattr(model, "width", 0)
 
 
 def first_state(model, optimiser, data: Data, key: jax.Array) -> State:

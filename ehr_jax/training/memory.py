@@ -42,7 +42,8 @@ def require(
 ) -> None:
     """Prints what training takes of each device; places nothing there.
 
-    Where the estimate is more than is free, the program is compiled to see what it takes indeed.
+    Where the estimate is more than is free, the program is compiled to see what it takes indeed;
+    where the compiler does not tell, training may begin if the arrays fit.
 
     Args:
       config: config.train.
@@ -52,9 +53,11 @@ def require(
     """
     found, available, ratio = need(model, arrays, config), free(), 1.0
     if available is not None and found.total > available:
-        ratio = _compiled(model, _step(arrays, config), config) / found.work
-        found = found.scaled(ratio)
-        if found.total > available:
+        taken = _compiled(model, _step(arrays, config), config)
+        if taken is not None:
+            ratio = taken / found.work
+            found = found.scaled(ratio)
+        if (found.arrays if taken is None else found.total) > available:
             raise errors.ConfigError(
                 f"training takes {_bytes(found.total)} of each device, {_bytes(found.arrays)} for "
                 f"arrays and {_bytes(found.work)} for a step, and {_bytes(available)} are free; "
@@ -158,10 +161,10 @@ def _step(arrays, config):
     return outline(arrays, parts=devices * config.shards)
 
 
-def _compiled(model, data, config) -> int:
+def _compiled(model, data, config) -> int | None:
     """Bytes that the compiled training program takes beside `data`, an outline."""
     found = fit.compile_chunk(model, data, config).memory
-    return found - _size(data)
+    return None if found is None else max(found - _size(data), 0)
 
 
 def _advice(model, arrays, config, available, ratio) -> str:

@@ -4,7 +4,6 @@ Written before training, from a state of its own, so that the run is what it wou
 """
 
 import contextlib
-import functools
 import logging
 import pathlib
 import time
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax
 
-from ehr_jax.nn import compiling
 from ehr_jax.training import exchange, fit, run_folder
 
 
@@ -30,13 +28,10 @@ def write(model: nn.Module, data: fit.Data, config, folder: pathlib.Path) -> dic
       What program.json holds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser, key = fit.make_optimiser(config), jax.random.key(0)
-    state = fit.init_state(model, optimiser, data, key)
-    run = functools.partial(fit.run_chunk, model, optimiser, config.eval_every, config.select)
-    began = time.perf_counter()
-    jitted = compiling.jit(run, fit.product_size(model, data), donate_argnums=0)
-    program = jitted.lower(state, data, key).compile()
-    found = {"compile_seconds": time.perf_counter() - began, "steps": config.eval_every}
+    key = jax.random.key(0)
+    state = fit.init_state(model, fit.make_optimiser(config), data, key)
+    program, seconds, _ = fit.compile_chunk(model, data, config)
+    found = {"compile_seconds": seconds, "steps": config.eval_every}
     state, _ = jax.block_until_ready(program(state, data, key))
     with jax.profiler.trace(str(folder / "trace"), create_perfetto_trace=True):
         began = time.perf_counter()

@@ -6,6 +6,7 @@ import shutil
 
 import polars as pl
 import pytest
+import small_sweep
 
 from ehr_jax import config as base
 from ehr_jax import errors, main
@@ -17,21 +18,10 @@ GRID = {
     "train": {"learning_rate": (1e-3, 1e-2)},
     "model": {"input_dropout": (0.0, 0.3), "width": (4, 8)},
 }
-SMALL = (
-    "--config=configs/mingle.py:synthetic_readmission",
-    "--config.model.name=hypehr",
-    "--config.model.depth=0",
-    "--config.model.heads=2",
-    "--config.synthetic.patients=120",
-    "--config.notes.source=none",
-    "--config.train.steps=10",
-    "--config.train.seeds=(0, 1)",
-    "--config.evaluation.resamples=20",
-)
 
 
 def run(workdir: pathlib.Path, *more: str) -> int:
-    return main.main(["ehr_jax.main", *SMALL, "--mode=sweep", f"--workdir={workdir}", *more])
+    return main.main([*small_sweep.ARGUMENTS, f"--workdir={workdir}", *more])
 
 
 def spec(name: str = "hypehr", **keys):

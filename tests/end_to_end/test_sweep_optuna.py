@@ -9,6 +9,7 @@ import time
 
 import polars as pl
 import pytest
+import small_sweep
 
 from ehr_jax import config as base
 from ehr_jax import errors, main
@@ -244,22 +245,11 @@ def command(journal, workdir) -> list[str]:
         "model": {"dropout": ("choice", 0, 0.5)},
     }
     return [
-        "ehr_jax.main",
-        "--config=configs/mingle.py:synthetic_readmission",
-        "--config.model.name=hypehr",
-        "--config.model.depth=0",
-        "--config.model.width=8",
-        "--config.model.heads=2",
-        "--config.synthetic.patients=120",
-        "--config.notes.source=none",
-        "--config.train.steps=10",
-        "--config.train.seeds=(0, 1)",
+        *small_sweep.ARGUMENTS,
         "--config.train.population=4",
-        "--config.evaluation.resamples=20",
         f"--config.sweep.ranges={ranges}",
         f"--config.sweep.optuna={journal}",
         "--config.sweep.draws=4",
-        "--mode=sweep",
         f"--workdir={workdir}",
     ]
 

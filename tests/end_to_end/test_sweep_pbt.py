@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+import small_sweep
 
 from ehr_jax import config as base
 from ehr_jax import errors, main
@@ -16,21 +17,12 @@ from ehr_jax.training import checkpoints, population
 
 GRID = {"train": {"learning_rate": (1e-5, 1e-3, 1e-2, 1e30)}, "model": {"dropout": (0.125,)}}
 COMMAND = (
-    "ehr_jax.main",
-    "--config=configs/mingle.py:synthetic_readmission",
-    "--config.model.name=hypehr",
-    "--config.model.depth=0",
-    "--config.model.width=8",
-    "--config.model.heads=2",
-    "--config.synthetic.patients=120",
-    "--config.notes.source=none",
+    *small_sweep.ARGUMENTS,
     "--config.train.steps=20",
     "--config.train.checkpoint_every=1",
-    "--config.evaluation.resamples=20",
     "--config.sweep.seeds=(0, 3)",
     f"--config.sweep.grid={GRID}",
     "--config.sweep.pbt_every=5",
-    "--mode=sweep",
 )
 
 

@@ -1,9 +1,7 @@
 """Population-based training: who takes whose state, what is explored, kills that change nothing."""
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import arrays as make
@@ -11,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import stays as make_stays
+import two_devices
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,14 +210,10 @@ def test_a_schedule_that_is_not_the_populations_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_members_that_go_on_from_others_on_another_device_are_those_of_one(tmp_path):
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, __file__, tmp_path / "two"], env=environment, check=True)
-    found = np.load(tmp_path / "two" / "params.npz")
-    assert int(found["devices"]) == 2
+    found = two_devices.load(__file__, tmp_path / "two")
     expected = jax.tree.leaves(train(tmp_path / "one", members()).state.params)
-    for k, leaf in enumerate(expected):
-        np.testing.assert_allclose(found[str(k)], leaf, atol=1e-6)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)
     schedules = [(tmp_path / name / "schedule.json").read_text() for name in ("one", "two")]
     assert schedules[0] == schedules[1]
 
@@ -226,5 +221,4 @@ def test_members_that_go_on_from_others_on_another_device_are_those_of_one(tmp_p
 if __name__ == "__main__":
     place = pathlib.Path(sys.argv[1])
     trained = train(place, members())
-    leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
-    np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)
+    two_devices.save(trained.state.params, place)

@@ -137,6 +137,18 @@ def test_what_the_compiler_finds_to_fit_is_not_refused_for_its_estimate(monkeypa
     assert f"{found.work // 2 / 1e6:.3g} MB beside" in capsys.readouterr().out
 
 
+def test_a_compiler_that_does_not_tell_refuses_no_more_than_arrays(monkeypatch, capsys):
+    model, arrays, config = visits(train__devices=1)
+    found = memory.need(model, arrays, config)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: None)
+    monkeypatch.setattr(memory, "free", lambda: found.arrays)
+    memory.require(model, arrays, config)
+    assert f"{found.work / 1e6:.3g} MB beside" in capsys.readouterr().out
+    monkeypatch.setattr(memory, "free", lambda: found.arrays - 1)
+    with pytest.raises(errors.ConfigError, match="spread it over more devices"):
+        memory.require(model, arrays, config)
+
+
 def test_a_batch_too_large_is_refused_and_one_that_fits_named(monkeypatch):
     config = realm_config(train__devices=1, train__batch=12)
     model, arrays = registry.build(config, 1), of_stays()

@@ -1,9 +1,7 @@
 """Populations: members are the runs of their own, stop alone, resume, and shrink to the same."""
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import arrays as make
@@ -11,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import stays as make_stays
+import two_devices
 
 from ehr_jax import config as base
 from ehr_jax import errors
@@ -265,14 +264,10 @@ def test_a_value_that_no_member_may_have_is_refused(name, value, words, tmp_path
 
 @pytest.mark.slow
 def test_members_over_two_devices_are_those_of_one(tmp_path):
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, __file__, tmp_path / "two"], env=environment, check=True)
-    found = np.load(tmp_path / "two" / "params.npz")
-    assert int(found["devices"]) == 2
+    found = two_devices.load(__file__, tmp_path / "two")
     expected = jax.tree.leaves(train(visits(), three(), tmp_path / "one").state.params)
-    for k, leaf in enumerate(expected):
-        np.testing.assert_allclose(found[str(k)], leaf, atol=1e-6)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)
 
 
 def test_weights_of_members_are_those_of_the_samples_however_they_lie_in_shards():
@@ -301,5 +296,4 @@ def test_seeds_go_one_by_one_where_the_data_of_one_take_all():
 if __name__ == "__main__":
     place = pathlib.Path(sys.argv[1])
     trained = train(visits(), three(), place)
-    leaves = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves(trained.state.params))}
-    np.savez(place / "params.npz", devices=jax.local_device_count(), **leaves)
+    two_devices.save(trained.state.params, place)
