@@ -5,6 +5,7 @@ refused from shapes alone, before anything is placed.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.features import prepare, stays
-from ehr_jax.models import inputs
+from ehr_jax.models import inputs, unified
 from ehr_jax.nn import bipartite, spmm
 from ehr_jax.training import fit, partition, problem, stay_problem, unified_problem
 
@@ -53,7 +54,7 @@ def require(
     """
     found, available, ratio = need(model, arrays, config), free(), 1.0
     if available is not None and found.total > available:
-        taken = _compiled(model, _step(arrays, config), config)
+        taken = _compiled(model, _step(_read_by(model, arrays), config), config)
         if taken is not None:
             ratio = taken / found.work
             found = found.scaled(ratio)
@@ -94,6 +95,7 @@ def need(model: Any, arrays: prepare.Arrays | stays.StayArrays, config) -> Need:
     Over devices, visits or the stays of a batch are divided; in shards, the work of a step is.
     """
     parts = partition.make_mesh(config.devices).size
+    arrays = _read_by(model, arrays)
     held = outline(arrays, config.batch, 1 if isinstance(arrays, stays.StayArrays) else parts)
     return Need(_size(held), member_bytes(model, _step(arrays, config)))
 
@@ -151,6 +153,13 @@ def member_bytes(model: Any, data: Any) -> int:
 
     params, residuals = jax.eval_shape(kept, data, key)
     return 5 * _size(params) + 2 * max(_size(residuals) - _size(data), 0) + 1
+
+
+def _read_by(model, arrays):
+    """Without the visits beside stays where `model` reads none: methods of one run share arrays."""
+    if not isinstance(arrays, stays.StayArrays) or isinstance(model, unified.Unified):
+        return arrays
+    return dataclasses.replace(arrays, visits=None)
 
 
 def _step(arrays, config):

@@ -59,6 +59,16 @@ def test_other_records_are_not_scored_without_the_training_visits(finished, tmp_
     assert "rest on the training visits" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_methods_with_and_without_codes_share_a_benchmark(small, tmp_path):
+    config = "--config=configs/unified.py:synthetic_mortality"
+    methods = "--config.benchmark.methods=('unified','realm_series','unified_codes')"
+    flags = ["ehr_jax.main", config, "--mode=benchmark", *small, methods]
+    assert main.main([*flags, f"--workdir={tmp_path}"]) == 0
+    found = {path.name for path in (tmp_path / "methods").iterdir()}
+    assert found == {"unified", "realm_series", "unified_codes"}
+
+
 @pytest.mark.parametrize(
     ("protocol", "method"), [("strict", "realm_series"), ("paper", "lightgbm_windows")]
 )

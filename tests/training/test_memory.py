@@ -1,5 +1,6 @@
 """What training takes is told from shapes, before anything is placed on the device."""
 
+import dataclasses
 import re
 
 import arrays as make
@@ -56,6 +57,17 @@ def test_the_outline_of_visits_has_the_shapes_of_the_problem(protocol):
 def test_the_outline_of_stays_has_the_shapes_of_the_problem():
     built = stay_problem.build(of_stays(), "1", 8)
     assert shapes(memory.outline(of_stays(), batch=8)) == shapes(built)
+
+
+def test_visits_beside_stays_count_only_where_they_are_read(monkeypatch):
+    config = realm_config(train__devices=1, train__batch=8)
+    alone, model = of_stays(), registry.build(config, 1)
+    both = dataclasses.replace(alone, visits=make.make_arrays(40))
+    found = memory.need(model, both, config.train)
+    assert found == memory.need(model, alone, config.train)
+    monkeypatch.setattr(memory, "free", lambda: 0)  # the program is compiled, of stays alone
+    with pytest.raises(errors.ConfigError, match="are free"):
+        memory.require(model, both, config.train)
 
 
 def test_a_part_of_the_visits_takes_less_and_all_parts_hold_them_all():
