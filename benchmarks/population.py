@@ -163,6 +163,7 @@ def _realm(arguments):
     arrays = type("Arrays", (), {})()
     arrays.stays = {name: getattr(given, name) for name in given.__dataclass_fields__}
     arrays.labels = (rng.random((count, 1)) < 0.3).astype(np.float32)
+    arrays.survival = np.zeros((count, 0), np.float32)
     arrays.split = rng.choice(["train", "validation", "test"], count, p=[0.7, 0.1, 0.2])
     config = configs.defaults()
     config.realm.width, config.realm.feed_forward = arguments.width, 2 * arguments.width

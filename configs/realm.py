@@ -87,6 +87,7 @@ VARIANTS = {
         "realm.use_knowledge": False,
         "realm.variant": "concat",
         "realm.series_summary": True,
+        "realm.survival_days": (30, 90, 365),
         "realm.width": 64,
         "realm.feed_forward": 128,
         "realm.dropout": 0.5,

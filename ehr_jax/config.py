@@ -270,6 +270,8 @@ def _realm() -> ml_collections.ConfigDict:
     realm.series_layers = 1
     realm.bidirectional = False
     realm.series_summary = False  # the head is given statistics of the series too
+    # Training patients' deaths within so many days are learned beside the label, and not scored.
+    realm.survival_days = ()
     realm.norm = "layer"  # of attention blocks; or batch: over the stays of a training batch
     realm.gate = "scalar"  # mixing weights as published; or input: each stay its own
     realm.use_series = True

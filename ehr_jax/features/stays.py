@@ -4,7 +4,7 @@ Everything a sample has by its prediction time, on one clock that starts with it
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.cohorts import labels
 from ehr_jax.features import known, prepare, retrieved, series, texts, variable, variables
 from ehr_jax.knowledge import abnormal
 from ehr_jax.nn import bipartite
@@ -68,6 +69,8 @@ class StayArrays:
       visits: the same samples as hyperedges over the codes known by then, without notes; None where
         config.realm.use_visit is False. `stays["visit"]` is empty: the state of a hyperedge is a
         network's to find (`training.unified_problem`); `stays["has_visit"]` says which have one.
+      survival: [sample, day] float32, whether the patient died within each of
+        config.realm.survival_days, nan where not a training sample; no input.
       scores: name to [sample] float64, what the source itself predicted, nan where it did not; no
         network is given them.
     """
@@ -76,6 +79,7 @@ class StayArrays:
     variables: tuple[str, ...]
     fitted: Fitted
     labels: np.ndarray
+    survival: np.ndarray
     label_names: tuple[str, ...]
     split: np.ndarray
     subjects: np.ndarray
@@ -158,6 +162,7 @@ def prepare_stays(
         variables=names,
         fitted=Fitted(grid.scale if grid else None, usual, chosen, note_size, knowledge_size),
         labels=samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
+        survival=_survival(records, cohort, uses.survival_days, counts),
         label_names=cohort.labels,
         split=samples["split"].to_numpy().astype(str),
         subjects=samples["subject_id"].to_numpy(),
@@ -255,6 +260,25 @@ def _visits(records, cohort, config, cache) -> tuple[prepare.Arrays, np.ndarray]
     has = np.zeros(cohort.samples.height, np.float32)
     has[bipartite.unpack(made.visits)[1]] = 1
     return made, has
+
+
+def _survival(records, cohort, days: Sequence[float], counts: dict) -> np.ndarray:
+    """[sample, day] float32; who is not known to have died is taken to have lived."""
+    train = cohort.samples["split"] == "train"
+    found = np.full((cohort.samples.height, len(days)), np.nan, np.float32)
+    if not days or not train.any():
+        return found
+    died = labels.death_within(records, cohort.samples.filter(train), days)
+    if died is None:
+        raise errors.ConfigError(
+            f"config.realm.survival_days is {tuple(days)}, but the records of {records.source} "
+            "tell no time of death; set it to ()"
+        )
+    found[train.to_numpy()] = died
+    counts["deaths_learned"] = {
+        f"within {count:g} days": int(n) for count, n in zip(days, died.sum(0), strict=True)
+    }
+    return found
 
 
 def _scores(records, cohort) -> dict[str, np.ndarray]:

@@ -13,6 +13,9 @@ Keys of config.realm:
   series_layers = 1            of recurrence, or blocks of the transformer
   bidirectional = False        run the recurrent layers both ways
   series_summary = False       the head is given statistics of the series too (in neither paper)
+  survival_days = ()           deaths within so many days of the prediction time, in hospital or
+                               after, are learned beside the labels by the same head (in neither
+                               paper); nothing but the labels is scored
   norm = "layer"               of attention blocks; batch is published, and makes a training score
                                depend on its batch
   gate = "scalar"              mixing weights as published, or input: each stay its own
@@ -72,6 +75,7 @@ class Realm(nn.Module):
     series_layers: int = 1
     bidirectional: bool = False
     series_summary: bool = False
+    survival_days: tuple[float, ...] = ()
     norm: str = "layer"
     gate: str = "scalar"
     use_series: bool = True
@@ -99,7 +103,8 @@ class Realm(nn.Module):
         "batch_stats", which a training step must take as mutable.
 
         Returns:
-          [batch, label] float32 logits, and with `with_weights` the evidence.
+          [batch, label] float32 logits, after them those of `survival_days` where `train`; and with
+          `with_weights` the evidence.
         """
         fused, evidence = jnp.zeros((stays.steps.shape[0], 0)), _nothing(stays)
         if self.modalities and self.variant == "realm":
@@ -107,6 +112,7 @@ class Realm(nn.Module):
         elif self.modalities:
             fused, evidence = self._fused_vectors(stays, train)
         logits = self._head(jnp.concatenate([fused, *self._beside(stays)], axis=-1), train)
+        logits = logits if train else logits[:, : self.labels]
         return (logits, evidence) if with_weights else logits
 
     def _fused_sequences(self, stays, train):
@@ -215,7 +221,7 @@ class Realm(nn.Module):
         if self.variant != "realm":
             hidden = dense.Dense(self.width, jnp.dtype(self.dtype), name="hidden")(hidden)
         hidden = dropout.Dropout(self.dropout)(hidden, train)
-        return dense.Dense(self.labels, name="out")(hidden)
+        return dense.Dense(self.labels + len(self.survival_days), name="out")(hidden)
 
 
 def build(config, labels: int) -> Realm:
@@ -247,6 +253,11 @@ def build(config, labels: int) -> Realm:
         raise errors.ConfigError(
             f"config.realm.width is {model.width}; expected an even multiple of "
             f"config.realm.heads, {model.heads}"
+        )
+    if not all(isinstance(days, int | float) and days > 0 for days in model.survival_days):
+        raise errors.ConfigError(
+            f"config.realm.survival_days is {tuple(model.survival_days)}; expected days above 0, "
+            "such as (30, 90, 365), or ()"
         )
     if not 0 <= model.dropout < 1:
         raise errors.ConfigError(

@@ -16,8 +16,13 @@ from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.training import member_settings
 
-# Of config.train: what is the same for a whole sweep.
-SHARED = ("seeds", "members", "select", "checkpoint_every", "population", "devices", "shards")
+# What is the same for a whole sweep.
+SHARED = tuple(
+    f"train.{name}"
+    for name in (
+        "seeds", "members", "select", "checkpoint_every", "population", "devices", "shards",
+    )
+) + ("realm.survival_days",)  # fmt: skip
 RANGES = {
     "uniform": "('uniform', low, high)",
     "log": "('log', low, high)",
@@ -226,8 +231,7 @@ def _check_key(config, where: str, key: str) -> None:
     section = registry.find(config.model.name).section
     sections = ("train", *([section] if section else ["model", "realm"]))
     known = [f"{room}.{name}" for room in sections for name in config[room] if name != "name"]
-    shared = [f"train.{name}" for name in SHARED]
-    if key in shared:
+    if key in SHARED:
         raise errors.ConfigError(
             f"{where}: config.{key} is one for the whole sweep; leave it out there"
         )
@@ -235,7 +239,7 @@ def _check_key(config, where: str, key: str) -> None:
         raise errors.ConfigError(
             f"{where}: there is no key '{key}' to try; a sweep of '{config.model.name}' tries keys "
             f"of {' and '.join(f'config.{room}' for room in sections)}, and all trials have one "
-            f"cohort and one set of inputs.{errors.did_you_mean(key, set(known) - set(shared))}"
+            f"cohort and one set of inputs.{errors.did_you_mean(key, set(known) - set(SHARED))}"
         )
 
 

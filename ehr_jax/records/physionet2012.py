@@ -2,7 +2,8 @@
 
 Sets a, b and c of 4,000 adults' stays of 48 h or more, drawn from MIMIC-II; no codes, no notes and
 no dates. Times count from the start of the stay and are put on an arbitrary day. The outcome file's
-SAPS-I, SOFA and Survival are never read: they are scores and outcomes, not inputs.
+SAPS-I and SOFA, scores, are never read; its Survival says when a patient died after the hospital,
+an outcome and no input.
 
 The challenge counts patients as adults from 15. A task that leaves out who is "under_18" has 3,994
 of the 4,000 stays of set a (all 554 deaths are among them).
@@ -29,6 +30,7 @@ TERMS = (
 START = datetime.datetime(2000, 1, 1)  # of every stay: arbitrary
 OBSERVED_HOURS = 48
 LONGEST_DAYS = 3_650  # in hospital; a length beyond is an error
+LONGEST_LIFE = 36_500  # days after the start
 
 UNITS = {1: "coronary care", 2: "cardiac surgery recovery", 3: "medical", 4: "surgical"}
 
@@ -51,8 +53,9 @@ def read(root: str | pathlib.Path) -> tables.Records:
     without unpacking), or one table (set-a.csv.gz, .csv, .parquet) with a leading RecordID column.
     A RecordID is patient, visit and stay in one. Measurements are "P12:HR" and so on, without unit.
     Where no set has outcomes, what became of the stays is null: they can be scored, not trained on.
-    A stay's record ends after 48 h, the visit with the last of its Length_of_stay days. Where set a
-    stands beside another, `given_split` makes it the training set and the others the test set.
+    A stay's record ends after 48 h, the visit with the last of its Length_of_stay days. A death is
+    at the end of the visit, or after it with the last of the Survival days. Where set a stands
+    beside another, `given_split` makes it the training set and the others the test set.
 
     Raises RecordsError for a missing outcome file where others are there, a damaged, unsafe or
     oversized archive, and a field that does not parse.
@@ -61,7 +64,9 @@ def read(root: str | pathlib.Path) -> tables.Records:
     oddities: Counter[str] = Counter()
     general = pl.concat([_survey(found, oddities) for found in sets])
     if sets[0].outcomes is None:  # new stays, to be scored
-        outcomes = general.select("record_id", died=pl.lit(None, pl.Boolean), days=_UNKNOWN)
+        outcomes = general.select(
+            "record_id", died=pl.lit(None, pl.Boolean), days=_UNKNOWN, lived=_UNKNOWN
+        )
     else:
         outcomes = pl.concat([_outcomes(found) for found in sets])
     for frame, what in ((outcomes, "Outcomes files"), (general, "sets")):
@@ -91,10 +96,12 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
 
 def _outcomes(found: files.Set) -> pl.DataFrame:
-    """Returns record_id, died and days (in hospital; null where unknown), one row a stay."""
+    """Returns record_id, died, days (in hospital; null where unknown) and lived (days until a death
+    after the hospital; null where none is told), one row a stay."""
     path = found.outcomes
     columns = dict.fromkeys(("recordid", "in-hospital_death"), pl.Int64)
-    raw = reading.read(path, columns | {"length_of_stay": pl.Float64})
+    numbers = dict.fromkeys(("length_of_stay", "survival"), pl.Float64)
+    raw = reading.read(path, columns | numbers, optional=("survival",))
     for name in columns:
         if raw[name].null_count():
             row = raw[name].is_null().arg_true()[0] + 1
@@ -113,11 +120,18 @@ def _outcomes(found: files.Set) -> pl.DataFrame:
             f"{path.name}: {repeated} row(s) repeat a 'RecordID', first in row {row}; every stay "
             "may stand once"
         )
-    days = pl.col("length_of_stay")
+    days, lived, died = (
+        pl.col("length_of_stay"),
+        pl.col("survival"),
+        pl.col("in-hospital_death") == 1,
+    )
     return raw.select(
         pl.col("recordid").alias("record_id"),
-        (pl.col("in-hospital_death") == 1).alias("died"),
+        died.alias("died"),
         pl.when(days.is_between(0, LONGEST_DAYS)).then(days).alias("days"),
+        pl.when(~died & lived.is_between(1, LONGEST_LIFE) & (lived >= days))
+        .then(lived)
+        .alias("lived"),
     )
 
 
@@ -203,7 +217,7 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
         pl.col("record_id").alias("subject_id"),
         pl.lit(0).alias("order"),
         pl.lit(START).alias("start"),
-        (pl.lit(START) + pl.duration(days=whole + 1, seconds=-1)).alias("end"),
+        _end_of_day(whole).alias("end"),
         pl.col("Age").alias("age"),
         pl.when("died")
         .then(pl.lit("died"))
@@ -222,11 +236,16 @@ def _patients(visits: pl.DataFrame, oddities: Counter) -> pl.DataFrame:
         "subject_id",
         sex.alias("sex"),
         pl.lit(None).alias("birth_time"),
-        pl.when("died").then("end").alias("death_time"),
+        pl.when("died").then("end").otherwise(_end_of_day(pl.col("lived"))).alias("death_time"),
     )
     oddities["patients of unknown sex"] = patients["sex"].null_count()
     oddities["patients of unknown age"] = visits["age"].null_count()
     return tables.conform(patients, tables.PATIENTS)
+
+
+def _end_of_day(days: pl.Expr) -> pl.Expr:
+    """The last second of the day that begins so many whole days after the start."""
+    return pl.lit(START) + pl.duration(days=days.cast(pl.Int64) + 1, seconds=-1)
 
 
 def _unit() -> pl.Expr:

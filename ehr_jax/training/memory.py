@@ -257,6 +257,7 @@ def _of_stays(arrays: stays.StayArrays, batch: int) -> stay_problem.StayProblem:
     return stay_problem.StayProblem(
         train=rows(train),
         train_labels=_floats(train, labels),
+        train_survival=_floats(train, arrays.survival.shape[1]),
         positive_weight=_floats(labels),
         validation=rows(validation),
         validation_labels=_floats(validation, labels),

@@ -24,6 +24,7 @@ class StayProblem(flax.struct.PyTreeNode):
     Attributes:
       train, validation: labelled samples.
       train_labels, validation_labels: [sample, label] float32; nan where missing.
+      train_survival: [sample, day] float32, learned beside the labels; see `StayArrays.survival`.
       positive_weight: [label] float32, weight of a positive cell in the loss.
       batch: stays a step, static.
       mesh: over which each batch is spread, static; None on one device.
@@ -31,6 +32,7 @@ class StayProblem(flax.struct.PyTreeNode):
 
     train: inputs.Stays
     train_labels: jax.Array
+    train_survival: jax.Array
     positive_weight: jax.Array
     validation: inputs.Stays
     validation_labels: jax.Array
@@ -42,7 +44,8 @@ class StayProblem(flax.struct.PyTreeNode):
         return model.init(key, jax.tree.map(lambda x: x[: self.batch], self.train))
 
     def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
-        """Weighted cross-entropy of the batch of `step`; the key is the run's."""
+        """Weighted cross-entropy of the batch of `step`, where a day of `survival_days` counts as a
+        label does; the key is the run's."""
         return self.loss_and_kept(params, model, key, step)[0]
 
     def loss_and_kept(
@@ -57,8 +60,10 @@ class StayProblem(flax.struct.PyTreeNode):
         batch = self._spread(jax.tree.map(lambda x: x[rows], self.train))
         rngs = {"dropout": jax.random.fold_in(key, step)}
         logits, kept = model.apply(params, batch, train=True, rngs=rngs, mutable=["batch_stats"])
-        loss = losses.cross_entropy(logits, self.train_labels[rows], self.positive_weight)
-        return loss, dict(kept)
+        beside = self.train_survival[rows]
+        targets = jnp.concatenate([self.train_labels[rows], beside], axis=1)
+        weight = jnp.concatenate([self.positive_weight, jnp.ones(beside.shape[1])])
+        return losses.cross_entropy(logits, targets, weight), dict(kept)
 
     def _spread(self, batch: inputs.Stays) -> inputs.Stays:
         """A batch with its stays over the devices; the compiler adds the sums of gradients."""
@@ -115,6 +120,7 @@ def build(
     built = StayProblem(
         train=rows(arrays, train),
         train_labels=jnp.asarray(arrays.labels[train]),
+        train_survival=jnp.asarray(arrays.survival[train]),
         positive_weight=jnp.asarray(losses.positive_weights(arrays.labels[train], positive_weight)),
         validation=rows(arrays, validation),
         validation_labels=jnp.asarray(arrays.labels[validation]),

@@ -75,6 +75,7 @@ def test_values_that_change_shapes_make_groups_and_others_do_not():
         ({"grid": {"train": {"learning_rat": (1e-3,)}}}, "Did you mean 'train.learning_rate'"),
         ({"grid": {"features": {"bins": (5, 10)}}}, "all trials have one cohort"),
         ({"grid": {"train": {"seeds": ((0,), (1,))}}}, "one for the whole sweep"),
+        ({"grid": {"realm": {"survival_days": ((), (30,))}}}, "one for the whole sweep"),
         ({"grid": {"train": {"learning_rate": ("fast",)}}}, "'fast' .str.; expected a number"),
         ({"grid": {"train": {"steps": (10.5,)}}}, "expected a whole number"),
         ({"grid": {"model": {"train_nodes": (1,)}}}, "expected True or False"),

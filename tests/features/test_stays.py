@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from ehr_jax import config as base
+from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import fitted, known, stays, vocabulary
 from ehr_jax.nn import bipartite
@@ -65,6 +66,27 @@ def test_arrays_made_with_what_was_fitted_are_those_of_the_run(records, cohort, 
     assert set(again.split) == {"test"}
     for name, expected in arrays.stays.items():
         np.testing.assert_array_equal(again.stays[name], expected)
+
+
+def test_deaths_are_told_of_training_samples_alone(records, cohort):
+    asked = config(realm__survival_days=(10, 3_650))
+    found = stays.prepare_stays(records, cohort, asked, None)
+    train = found.split == "train"
+    assert np.isnan(found.survival[~train]).all()
+    soon, ever = found.survival[train].T
+    died = found.labels[train, 0] == 1
+    assert (ever[died] == 1).all() and ever.sum() > died.sum()  # some die after the hospital
+    assert (soon <= ever).all() and 0 < soon.sum() < ever.sum()
+    assert found.counts["deaths_learned"] == {
+        "within 10 days": int(soon.sum()), "within 3650 days": int(ever.sum()),
+    }  # fmt: skip
+
+
+def test_deaths_cannot_be_learned_from_records_that_tell_none(records, cohort):
+    immortal = records.patients.with_columns(death_time=pl.lit(None, tables.TIME))
+    lacking = dataclasses.replace(records, patients=immortal)
+    with pytest.raises(errors.ConfigError, match="config.realm.survival_days is .30,.*set it to"):
+        stays.prepare_stays(lacking, cohort, config(realm__survival_days=(30,)), None)
 
 
 def test_a_static_level_that_training_never_saw_is_no_level(arrays):

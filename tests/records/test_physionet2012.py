@@ -1,3 +1,4 @@
+import datetime
 import gzip
 import io
 import pathlib
@@ -127,6 +128,12 @@ def test_every_form_gives_the_same_records(twenty, tmp_path, form):
     assert measured[0].height > 5_000 and measured[0].equals(measured[1])
 
 
+@pytest.mark.parametrize("ending", ["103,16,8,9,3,0", "103,16,8,2,1e9,0", "103,16,8,2,0,0"])
+def test_a_death_that_cannot_be_after_the_hospital_is_none(tmp_path, ending):
+    records = physionet2012.read(write(tmp_path, endings=ENDINGS | {103: ending}))
+    assert records.patients["death_time"][2] is None
+
+
 @pytest.mark.parametrize("form", ["folder", "csv.gz"])
 def test_stays_read_as_described(tmp_path, form):
     records = physionet2012.read(write(tmp_path, form))
@@ -136,7 +143,9 @@ def test_stays_read_as_described(tmp_path, form):
     assert records.visits["disposition"].to_list() == ["died", "home", "home"]
     assert records.visits["age"].to_list() == [54, None, 90]
     assert records.patients["sex"].to_list() == ["F", None, "M"]
-    assert records.patients["death_time"].to_list() == [records.visits["end"][0], None, None]
+    # 103 went home and died 900 days after the start.
+    late = physionet2012.START + datetime.timedelta(days=901, seconds=-1)
+    assert records.patients["death_time"].to_list() == [records.visits["end"][0], None, late]
     assert records.stays["unit"].to_list() == ["surgical", None, "coronary care"]
     assert (records.stays["end"] == day[3]).all()
     first = records.attributes.filter(visit_id=101)

@@ -24,6 +24,7 @@ def of_stays(count: int = 40, seed: int = 0) -> stays.StayArrays:
         variables=("a", "b", "c"),
         fitted=None,
         labels=(np.random.default_rng(seed).random((count, 1)) < 0.4).astype(np.float32),
+        survival=np.zeros((count, 2), np.float32),
         label_names=("y",),
         split=np.array(["train", "validation", "test"])[np.arange(count) % 3],
         subjects=np.arange(count),

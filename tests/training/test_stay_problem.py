@@ -18,6 +18,7 @@ class Arrays:
         given = make.draw(batch=count, seed=seed)
         self.stays = {name: np.asarray(getattr(given, name)) for name in given.__dataclass_fields__}
         self.labels = (rng.random((count, 1)) < 0.4).astype(np.float32)
+        self.survival = np.zeros((count, 0), np.float32)
         self.split = np.array(["train", "validation", "test"])[np.arange(count) % 3]
 
 
@@ -59,6 +60,26 @@ def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch):
         stay_problem.probabilities(model, params, arrays, data), everyone, atol=1e-6
     )
     np.testing.assert_allclose(validation_logits(model, data, params), logits, atol=1e-5)
+
+
+def test_survival_is_learned_beside_the_labels_and_never_scored():
+    arrays, key = Arrays(), jax.random.key(0)
+    arrays.survival = (arrays.stays["statics"][:, :1] > np.array([0.0, 1.0])).astype(np.float32)
+    arrays.survival[arrays.split != "train"] = np.nan
+    arrays.survival[0, 1] = np.nan  # unknown
+    model = network(survival_days=(30, 90), dropout=0.0)
+    data = stay_problem.build(arrays, 2.0, batch=14)
+    params = first_params(model, data)
+    logits = model.apply(params, data.train, train=True, rngs={"dropout": key})
+    assert logits.shape == (14, 3)
+    truth = np.concatenate([data.train_labels, data.train_survival], axis=1)
+    chance = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    cost = -np.array([2.0, 1, 1]) * truth * np.log(chance) - (1 - truth) * np.log(1 - chance)
+    loss = data.loss(params, model, key, 0)
+    np.testing.assert_allclose(loss, np.nanmean(cost), rtol=1e-5)
+    assert np.isnan(cost).sum() == 1
+    assert stay_problem.probabilities(model, params, arrays, data).shape == arrays.labels.shape
+    assert validation_logits(model, data, params).shape == data.validation_labels.shape
 
 
 def test_a_fit_learns_and_resumes_to_the_same(tmp_path):

@@ -24,6 +24,7 @@ class Arrays:
 
     stays: dict
     labels: np.ndarray
+    survival: np.ndarray
     split: np.ndarray
     visits: prepare.Arrays | None
 
@@ -55,7 +56,7 @@ def draw(count: int = 45, seed: int = 0) -> Arrays:
         shapes=split == "train",
         counts={},
     )
-    return Arrays(fields, labels, split, hypergraph)
+    return Arrays(fields, labels, np.zeros((count, 0), np.float32), split, hypergraph)
 
 
 @functools.cache
@@ -105,6 +106,7 @@ def without(arrays: Arrays, rows: np.ndarray) -> Arrays:
     return Arrays(
         stays={name: x[kept] for name, x in arrays.stays.items()},
         labels=arrays.labels[kept],
+        survival=arrays.survival[kept],
         split=arrays.split[kept],
         visits=dataclasses.replace(
             graph, visits=prepare.select_visits(graph.visits, kept), **fewer
