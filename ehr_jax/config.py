@@ -175,7 +175,7 @@ def defaults() -> ml_collections.ConfigDict:
 
     config.train = ml_collections.ConfigDict()
     config.train.seeds = (0, 1, 2, 3, 4)
-    config.train.members = 1  # networks of a seed; its probabilities are their mean
+    config.train.members = 1  # fits of a seed; its probabilities are their mean
     config.train.steps = 500  # full-batch steps at most
     config.train.learning_rate = 1e-3
     config.train.weight_decay = 1e-3  # L2 inside Adam

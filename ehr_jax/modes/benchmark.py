@@ -96,21 +96,21 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
 def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]) -> dict:
     """Ranking metrics of the reference method minus those of each other, on the test split.
 
-    Each difference is over the samples that both methods score.
+    Each difference is over the samples that both methods score; of folds, the mean of those within
+    each, as the scores of different fits do not rank together.
     """
     reference = config.benchmark.reference
     if reference not in methods:
         return {}
-    predicted = {
-        name: predictions.read(workdir / "methods" / name / "predictions.parquet", "test")
-        for name in methods
-    }
-    differences = {}
-    for name in methods:
-        if name == reference:
-            continue
-        both = np.intersect1d(predicted[reference].samples, predicted[name].samples)
-        first, other = predicted[reference].only(both), predicted[name].only(both)
+    fits = [f"fold_{k}" for k in range(config.cohort.folds)] if config.cohort.folds > 1 else [""]
+
+    def predicted(name: str) -> list[predictions.Predictions]:
+        at = workdir / "methods" / name
+        return [predictions.read(at / fit / "predictions.parquet", "test") for fit in fits]
+
+    def differ(one: predictions.Predictions, two: predictions.Predictions) -> dict:
+        both = np.intersect1d(one.samples, two.samples)
+        first, other = one.only(both), two.only(both)
         found = paired.difference(
             first.probabilities,
             other.probabilities,
@@ -121,6 +121,12 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
             seed=config.evaluation.seed,
             protocol=cohort.protocol,
         )
-        differences[name] = {metric: found[metric] for metric in ("auroc", "auprc")}
-        differences[name]["samples"] = len(both)
+        return {"auroc": found["auroc"], "auprc": found["auprc"], "samples": len(both)}
+
+    differences, own = {}, predicted(reference)
+    for name in methods:
+        if name == reference:
+            continue
+        found = [differ(one, two) for one, two in zip(own, predicted(name), strict=True)]
+        differences[name] = folds.mean(found) | {"samples": sum(one["samples"] for one in found)}
     return {"reference": reference, "reference_minus": differences}

@@ -31,18 +31,19 @@ def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
     joined = {**results[0], "folds": len(prepared), "seconds": round(time.monotonic() - began, 2)}
     joined["fits"] = [fit for result in results for fit in result["fits"]]
     for split in ("validation", "test"):
-        joined[split] = _mean([result[split] for result in results])
+        joined[split] = mean([result[split] for result in results])
     run_folder.write_json(folder / "results.json", joined)
     return joined
 
 
-def _mean(found: list):
-    """The mean of the entries {value, low, high}, wherever they stand; else what the first says."""
+def mean(found: list):
+    """The mean of the entries {value, low, high}, wherever they stand, with the interval that
+    `fit_and_score` tells; else what the first says."""
     first = found[0]
     if not isinstance(first, dict):
         return first
     if "value" not in first:
-        return {key: _mean([one[key] for one in found if key in one]) for key in first}
+        return {key: mean([one[key] for one in found if key in one]) for key in first}
     known = [one for one in found if one["value"] is not None and one.get("low") is not None]
     if not known:
         return first

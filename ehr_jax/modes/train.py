@@ -90,7 +90,10 @@ def fit_and_score(
         feeding, data = make_problem(placed(config, arrays), arrays)
         fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
     elif getattr(method, "USES_SEED", True):
-        fitted = [Seed(method.fit_predict(arrays, config, seed), {}) for seed in config.train.seeds]
+        fitted = [
+            mean_of([Seed(method.fit_predict(arrays, config, n), {}) for n in members])
+            for members in (member_seeds(config.train, seed) for seed in config.train.seeds)
+        ]
     else:
         once = Seed(method.fit_predict(arrays, config, config.train.seeds[0]), {})
         fitted = [once] * len(config.train.seeds)
@@ -211,7 +214,7 @@ def write_predictions(
 
 
 def member_seeds(config: ml_collections.ConfigDict, seed: int) -> list[int]:
-    """The seeds of the config.train.members networks that stand for `seed`, the first its own."""
+    """The seeds of the config.train.members fits that stand for `seed`, the first its own."""
     return [seed + APART * member for member in range(config.members)]
 
 
@@ -219,8 +222,9 @@ def mean_of(members: list[Seed]) -> Seed:
     """The mean probabilities of a seed's members, with the facts of the first."""
     if len(members) == 1:
         return members[0]
-    best = [member.facts.get("best_step") for member in members]
-    facts = {**members[0].facts, "best_steps_of_members": best}
+    facts = dict(members[0].facts)
+    if "best_step" in facts:
+        facts["best_steps_of_members"] = [member.facts["best_step"] for member in members]
     return Seed(np.mean([member.probabilities for member in members], axis=0), facts)
 
 

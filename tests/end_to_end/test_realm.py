@@ -154,11 +154,20 @@ def test_folds_test_every_stay_once_and_new_stays_are_scored(few_stays, tmp_path
         "ehr_jax.main", "--config=configs/realm.py:physionet2012_mortality",
         f"--config.data.root={few_stays}", *SMALL,
     ]  # fmt: skip
-    folds = ["--mode=benchmark", "--config.cohort.folds=3", "--config.benchmark.methods=('realm',)"]
+    folds = [
+        "--mode=benchmark", "--config.cohort.folds=3",
+        "--config.benchmark.methods=('realm','lightgbm_windows')",
+    ]  # fmt: skip
     assert main.main([*flags, *folds, f"--workdir={tmp_path / 'folds'}"]) == 0
     frame = pl.read_parquet(tmp_path / "folds" / "methods" / "realm" / "predictions.parquet")
     assert frame.height == frame["sample_id"].n_unique() == 240
-    found = read(tmp_path / "folds" / "results.json")["methods"][0]["test"]["auroc"]
+    results = read(tmp_path / "folds" / "results.json")
+    found, other = (method["test"]["auroc"] for method in results["methods"])
+    assert [method["name"] for method in results["methods"]] == ["realm", "lightgbm_windows"]
+    difference = results["paired"]["reference_minus"]["lightgbm_windows"]
+    assert difference["auroc"]["value"] == pytest.approx(found["value"] - other["value"])
+    assert difference["auroc"]["low"] < difference["auroc"]["value"]
+    assert difference["samples"] == 240
     each = [
         read(tmp_path / "folds" / "methods" / "realm" / f"fold_{k}" / "results.json")
         for k in range(3)
