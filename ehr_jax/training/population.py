@@ -163,7 +163,11 @@ def run_chunk(
     going = active(population, until, patience)
     # What is frozen is computed all the same: it stands still, rather than diverge once more.
     settings = settings.replace(learning_rate=jnp.where(going, settings.learning_rate, 0))
-    new, metrics = jax.vmap(of_member)(population.state, settings, keys)
+    given = population.state, settings, keys
+    if (few := _at_a_time(len(keys))) == len(keys):
+        new, metrics = jax.vmap(of_member)(*given)
+    else:
+        new, metrics = jax.lax.map(lambda each: of_member(*each), given, batch_size=few)
     finite = jnp.isfinite(metrics["loss"])
 
     def freeze(now, before):
@@ -175,6 +179,17 @@ def run_chunk(
         failed=jnp.where(going & ~finite, new.step, population.failed),
         turns=population.turns + 1,
     ), metrics
+
+
+def _at_a_time(members: int) -> int:
+    """Of a device's members, those that are computed together, the others after them.
+
+    Where devices share a CPU each is a core, and the states of a few members fill its cache; by
+    `benchmarks.population` two are fastest there, and all of them on one device.
+    """
+    if jax.default_backend() != "cpu" or jax.local_device_count() == 1:
+        return members
+    return 2 if members % 2 == 0 else 1
 
 
 def _turning(evolve, members, settle, step: int, until: int) -> tuple:

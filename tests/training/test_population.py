@@ -271,6 +271,17 @@ def test_members_over_two_devices_are_those_of_one(tmp_path):
         np.testing.assert_allclose(other, one, atol=1e-6)
 
 
+def test_members_computed_a_few_at_a_time_are_those_of_all(monkeypatch, tmp_path):
+    members = [
+        member_settings.Member(seed, {"learning_rate": 1e-3 * (1 + seed)}) for seed in range(4)
+    ]
+    whole = train(visits(), members, tmp_path / "whole").state.params
+    monkeypatch.setattr(population, "_at_a_time", lambda count: 2)
+    pairs = train(visits(), members, tmp_path / "pairs").state.params
+    for one, other in zip(*map(jax.tree.leaves, (whole, pairs)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_weights_of_members_are_those_of_the_samples_however_they_lie_in_shards():
     config, arrays = make.make_config(), make.make_arrays()
     whole = problem.build(arrays, "balanced")
