@@ -29,6 +29,7 @@ TERMS = (
 
 START = datetime.datetime(2000, 1, 1)  # of every stay: arbitrary
 OBSERVED_HOURS = 48
+SHORTEST_DAYS = OBSERVED_HOURS / 24  # in hospital
 LONGEST_DAYS = 3_650  # in hospital; a length beyond is an error
 LONGEST_LIFE = 36_500  # days after the start
 
@@ -120,16 +121,13 @@ def _outcomes(found: files.Set) -> pl.DataFrame:
             f"{path.name}: {repeated} row(s) repeat a 'RecordID', first in row {row}; every stay "
             "may stand once"
         )
-    days, lived, died = (
-        pl.col("length_of_stay"),
-        pl.col("survival"),
-        pl.col("in-hospital_death") == 1,
-    )
+    days, lived = pl.col("length_of_stay"), pl.col("survival")
+    died = pl.col("in-hospital_death") == 1
     return raw.select(
         pl.col("recordid").alias("record_id"),
         died.alias("died"),
         pl.when(days.is_between(0, LONGEST_DAYS)).then(days).alias("days"),
-        pl.when(~died & lived.is_between(1, LONGEST_LIFE) & (lived >= days))
+        pl.when(~died & (lived > days.clip(SHORTEST_DAYS)) & (lived <= LONGEST_LIFE))
         .then(lived)
         .alias("lived"),
     )
@@ -202,16 +200,15 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
             "belong to these sets?"
         )
     days = pl.col("days")
-    shortest = OBSERVED_HOURS / 24
     oddities["lengths of stay unknown, taken as the shortest of the challenge (2 days)"] = joined[
         "days"
     ].null_count()
     oddities["lengths of stay under 2 days, taken as 2 days"] = int(
-        (joined["days"] < shortest).sum()
+        (joined["days"] < SHORTEST_DAYS).sum()
     )
     # Days are whole. The challenge admits stays of 48 h or more, so that "2" is a discharge on the
     # third day: the visit ends, as anything known by its day alone, with the end of that day.
-    whole = days.fill_null(shortest).clip(shortest).floor().cast(pl.Int64)
+    whole = days.fill_null(SHORTEST_DAYS).clip(SHORTEST_DAYS).floor().cast(pl.Int64)
     return joined.with_columns(
         pl.col("record_id").alias("visit_id"),
         pl.col("record_id").alias("subject_id"),

@@ -128,7 +128,7 @@ def test_every_form_gives_the_same_records(twenty, tmp_path, form):
     assert measured[0].height > 5_000 and measured[0].equals(measured[1])
 
 
-@pytest.mark.parametrize("ending", ["103,16,8,9,3,0", "103,16,8,2,1e9,0", "103,16,8,2,0,0"])
+@pytest.mark.parametrize("ending", ["103,16,8,9,9,0", "103,16,8,2,1e9,0", "103,16,8,-1,2,0"])
 def test_a_death_that_cannot_be_after_the_hospital_is_none(tmp_path, ending):
     records = physionet2012.read(write(tmp_path, endings=ENDINGS | {103: ending}))
     assert records.patients["death_time"][2] is None
