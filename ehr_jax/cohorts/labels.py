@@ -4,10 +4,9 @@ Each takes `draft.visits` with prediction times and gives the frame with its lab
 """
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from ehr_jax import errors
@@ -58,38 +57,6 @@ def matches(codes: tuple[str, ...]) -> pl.Expr:
         else:
             found = found | pl.col("code").str.starts_with(wanted)
     return found
-
-
-def death_within(
-    records: tables.Records, samples: pl.DataFrame, days: Sequence[float]
-) -> np.ndarray | None:
-    """Did the patient die, in hospital or after, at most so many days after the prediction time?
-
-    A patient whose records tell no death is taken to have lived. A death in hospital without a time
-    is taken to be at the end of the visit.
-
-    Args:
-      samples: with visit_id, subject_id and prediction_time.
-
-    Returns:
-      [sample, day] bool; None where the records tell no time of death at all.
-    """
-    if records.patients["death_time"].is_null().all():
-        return None
-    joined = samples.join(
-        records.patients.select("subject_id", "death_time"),
-        on="subject_id", how="left", maintain_order="left",
-    ).join(
-        records.visits.select("visit_id", "end", "disposition"),
-        on="visit_id", how="left", maintain_order="left",
-    )  # fmt: skip
-    at = pl.coalesce("death_time", pl.when(rules.DIED).then("end"))
-    after = at - pl.col("prediction_time")
-    within = (
-        (after <= datetime.timedelta(days=count)).fill_null(False).alias(str(place))
-        for place, count in enumerate(days)
-    )
-    return joined.select(within).to_numpy()
 
 
 def _readmission(records, visits, spec):

@@ -12,7 +12,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.cohorts import labels
+from ehr_jax.cohorts import deaths
 from ehr_jax.features import known, prepare, retrieved, series, texts, variable, variables
 from ehr_jax.knowledge import abnormal
 from ehr_jax.nn import bipartite
@@ -70,7 +70,7 @@ class StayArrays:
         config.realm.use_visit is False. `stays["visit"]` is empty: the state of a hyperedge is a
         network's to find (`training.unified_problem`); `stays["has_visit"]` says which have one.
       survival: [sample, day] float32, whether the patient died within each of
-        config.realm.survival_days, nan where not a training sample; no input.
+        config.realm.survival_days, nan where it is not learned (`_survival`); no input.
       scores: name to [sample] float64, what the source itself predicted, nan where it did not; no
         network is given them.
     """
@@ -263,18 +263,25 @@ def _visits(records, cohort, config, cache) -> tuple[prepare.Arrays, np.ndarray]
 
 
 def _survival(records, cohort, days: Sequence[float], counts: dict) -> np.ndarray:
-    """[sample, day] float32; who is not known to have died is taken to have lived."""
-    train = cohort.samples["split"] == "train"
-    found = np.full((cohort.samples.height, len(days)), np.nan, np.float32)
-    if not days or not train.any():
+    """[sample, day] float32; who is not known to have died is taken to have lived.
+
+    Told of labelled training samples, of patients with no sample in another split: the published
+    protocols have some in several.
+    """
+    samples = cohort.samples
+    found = np.full((samples.height, len(days)), np.nan, np.float32)
+    held_out = samples.filter(pl.col("split") != "train")["subject_id"].unique().implode()
+    used = (pl.col("split") == "train") & pl.col("labelled") & ~pl.col("subject_id").is_in(held_out)
+    rows = samples.select(used)[:, 0]
+    if not days or not rows.any():
         return found
-    died = labels.death_within(records, cohort.samples.filter(train), days)
-    if died is None:
+    if not deaths.told_after_hospital(records):
         raise errors.ConfigError(
             f"config.realm.survival_days is {tuple(days)}, but the records of {records.source} "
-            "tell no time of death; set it to ()"
+            "tell no death after the hospital; set it to ()"
         )
-    found[train.to_numpy()] = died
+    died = deaths.within(records, samples.filter(rows), days)
+    found[rows.to_numpy()] = died
     counts["deaths_learned"] = {
         f"within {count:g} days": int(n) for count, n in zip(days, died.sum(0), strict=True)
     }

@@ -15,7 +15,8 @@ Keys of config.realm:
   series_summary = False       the head is given statistics of the series too (in neither paper)
   survival_days = ()           deaths within so many days of the prediction time, in hospital or
                                after, are learned beside the labels by the same head (in neither
-                               paper); nothing but the labels is scored
+                               paper), each with weight 1 whatever positive_weight is; the
+                               logged loss is of both, scores and validation of labels alone
   norm = "layer"               of attention blocks; batch is published, and makes a training score
                                depend on its batch
   gate = "scalar"              mixing weights as published, or input: each stay its own
@@ -254,9 +255,10 @@ def build(config, labels: int) -> Realm:
             f"config.realm.width is {model.width}; expected an even multiple of "
             f"config.realm.heads, {model.heads}"
         )
-    if not all(isinstance(days, int | float) and days > 0 for days in model.survival_days):
+    numbers = [days for days in model.survival_days if type(days) in (int, float)]
+    if len(numbers) < len(model.survival_days) or not all(0 < n <= 36_500 for n in numbers):
         raise errors.ConfigError(
-            f"config.realm.survival_days is {tuple(model.survival_days)}; expected days above 0, "
+            f"config.realm.survival_days is {tuple(model.survival_days)}; expected days, above 0, "
             "such as (30, 90, 365), or ()"
         )
     if not 0 <= model.dropout < 1:

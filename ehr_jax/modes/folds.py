@@ -55,4 +55,6 @@ def mean(found: list):
     value = float(values.mean())
     spread = float(values.std(ddof=1)) if len(values) > 1 else None
     entry = {"value": value, "low": value - float(below), "high": value + float(above)}
-    return {**first, **entry, "seed_std": spread}
+    if "undefined_resamples" in first:
+        entry["undefined_resamples"] = sum(one["undefined_resamples"] for one in known)
+    return {**first, **entry} | ({"seed_std": spread} if "seed_std" in first else {})

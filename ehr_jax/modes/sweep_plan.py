@@ -17,12 +17,16 @@ from ehr_jax.models import registry
 from ehr_jax.training import member_settings
 
 # What is the same for a whole sweep.
-SHARED = tuple(
-    f"train.{name}"
-    for name in (
-        "seeds", "members", "select", "checkpoint_every", "population", "devices", "shards",
-    )
-) + ("realm.survival_days",)  # fmt: skip
+SHARED = (
+    "train.seeds",
+    "train.members",
+    "train.select",
+    "train.checkpoint_every",
+    "train.population",
+    "train.devices",
+    "train.shards",
+    "realm.survival_days",
+)
 RANGES = {
     "uniform": "('uniform', low, high)",
     "log": "('log', low, high)",

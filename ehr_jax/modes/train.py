@@ -232,7 +232,7 @@ def _check_seeds(config) -> None:
     seeds = config.seeds
     if config.members < 1:
         raise errors.ConfigError(
-            f"config.train.members is {config.members}; expected 1 (a network a seed) or more"
+            f"config.train.members is {config.members}; expected 1 (a fit a seed) or more"
         )
     if any(abs(seed) >= APART for seed in seeds) and config.members > 1:
         raise errors.ConfigError(

@@ -189,7 +189,7 @@ def _at_a_time(members: int) -> int:
     """
     if jax.default_backend() != "cpu" or jax.local_device_count() == 1:
         return members
-    return 2 if members % 2 == 0 else 1
+    return min(2, members)
 
 
 def _turning(evolve, members, settle, step: int, until: int) -> tuple:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort, draft, labels, phenotypes, rules, tasks
+from ehr_jax.cohorts import cohort, draft, phenotypes, rules, tasks
 from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import diabetes130, mimic3, synthetic, tables
 
@@ -29,29 +29,6 @@ def _labels(records, task, protocol="strict", label=None):
 
 def _excluded(records, task, protocol="strict"):
     return {k: n for k, n in _draft(records, task, protocol).excluded.items() if n}
-
-
-# deaths within days
-
-
-def test_deaths_count_from_the_prediction_time_in_hospital_or_after():
-    records = hospital.records(
-        [
-            visit(1, 0, 5, disposition="died"),  # at the end, where no time is told
-            visit(2, 0, 5),
-            visit(3, 0, 5),
-            visit(4, 0, 5),
-        ],
-        deaths={2: day(32), 3: day(32 + SECOND)},
-    )
-    samples = records.visits.select("subject_id", "visit_id", prediction_time=pl.lit(day(2)))
-    found = labels.death_within(records, samples, (2, 3, 30, 31))
-    assert found.tolist() == [
-        [False, True, True, True],
-        [False, False, True, True],
-        [False, False, False, True],
-        [False, False, False, False],
-    ]
 
 
 # readmission30

@@ -71,7 +71,7 @@ def test_arrays_made_with_what_was_fitted_are_those_of_the_run(records, cohort, 
 def test_deaths_are_told_of_training_samples_alone(records, cohort):
     asked = config(realm__survival_days=(10, 3_650))
     found = stays.prepare_stays(records, cohort, asked, None)
-    train = found.split == "train"
+    train = (found.split == "train") & ~np.isnan(found.labels[:, 0])
     assert np.isnan(found.survival[~train]).all()
     soon, ever = found.survival[train].T
     died = found.labels[train, 0] == 1
@@ -80,6 +80,13 @@ def test_deaths_are_told_of_training_samples_alone(records, cohort):
     assert found.counts["deaths_learned"] == {
         "within 10 days": int(soon.sum()), "within 3650 days": int(ever.sum()),
     }  # fmt: skip
+
+
+def test_a_patient_with_a_test_sample_too_teaches_no_death(records, cohort):
+    mixed = cohort.samples.with_columns(subject_id=pl.lit(cohort.samples["subject_id"][0]))
+    asked = config(realm__survival_days=(30,))
+    made = stays.prepare_stays(records, dataclasses.replace(cohort, samples=mixed), asked, None)
+    assert np.isnan(made.survival).all() and "deaths_learned" not in made.counts
 
 
 def test_deaths_cannot_be_learned_from_records_that_tell_none(records, cohort):

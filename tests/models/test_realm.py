@@ -319,6 +319,7 @@ def test_build_takes_every_key():
         ({"heads": 0}, "config.realm.heads is 0"),
         ({"series_layers": 0}, "config.realm.series_layers is 0"),
         ({"survival_days": (30, 0)}, "config.realm.survival_days is .30, 0.; expected days"),
+        ({"survival_days": (1e10,)}, "config.realm.survival_days"),
         ({"dropout": 1.0}, "config.realm.dropout is 1.0"),
         ({"bidirectional": True, "series_encoder": "gru_d"}, "config.realm.bidirectional is True"),
         (dict.fromkeys(SOURCES, False), "all False"),

@@ -266,7 +266,7 @@ def test_a_value_that_no_member_may_have_is_refused(name, value, words, tmp_path
 @pytest.mark.slow
 def test_members_over_two_devices_are_those_of_one(tmp_path):
     found = two_devices.load(__file__, tmp_path / "two")
-    expected = jax.tree.leaves(train(visits(), three(), tmp_path / "one").state.params)
+    expected = jax.tree.leaves(train(visits(), three() * 2, tmp_path / "one").state.params)
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(other, one, atol=1e-6)
 
@@ -307,5 +307,5 @@ def test_seeds_go_one_by_one_where_the_data_of_one_take_all():
 
 if __name__ == "__main__":
     place = pathlib.Path(sys.argv[1])
-    trained = train(visits(), three(), place)
+    trained = train(visits(), three() * 2, place)  # three members a device
     two_devices.save(trained.state.params, place)
