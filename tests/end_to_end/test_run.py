@@ -69,7 +69,6 @@ def test_run_folder_holds_its_contract(finished):
 
 @pytest.mark.slow
 def test_seeds_go_over_devices_where_there_are_as_many(tmp_path):
-    # Few steps: after many, Adam has made more of the rounding.
     short, one, two = ("--config.train.steps=4",), tmp_path / "one", tmp_path / "two"
     assert run(one, *TWO_SEEDS, *short) == 0
     flags = (*SMALL, *TWO_SEEDS, *short, f"--workdir={two}")
@@ -82,7 +81,11 @@ def test_seeds_go_over_devices_where_there_are_as_many(tmp_path):
     assert "of each of 1 cpu device(s)" in done.stdout  # the data is not divided
     one, two = (pl.read_parquet(at / "predictions.parquet") for at in (one, two))
     column = next(name for name in one.columns if name.startswith("probability."))
-    assert (two[column] - one[column]).abs().max() < 1e-5
+    # Adam's first steps go by the sign of gradients, those too that are but rounding; another seed
+    # is much farther away.
+    assert (two[column] - one[column]).abs().max() < 1e-3
+    first, other = (one.filter(seed=seed)[column] for seed in (0, 1))
+    assert (first - other).abs().max() > 1e-2
 
 
 def test_predictions_hold_every_labelled_test_sample_once_a_seed(finished):
