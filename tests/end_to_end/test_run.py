@@ -69,23 +69,29 @@ def test_run_folder_holds_its_contract(finished):
 
 @pytest.mark.slow
 def test_seeds_go_over_devices_where_there_are_as_many(tmp_path):
-    short, one, two = ("--config.train.steps=4",), tmp_path / "one", tmp_path / "two"
-    assert run(one, *TWO_SEEDS, *short) == 0
-    flags = (*SMALL, *TWO_SEEDS, *short, f"--workdir={two}")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
-    done = subprocess.run(
-        [sys.executable, "-m", "ehr_jax.main", *flags],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "of each of 1 cpu device(s)" in done.stdout  # the data is not divided
-    one, two = (pl.read_parquet(at / "predictions.parquet") for at in (one, two))
+    # Adam moves a parameter that has no gradient (a bias before PairNorm) by the sign of its
+    # rounding, and what follows with it: small steps keep that far below the bound.
+    slow, found = "--config.train.learning_rate=1e-4", []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        flags = (*SMALL, *TWO_SEEDS, slow, f"--workdir={folder}")
+        environment = {
+            **os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices),
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "ehr_jax.main", *flags],
+            cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "of each of 1 cpu device(s)" in done.stdout  # the data is not divided
+        environment = json.loads((folder / "environment.json").read_text())
+        assert len(environment["devices"]) == devices
+        found.append(pl.read_parquet(folder / "predictions.parquet"))
+    one, two = found
     column = next(name for name in one.columns if name.startswith("probability."))
-    # Adam's first steps go by the sign of gradients, those too that are but rounding; another seed
-    # is much farther away.
-    assert (two[column] - one[column]).abs().max() < 1e-3
+    assert (two[column] - one[column]).abs().max() < 1e-5
     first, other = (one.filter(seed=seed)[column] for seed in (0, 1))
-    assert (first - other).abs().max() > 1e-2
+    assert (first - other).abs().max() > 1e-2  # seeds differ by far more
 
 
 def test_predictions_hold_every_labelled_test_sample_once_a_seed(finished):
