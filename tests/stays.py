@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ehr_jax.features import stays as features
 from ehr_jax.models import inputs, realm
 
 MASKS = ("steps", "note_mask", "knowledge_mask", "has_visit")
@@ -43,6 +44,23 @@ def draw(
         knowledge_mask=mask(batch, entities),
         visit=normal(batch, visit),
         has_visit=mask(batch),
+    )
+
+
+def arrays(count: int = 40, seed: int = 0) -> features.StayArrays:
+    """Samples with a label and two days of survival, a third of them in each split."""
+    drawn = draw(batch=count, seed=seed)
+    return features.StayArrays(
+        stays={name: np.asarray(getattr(drawn, name)) for name in drawn.__dataclass_fields__},
+        variables=("a", "b", "c"),
+        fitted=None,
+        labels=(np.random.default_rng(seed).random((count, 1)) < 0.4).astype(np.float32),
+        survival=np.zeros((count, 2), np.float32),
+        label_names=("y",),
+        split=np.array(["train", "validation", "test"])[np.arange(count) % 3],
+        subjects=np.arange(count),
+        counts={},
+        retrieved=None,
     )
 
 

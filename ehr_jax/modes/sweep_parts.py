@@ -36,7 +36,7 @@ class Networks:
         batch = group.config.train.batch
         if batch not in self.problems:
             alone = sweep_plan.configured(group.config, {"train.devices": 1})
-            self.problems[batch] = train.make_problem(alone, self.arrays)[1]
+            self.problems[batch] = train.make_problem(alone, self.arrays, alone=False)[1]
         return registry.build(group.config, self.arrays.labels.shape[1]), self.problems[batch]
 
 

@@ -19,6 +19,7 @@ from ehr_jax.models import registry, unified
 from ehr_jax.modes import explanations, inputs
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import (
+    feeding,
     fit,
     memory,
     partition,
@@ -160,15 +161,21 @@ def placed(
 
 
 def make_problem(
-    config: ml_collections.ConfigDict, arrays: prepare.Arrays | stays.StayArrays
+    config: ml_collections.ConfigDict,
+    arrays: prepare.Arrays | stays.StayArrays,
+    alone: bool = True,
 ) -> tuple[ModuleType, fit.Data]:
     """Places `arrays` on the device; returns the file of training/ whose problem it is, and it.
+
+    Args:
+      alone: see `memory.require`.
 
     Raises:
       ConfigError: training does not fit into the device's memory, or see `build` of the problems.
     """
     asked = config.train
-    memory.require(registry.build(config, arrays.labels.shape[1]), arrays, asked)
+    model = registry.build(config, arrays.labels.shape[1])
+    resident = memory.require(model, arrays, asked, alone)
     mesh = partition.make_mesh(asked.devices)
     if not isinstance(arrays, stays.StayArrays):
         if mesh.size > 1:
@@ -180,8 +187,8 @@ def make_problem(
         return problem, problem.build(arrays, asked.positive_weight)
     if registry.find(config.model.name).module == registry.UNIFIED:
         return unified_problem, unified_problem.build(arrays, asked.positive_weight, asked.batch)
-    built = stay_problem.build(arrays, asked.positive_weight, asked.batch, mesh)
-    return stay_problem, built
+    build = stay_problem.build if resident else feeding.build
+    return stay_problem, build(arrays, asked.positive_weight, asked.batch, mesh)
 
 
 def rows_of(

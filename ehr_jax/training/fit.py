@@ -12,52 +12,36 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ehr_jax import errors
-from ehr_jax.nn import compiling, ranking
+from ehr_jax.nn import compiling
 from ehr_jax.progress import progress
 from ehr_jax.training import (
     checkpoints,
+    feeding,
     logs,
+    partition,
     problem,
     sharded_problem,
     stay_problem,
+    stepping,
     unified_problem,
 )
-from ehr_jax.training import loss as losses
 
-# What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`.
+# What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`; of stays that are
+# fed from the host, `feeding` has them.
 Data = (
     problem.Problem
     | sharded_problem.ShardedProblem
     | stay_problem.StayProblem
+    | feeding.FedStays
     | unified_problem.UnifiedProblem
 )
 SELECTIONS = ("auroc", "auprc", "loss")
-
-
-class State(flax.struct.PyTreeNode):
-    """All that training carries from step to step.
-
-    Attributes:
-      params, moments: of the network and the optimiser.
-      step: steps done, int32.
-      best_params, best_score, best_step: at the best validation so far.
-      stale: validations since the best, int32.
-    """
-
-    params: Any
-    moments: Any
-    step: jax.Array
-    best_params: Any
-    best_score: jax.Array
-    best_step: jax.Array
-    stale: jax.Array
 
 
 class Program(NamedTuple):
@@ -65,12 +49,14 @@ class Program(NamedTuple):
 
     Attributes:
       run: (state, data, key) -> (state, metrics); the memory of the state is used again.
+      compiled: the same; of stays that are fed from the host, one step of it.
       seconds: that compiling took.
       memory: bytes of its arguments and temporaries on a device, as the compiler has it; the new
         state takes the place of the old. None where the compiler does not tell.
     """
 
     run: Callable
+    compiled: jax.stages.Compiled
     seconds: float
     memory: int | None
 
@@ -115,7 +101,7 @@ def fit(
         state = restored[1]
     compiled = functools.cache(compiled or functools.partial(compile_chunk, model, data, config))
     log = logs.open_log(folder.parent.parent, seed, int(state.step))
-    began = time.monotonic()
+    began, waits = time.monotonic(), []
     with progress(show, config.steps, int(state.step)) as bar:
         while int(state.step) < config.steps and int(state.stale) < config.patience:
             state, metrics = compiled().run(state, data, key)
@@ -127,6 +113,8 @@ def fit(
                     f"config.train.learning_rate (now {config.learning_rate})"
                 )
             log.write(step, metrics, time.monotonic() - began)
+            if "input_wait" in metrics:
+                waits.append(metrics["input_wait"])
             bar.advance(
                 config.eval_every,
                 f"loss {metrics['loss']:.4f}, validation AUROC {metrics['validation_auroc']:.4f}",
@@ -137,6 +125,8 @@ def fit(
         checkpoints.save(manager, int(state.step), state)
     checkpoints.close(manager)
     log.close()
+    if waits:
+        print(f"{show}: {np.mean(waits):.1%} of the time steps waited for input")
     return Fitted(
         params=state.best_params,
         best_step=int(state.best_step),
@@ -153,25 +143,29 @@ def compile_chunk(model: nn.Module, data: Data, config) -> Program:
       data: arrays, or an outline of them (`training.memory`): nothing is run.
     """
     began = time.monotonic()
-    optimiser, key, everywhere = make_optimiser(config), jax.random.key(0), _everywhere(data)
+    optimiser, key = make_optimiser(config), jax.random.key(0)
+    everywhere = partition.everywhere(_mesh(data))
     state = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(functools.partial(first_state, model, optimiser), data, key),
+        jax.eval_shape(functools.partial(first_state, model, optimiser), _first(data), key),
     )
-    run = functools.partial(run_chunk, model, optimiser, config.eval_every, config.select)
     size = _product_size(model, data)
-    jitted = compiling.jit(run, size, donate_argnums=0, out_shardings=everywhere)
-    found = jitted.lower(state, data, key).compile()
+    if isinstance(data, feeding.FedStays):
+        run, found = feeding.compile_chunk(model, optimiser, state, data, config, size)
+    else:
+        chunk = functools.partial(run_chunk, model, optimiser, config.eval_every, config.select)
+        jitted = compiling.jit(chunk, size, donate_argnums=0, out_shardings=everywhere)
+        run = found = jitted.lower(state, data, key).compile()
     sizes = found.memory_analysis()
     memory = sizes and sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
-    return Program(found, time.monotonic() - began, memory)
+    return Program(run, found, time.monotonic() - began, memory)
 
 
 def takes_all(data: Data) -> bool:
     """Whether one member's training takes all devices, or all memory of the one there is."""
-    if isinstance(data, sharded_problem.ShardedProblem):
+    if isinstance(data, (sharded_problem.ShardedProblem, feeding.FedStays)):
         return True
-    return getattr(data, "mesh", None) is not None
+    return _mesh(data) is not None
 
 
 def check(config) -> None:
@@ -194,16 +188,20 @@ def make_optimiser(config) -> optax.GradientTransformation:
     )
 
 
-def init_state(model, optimiser, data: Data, key: jax.Array) -> State:
+def init_state(model, optimiser, data: Data, key: jax.Array) -> stepping.State:
     """The state before the first step."""
     first = functools.partial(first_state, model, optimiser)
-    return jax.jit(first, out_shardings=_everywhere(data))(data, key)
+    return jax.jit(first, out_shardings=partition.everywhere(_mesh(data)))(_first(data), key)
 
 
-def _everywhere(data: Data) -> jax.sharding.Sharding | None:
-    """Of a state, which is the same on all devices of the data's mesh; None where there is none."""
-    mesh = getattr(data, "mesh", None)
-    return None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+def _first(data: Data) -> Data:
+    """What parameters are drawn for."""
+    return data.head if isinstance(data, feeding.FedStays) else data
+
+
+def _mesh(data: Data) -> jax.sharding.Mesh | None:
+    """Over which a state is the same on all devices."""
+    return getattr(data, "mesh", None)
 
 
 def _product_size(model: nn.Module, data: Data) -> int:
@@ -214,15 +212,15 @@ def _product_size(model: nn.Module, data: Data) -> int:
     return getattr(data, "batch", 0) * getattr(model, "width", 0)
 
 
-def first_state(model, optimiser, data: Data, key: jax.Array) -> State:
+def first_state(model, optimiser, data: Data, key: jax.Array) -> stepping.State:
     """What `init_state` compiles."""
     # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
     return start(data.init(model, jax.random.fold_in(key, 2**31 - 1)), optimiser)
 
 
-def start(params, optimiser) -> State:
+def start(params, optimiser) -> stepping.State:
     """The state of parameters before the first step."""
-    return State(
+    return stepping.State(
         params=params,
         moments=optimiser.init(params),
         step=jnp.zeros((), jnp.int32),
@@ -234,63 +232,22 @@ def start(params, optimiser) -> State:
 
 
 def run_chunk(
-    model, optimiser, steps: int, select: str, state: State, data: Data, key: jax.Array
-) -> tuple[State, dict[str, jax.Array]]:
+    model, optimiser, steps: int, select: str, state: stepping.State, data: Data, key: jax.Array
+) -> tuple[stepping.State, dict[str, jax.Array]]:
     """`steps` training steps and a validation; jit with the first four arguments bound."""
-
-    def train_step(carry, _):
-        params, moments, step = carry
-        (loss, kept), gradient = jax.value_and_grad(objective, has_aux=True)(params, step)
-        updates, moments = optimiser.update(gradient, moments, params)
-        norms = optax.tree.norm(gradient), optax.tree.norm(updates)
-        params = merged(optax.apply_updates(params, updates), kept)
-        return (params, moments, step + 1), (loss, *norms)
 
     def objective(params, step):
         if hasattr(data, "loss_and_kept"):
             return data.loss_and_kept(params, model, key, step)
         return data.loss(params, model, key, step), {}
 
-    carry = state.params, state.moments, state.step
-    (params, moments, step), (loss, gradient_norm, update_norm) = jax.lax.scan(
-        train_step, carry, length=steps
+    done, means = jax.lax.scan(
+        lambda done, _: stepping.step(optimiser, objective, done),
+        stepping.done(state),
+        length=steps,
     )
-    scores = data.validation_logits(params, model)
-    metrics = {
-        "loss": loss.mean(),
-        "gradient_norm": gradient_norm.mean(),
-        "update_norm": update_norm.mean(),
-        "validation_auroc": jnp.nanmean(ranking.auroc(scores, data.validation_labels)),
-        "validation_auprc": jnp.nanmean(ranking.auprc(scores, data.validation_labels)),
-        "validation_loss": losses.cross_entropy(
-            scores, data.validation_labels, data.positive_weight
-        ),
-    }
-    score = selection_score(metrics, select)
-    better = score > state.best_score
-    keep = functools.partial(jnp.where, better)
-    return State(
-        params=params,
-        moments=moments,
-        step=step,
-        best_params=jax.tree.map(keep, params, state.best_params),
-        best_score=keep(score, state.best_score),
-        best_step=keep(step, state.best_step),
-        stale=keep(0, state.stale + 1),
-    ), metrics
-
-
-def selection_score(metrics: dict[str, jax.Array], select: str) -> jax.Array:
-    """What validations are compared by, the higher the better."""
-    score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
-    # Where no validation label has both classes there is no ranking to select by.
-    return jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
-
-
-def merged(tree: dict, kept: dict) -> dict:
-    """`tree` with what a step keeps beside parameters (running statistics) in place of its own."""
-    own = {
-        name: merged(tree[name], part) if isinstance(part, dict) else part
-        for name, part in kept.items()
-    }
-    return {**tree, **own}
+    means = jax.tree.map(jnp.mean, means)
+    scores = data.validation_logits(done.params, model)
+    return stepping.validated(
+        state, done, means, scores, data.validation_labels, data.positive_weight, select
+    )

@@ -19,7 +19,7 @@ from ehr_jax import errors
 from ehr_jax.features import prepare, stays
 from ehr_jax.models import inputs, unified
 from ehr_jax.nn import bipartite, spmm
-from ehr_jax.training import fit, partition, problem, stay_problem, unified_problem
+from ehr_jax.training import feeding, fit, partition, problem, stay_problem, unified_problem
 
 
 class Need(NamedTuple):
@@ -39,8 +39,11 @@ class Need(NamedTuple):
 
 
 def require(
-    model: Any, arrays: prepare.Arrays | stays.StayArrays, config: ml_collections.ConfigDict
-) -> None:
+    model: Any,
+    arrays: prepare.Arrays | stays.StayArrays,
+    config: ml_collections.ConfigDict,
+    alone: bool = True,
+) -> bool:
     """Prints what training takes of each device; places nothing there.
 
     Where the estimate is more than is free, the program is compiled to see what it takes indeed;
@@ -48,28 +51,45 @@ def require(
 
     Args:
       config: config.train.
+      alone: one member trains at a time, so that stays can be fed from the host.
+
+    Returns:
+      Whether the arrays shall lie on the devices for the whole run; False if stays are to be fed.
 
     Raises:
       ConfigError: it does not fit; names a setting with which it does, where there is one.
     """
     found, available, ratio = need(model, arrays, config), free(), 1.0
+    resident = True
     if available is not None and found.total > available:
         taken = _compiled(model, _step(_read_by(model, arrays), config), config)
         if taken is not None:
             ratio = taken / found.work
             found = found.scaled(ratio)
-        if (found.arrays if taken is None else found.total) > available:
+        resident = (found.arrays if taken is None else found.total) <= available
+    if not resident:
+        here, fed = found, alone and _can_be_fed(model, arrays)
+        if fed:
+            less = need(model, arrays, config, fed).scaled(ratio)
+            here, fed = (less, True) if less.arrays < found.arrays else (found, False)
+        if here.total > available:
             raise errors.ConfigError(
-                f"training takes {_bytes(found.total)} of each device, {_bytes(found.arrays)} for "
-                f"arrays and {_bytes(found.work)} for a step, and {_bytes(available)} are free; "
-                + _advice(model, arrays, config, available, ratio)
+                f"training takes {_bytes(here.total)} of each device, {_bytes(here.arrays)} for "
+                f"arrays and {_bytes(here.work)} for a step, and {_bytes(available)} are free; "
+                + _advice(model, arrays, config, available, ratio, fed)
             )
-    devices = partition.make_mesh(config.devices).size
+        print(
+            f"input: arrays take {_bytes(found.arrays)}, more than the {_bytes(available)} free on "
+            f"each of {_devices(config)}, and are read from host memory: the batches of the next "
+            f"steps take {_bytes(here.arrays)}, a step some {_bytes(here.work)} beside"
+        )
+        return False
     print(
-        f"input: arrays take {_bytes(found.arrays)} of each of {devices} "
-        f"{jax.default_backend()} device(s), of {_bytes(available)} free, and lie there for the "
-        f"whole run: no step waits for input. A step takes some {_bytes(found.work)} beside"
+        f"input: arrays take {_bytes(found.arrays)} of each of {_devices(config)}, of "
+        f"{_bytes(available)} free, and lie there for the whole run: no step waits for input. A "
+        f"step takes some {_bytes(found.work)} beside"
     )
+    return True
 
 
 @contextlib.contextmanager
@@ -89,13 +109,21 @@ def explained(arrays: prepare.Arrays | stays.StayArrays, config) -> Iterator[Non
         ) from error
 
 
-def need(model: Any, arrays: prepare.Arrays | stays.StayArrays, config) -> Need:
+def need(model: Any, arrays: prepare.Arrays | stays.StayArrays, config, fed: bool = False) -> Need:
     """What training by `config`, config.train, takes of each device, estimated from shapes.
 
     Over devices, visits or the stays of a batch are divided; in shards, the work of a step is.
+
+    Args:
+      fed: the stays are `feeding.FedStays`.
     """
     parts = partition.make_mesh(config.devices).size
     arrays = _read_by(model, arrays)
+    if fed:
+        stay = _size(outline(arrays).train) / max(1, len(stay_problem.fitted_rows(arrays)[0]))
+        # Validation is on every device of a mesh, a block and the next.
+        rows = feeding.BATCHES * config.batch / parts + 2 * stay_problem.SCORED_AT_ONCE
+        return Need(int(rows * stay), member_bytes(model, _step(arrays, config)))
     held = outline(arrays, config.batch, 1 if isinstance(arrays, stays.StayArrays) else parts)
     return Need(_size(held), member_bytes(model, _step(arrays, config)))
 
@@ -162,6 +190,14 @@ def _read_by(model, arrays):
     return dataclasses.replace(arrays, visits=None)
 
 
+def _can_be_fed(model, arrays) -> bool:
+    return isinstance(arrays, stays.StayArrays) and not isinstance(model, unified.Unified)
+
+
+def _devices(config) -> str:
+    return f"{partition.make_mesh(config.devices).size} {jax.default_backend()} device(s)"
+
+
 def _step(arrays, config):
     """Outline of what a step computes on one device at a time."""
     devices = partition.make_mesh(config.devices).size
@@ -176,14 +212,14 @@ def _compiled(model, data, config) -> int | None:
     return None if found is None else max(found - _size(data), 0)
 
 
-def _advice(model, arrays, config, available, ratio) -> str:
+def _advice(model, arrays, config, available, ratio, fed) -> str:
     key, how, narrower = "shards", "; visits are then streamed, to the same result", "model.width"
     if isinstance(arrays, stays.StayArrays):
         key, how, narrower = "batch", "", "realm.width"
     changed = ml_collections.ConfigDict(config.to_dict())
     divisible = key == "batch" or hasattr(model, "axis")
     while divisible and _further(changed, arrays):
-        found = need(model, arrays, changed).scaled(ratio)
+        found = need(model, arrays, changed, fed).scaled(ratio)
         if found.total <= available:
             return f"set config.train.{key}={changed[key]}, which takes {_bytes(found.total)}{how}"
     return (

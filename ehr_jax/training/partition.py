@@ -100,6 +100,11 @@ def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool, shards: i
     )
 
 
+def everywhere(mesh: jax.sharding.Mesh | None) -> jax.sharding.Sharding | None:
+    """Of what is the same on all devices of a mesh; None where there is none."""
+    return None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
 def put(x, mesh: jax.sharding.Mesh | None, *axes: str | None):
     """Places a pytree of host arrays on the mesh, divided along `axes` and else the same on all.
 

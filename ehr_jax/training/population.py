@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings
+from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings, stepping
 
 AXIS = "member"  # of the mesh, where there are several devices
 
@@ -32,7 +32,7 @@ class Population(flax.struct.PyTreeNode):
       turns: chunks done, [] int32.
     """
 
-    state: fit.State
+    state: stepping.State
     failed: jax.Array
     turns: jax.Array
 
@@ -136,7 +136,7 @@ def exploit(population: Population, sources: jax.Array) -> Population:
     )
 
 
-def member(population: Population, row: int) -> fit.State:
+def member(population: Population, row: int) -> stepping.State:
     """The state of one member, as of a run of its own."""
     return jax.tree.map(lambda x: x[row], population.state)
 
@@ -246,7 +246,7 @@ def _advance(
                     open_logs[rows[at]].write(int(state.step[at]), values, time.monotonic() - began)
             if turn is not None:
                 step = int(state.step[failed == 0].max(initial=0))
-                scores = np.asarray(fit.selection_score(told, config.select))
+                scores = np.asarray(stepping.selection_score(told, config.select))
                 made = turn(step, scores[: len(keys)], failed[: len(keys)] > 0)
                 if made is not None:
                     sources, settings = made

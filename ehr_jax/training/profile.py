@@ -30,16 +30,17 @@ def write(model: nn.Module, data: fit.Data, config, folder: pathlib.Path) -> dic
     folder.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(0)
     state = fit.init_state(model, fit.make_optimiser(config), data, key)
-    program, seconds, _ = fit.compile_chunk(model, data, config)
-    found = {"compile_seconds": seconds, "steps": config.eval_every}
-    state, _ = jax.block_until_ready(program(state, data, key))
+    program = fit.compile_chunk(model, data, config)
+    found = {"compile_seconds": program.seconds, "steps": config.eval_every}
+    state, _ = jax.block_until_ready(program.run(state, data, key))
     with jax.profiler.trace(str(folder / "trace"), create_perfetto_trace=True):
         began = time.perf_counter()
-        jax.block_until_ready(program(state, data, key))
+        jax.block_until_ready(program.run(state, data, key))
         found["seconds"] = time.perf_counter() - began
     jax.profiler.save_device_memory_profile(str(folder / "memory.prof"))
-    text = program.as_text()
-    cost, memory = program.cost_analysis() or {}, program.memory_analysis()
+    compiled = program.compiled
+    text = compiled.as_text()
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     found |= {
         "operations": cost.get("flops"),
         "bytes_accessed": cost.get("bytes accessed"),

@@ -58,9 +58,9 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
     if fit.takes_all(data):
         if most not in (None, 1):
             raise errors.ConfigError(
-                f"config.train.population is {most}, but the devices, or shards in turn, are taken "
-                "by the data of one member; leave it None, or set config.train.devices=1 and "
-                "config.train.shards=1"
+                f"config.train.population is {most}, but the devices, shards in turn or stays read "
+                "from host memory are taken by one member; leave it None, or set "
+                "config.train.devices=1 and config.train.shards=1 where the data fit there"
             )
         return 1
     if most is not None:

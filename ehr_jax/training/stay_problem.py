@@ -1,6 +1,6 @@
 """Stays on the device, as training uses them: batches drawn there, in an order by epoch."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -16,6 +16,14 @@ from ehr_jax.training import loss as losses
 from ehr_jax.training import partition
 
 SCORED_AT_ONCE = 512  # stays
+
+
+class Batch(NamedTuple):
+    """The samples of a step; labels [batch, label], survival [batch, day] as of `StayProblem`."""
+
+    stays: inputs.Stays
+    labels: jax.Array
+    survival: jax.Array
 
 
 class StayProblem(flax.struct.PyTreeNode):
@@ -57,13 +65,12 @@ class StayProblem(flax.struct.PyTreeNode):
         batches waits for another order.
         """
         rows = self.batch_rows(key, step)
-        batch = self._spread(jax.tree.map(lambda x: x[rows], self.train))
-        rngs = {"dropout": jax.random.fold_in(key, step)}
-        logits, kept = model.apply(params, batch, train=True, rngs=rngs, mutable=["batch_stats"])
-        beside = self.train_survival[rows]
-        targets = jnp.concatenate([self.train_labels[rows], beside], axis=1)
-        weight = jnp.concatenate([self.positive_weight, jnp.ones(beside.shape[1])])
-        return losses.cross_entropy(logits, targets, weight), dict(kept)
+        batch = Batch(
+            self._spread(jax.tree.map(lambda x: x[rows], self.train)),
+            self.train_labels[rows],
+            self.train_survival[rows],
+        )
+        return batch_loss(params, model, key, step, batch, self.positive_weight)
 
     def _spread(self, batch: inputs.Stays) -> inputs.Stays:
         """A batch with its stays over the devices; the compiler adds the sums of gradients."""
@@ -76,15 +83,40 @@ class StayProblem(flax.struct.PyTreeNode):
         """[batch] int32, the training samples of a step."""
         size = self.train_labels.shape[0]
         epoch, place = jnp.divmod(step, size // self.batch)
-        # Apart from the keys of steps and of parameters, which are fold_in of `key` itself.
-        order = jax.random.permutation(
-            jax.random.fold_in(jax.random.fold_in(key, 2**31 - 2), epoch), size
-        )
+        order = epoch_order(key, epoch, size)
         return jax.lax.dynamic_slice(order, (place * self.batch,), (self.batch,))
 
     def validation_logits(self, params, model: nn.Module) -> jax.Array:
         """[validation, label] float32, without dropout."""
         return score(params, model, self.validation)
+
+
+def batch_loss(
+    params,
+    model: nn.Module,
+    key: jax.Array,
+    step: jax.Array,
+    batch: Batch,
+    positive_weight: jax.Array,
+) -> tuple[jax.Array, dict]:
+    """Weighted cross-entropy of `batch`, and the running statistics that norms keep, where any do.
+
+    Args:
+      key: the run's.
+      positive_weight: [label] float32.
+    """
+    rngs = {"dropout": jax.random.fold_in(key, step)}
+    logits, kept = model.apply(params, batch.stays, train=True, rngs=rngs, mutable=["batch_stats"])
+    targets = jnp.concatenate([batch.labels, batch.survival], axis=1)
+    weight = jnp.concatenate([positive_weight, jnp.ones(batch.survival.shape[1])])
+    return losses.cross_entropy(logits, targets, weight), dict(kept)
+
+
+def epoch_order(key: jax.Array, epoch: jax.Array, count: int) -> jax.Array:
+    """[count] int32, the order in which an epoch takes the samples; the key is the run's."""
+    # Apart from the keys of steps and of parameters, which are fold_in of `key` itself.
+    own = jax.random.fold_in(jax.random.fold_in(key, 2**31 - 2), epoch)
+    return jax.random.permutation(own, count)
 
 
 def build(
@@ -102,9 +134,7 @@ def build(
     Raises:
       ConfigError: an impossible batch or weight.
     """
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
-    train = np.flatnonzero(labelled & (arrays.split == "train"))
-    validation = np.flatnonzero(labelled & (arrays.split == "validation"))
+    train, validation = fitted_rows(arrays)
     if batch < 1 or not train.size:
         raise errors.ConfigError(
             f"config.train.batch is {batch}, with {train.size} labelled training samples; "
@@ -128,6 +158,13 @@ def build(
         mesh=mesh,
     )
     return built if mesh is None else partition.put(built, mesh)
+
+
+def fitted_rows(arrays: stays.StayArrays) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labelled samples [row] of training, and of validation."""
+    labelled = ~np.isnan(arrays.labels).all(axis=1)
+    train, validation = (arrays.split == split for split in ("train", "validation"))
+    return np.flatnonzero(labelled & train), np.flatnonzero(labelled & validation)
 
 
 def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:

@@ -5,32 +5,14 @@ import re
 
 import arrays as make
 import jax
-import numpy as np
 import pytest
 import stays as make_stays
 
 from ehr_jax import config as base
 from ehr_jax import errors
-from ehr_jax.features import stays
 from ehr_jax.models import registry
 from ehr_jax.modes import train
 from ehr_jax.training import memory, problem, seeds, stay_problem
-
-
-def of_stays(count: int = 40, seed: int = 0) -> stays.StayArrays:
-    drawn = make_stays.draw(batch=count, seed=seed)
-    return stays.StayArrays(
-        stays={name: np.asarray(getattr(drawn, name)) for name in drawn.__dataclass_fields__},
-        variables=("a", "b", "c"),
-        fitted=None,
-        labels=(np.random.default_rng(seed).random((count, 1)) < 0.4).astype(np.float32),
-        survival=np.zeros((count, 2), np.float32),
-        label_names=("y",),
-        split=np.array(["train", "validation", "test"])[np.arange(count) % 3],
-        subjects=np.arange(count),
-        counts={},
-        retrieved=None,
-    )
 
 
 def visits(**changes):
@@ -56,13 +38,13 @@ def test_the_outline_of_visits_has_the_shapes_of_the_problem(protocol):
 
 
 def test_the_outline_of_stays_has_the_shapes_of_the_problem():
-    built = stay_problem.build(of_stays(), "1", 8)
-    assert shapes(memory.outline(of_stays(), batch=8)) == shapes(built)
+    built = stay_problem.build(make_stays.arrays(), "1", 8)
+    assert shapes(memory.outline(make_stays.arrays(), batch=8)) == shapes(built)
 
 
 def test_visits_beside_stays_count_only_where_they_are_read(monkeypatch):
     config = realm_config(train__devices=1, train__batch=8)
-    alone, model = of_stays(), registry.build(config, 1)
+    alone, model = make_stays.arrays(), registry.build(config, 1)
     both = dataclasses.replace(alone, visits=make.make_arrays(40))
     found = memory.need(model, both, config.train)
     assert found == memory.need(model, alone, config.train)
@@ -164,7 +146,7 @@ def test_a_compiler_that_does_not_tell_refuses_no_more_than_arrays(monkeypatch, 
 
 def test_a_batch_too_large_is_refused_and_one_that_fits_named(monkeypatch):
     config = realm_config(train__devices=1, train__batch=12)
-    model, arrays = registry.build(config, 1), of_stays()
+    model, arrays = registry.build(config, 1), make_stays.arrays()
     found = memory.need(model, arrays, config.train)
     monkeypatch.setattr(memory, "free", lambda: found.arrays + found.work * 3 // 4)
     monkeypatch.setattr(memory, "_compiled", lambda *_: found.work)
@@ -183,11 +165,11 @@ def test_arrays_that_alone_do_not_fit_name_what_makes_them_smaller(monkeypatch):
 def test_memory_that_ends_in_training_is_explained_and_other_errors_are_not():
     config = make.make_config().train
     exhausted = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
-    for arrays, key in ((make.make_arrays(), "shards=2"), (of_stays(), "batch=32")):
+    for arrays, key in ((make.make_arrays(), "shards=2"), (make_stays.arrays(), "batch=32")):
         with pytest.raises(errors.ConfigError, match=f"population=1, .*config.train.{key}"):
             with memory.explained(arrays, config):
                 raise exhausted
-    with pytest.raises(jax.errors.JaxRuntimeError), memory.explained(of_stays(), config):
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.explained(make_stays.arrays(), config):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 

@@ -7,7 +7,7 @@ import stays as make
 
 from ehr_jax import config as base
 from ehr_jax.models import realm
-from ehr_jax.training import fit, stay_problem
+from ehr_jax.training import fit, stay_problem, stepping
 
 
 class Arrays:
@@ -114,7 +114,7 @@ def test_statistics_of_batch_norms_are_carried_through_training_and_scored_with(
         assert np.isfinite(new).all() and np.abs(old - new).max() > 1e-3
     # The statistics that a step leaves are those of its batch, whatever the optimiser did.
     step = jax.jit(lambda params: data.loss_and_kept(params, model, jax.random.key(0), 0)[1])
-    kept = fit.merged(first, step(first))["batch_stats"]
+    kept = stepping.merged(first, step(first))["batch_stats"]
     assert jax.tree.structure(kept) == jax.tree.structure(fitted["batch_stats"])
     scored = stay_problem.probabilities(model, fitted, arrays, data)
     other = fitted | {"batch_stats": first["batch_stats"]}

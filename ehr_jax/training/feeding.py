@@ -1,0 +1,192 @@
+"""Stays in host memory: Grain reads the batches of the next steps ahead, onto the device.
+
+For arrays that the device does not hold; the samples of every step, and its randomness, are those
+of `stay_problem.StayProblem`, so the result is the same but for rounding.
+"""
+
+import collections
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ehr_jax.features import loader, stays
+from ehr_jax.models import inputs
+from ehr_jax.nn import compiling
+from ehr_jax.training import loss as losses
+from ehr_jax.training import partition, stay_problem, stepping
+
+IN_FLIGHT = 2  # steps given to the device that may not have ended
+# Batches on the device at once: what waits, what is being read, and what steps are given.
+BATCHES = loader.READING.prefetch_buffer_size + loader.READING.num_threads + IN_FLIGHT
+
+
+@dataclasses.dataclass(frozen=True)
+class FedStays:
+    """What is fitted and what selects, in host memory but for `head`.
+
+    Attributes:
+      head: the problem of the first training batch alone; nothing to validate.
+      stays: name to [sample, ...], of `features.stays.StayArrays`.
+      labels, survival: as there.
+      train, validation: [row] int, the labelled samples of these splits.
+      batch: stays a step.
+      mesh: over which each batch is spread; None on one device.
+    """
+
+    head: stay_problem.StayProblem
+    stays: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    survival: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+    batch: int
+    mesh: jax.sharding.Mesh | None
+
+    @property
+    def positive_weight(self) -> jax.Array:
+        """[label] float32, weight of a positive cell in the loss."""
+        return self.head.positive_weight
+
+
+def build(
+    arrays: stays.StayArrays,
+    positive_weight: float | str,
+    batch: int,
+    mesh: jax.sharding.Mesh | None = None,
+) -> FedStays:
+    """Leaves `arrays` where they are; arguments and errors as of `stay_problem.build`."""
+    train, validation = stay_problem.fitted_rows(arrays)
+    few = train[:batch] if batch > 0 else train
+    head = stay_problem.build(
+        dataclasses.replace(
+            arrays,
+            stays={name: x[few] for name, x in arrays.stays.items()},
+            labels=arrays.labels[few],
+            survival=arrays.survival[few],
+            split=arrays.split[few],
+        ),
+        1.0,
+        batch,
+        mesh,
+    )
+    weight = losses.positive_weights(arrays.labels[train], positive_weight)
+    return FedStays(
+        head=head.replace(positive_weight=partition.put(weight, head.mesh)),
+        stays=arrays.stays,
+        labels=arrays.labels,
+        survival=arrays.survival,
+        train=train,
+        validation=validation,
+        batch=head.batch,
+        mesh=head.mesh,
+    )
+
+
+def compile_chunk(
+    model: nn.Module, optimiser, state: stepping.State, data: FedStays, config, size: int
+) -> tuple[Callable, jax.stages.Compiled]:
+    """Returns a chunk as `fit.Program.run`, and its compiled step.
+
+    Of the metrics "input_wait" is the share of the chunk's time that passed waiting for a batch.
+
+    Args:
+      state: its outline.
+      config: config.train.
+      size: of products, for `compiling.jit`.
+    """
+    weight, nothing = data.positive_weight, stepping.Found(*(jnp.zeros(()),) * 3)
+    nothing = partition.put(nothing, data.mesh)
+    validation_labels = partition.put(data.labels[data.validation], data.mesh)
+
+    def step(before, total, batch, weight, key):
+        def objective(params, number):
+            return stay_problem.batch_loss(params, model, key, number, batch, weight)
+
+        now, found = stepping.step(optimiser, objective, before)
+        return now, jax.tree.map(jnp.add, total, found)
+
+    first = _placed(data, data.train[: data.batch])
+    key = jax.random.key(0)
+    stepped = compiling.jit(
+        step, size, donate_argnums=0, out_shardings=partition.everywhere(data.mesh)
+    )
+    stepped = stepped.lower(stepping.done(state), nothing, first, weight, key).compile()
+    score = compiling.jit(model.apply, stay_problem.SCORED_AT_ONCE * getattr(model, "width", 0))
+    settled = jax.jit(functools.partial(stepping.validated, select=config.select))
+
+    def run(state: stepping.State, data: FedStays, key: jax.Array):
+        began, waited = time.monotonic(), 0.0
+        now, total, given = stepping.done(state), nothing, collections.deque()
+        batches = iter(_batches(data, key, int(state.step), config.eval_every))
+        for _ in range(config.eval_every):
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            now, total = stepped(now, total, batch, weight, key)
+            given.append(total)
+            if len(given) > IN_FLIGHT:
+                given.popleft().loss.block_until_ready()
+        means = jax.tree.map(lambda x: x / config.eval_every, total)
+        scores = validation_logits(score, now.params, data)
+        state, metrics = settled(state, now, means, scores, validation_labels, weight)
+        jax.block_until_ready(metrics)
+        return state, metrics | {"input_wait": waited / (time.monotonic() - began)}
+
+    return run, stepped
+
+
+def step_rows(key: jax.Array, first: int, steps: int, count: int, batch: int) -> np.ndarray:
+    """[steps, batch] int, the training samples of so many steps from `first`, of `count`; as
+    `stay_problem.StayProblem.batch_rows` has them."""
+    epochs, places = np.divmod(np.arange(first, first + steps), count // batch)
+    orders = {
+        epoch: np.asarray(stay_problem.epoch_order(key, epoch, count))
+        for epoch in np.unique(epochs)
+    }
+    return np.stack(
+        [
+            orders[epoch][place * batch : (place + 1) * batch]
+            for epoch, place in zip(epochs, places, strict=True)
+        ]
+    )
+
+
+def _batches(data: FedStays, key: jax.Array, first: int, steps: int) -> grain.IterDataset:
+    """The batches of so many steps, read and sent to the device by threads."""
+    rows = data.train[step_rows(key, first, steps, len(data.train), data.batch)]
+    read = functools.partial(_placed, data)
+    return grain.MapDataset.source(rows).map(read).to_iter_dataset(loader.READING)
+
+
+def _placed(data: FedStays, rows: np.ndarray) -> stay_problem.Batch:
+    given = stay_problem.Batch(_stays(data, rows), data.labels[rows], data.survival[rows])
+    return partition.put(given, data.mesh, partition.AXIS)
+
+
+def _stays(data: FedStays, rows: np.ndarray) -> inputs.Stays:
+    """The samples `rows`, on the host, in the dtypes of the device."""
+    kinds = {name: getattr(data.head.train, name).dtype for name in data.stays}
+    return inputs.Stays(**{name: x[rows].astype(kinds[name]) for name, x in data.stays.items()})
+
+
+def validation_logits(score: Callable, params, data: FedStays) -> jax.Array:
+    """[validation, label] float32 by `score`, the network's jitted `apply`."""
+    count, parts = len(data.validation), []
+    if not count:
+        return jnp.zeros((0, data.labels.shape[1]))
+    size = min(count, stay_problem.SCORED_AT_ONCE)
+    for start in range(0, count, size):
+        # The last is filled up, so that one program serves all.
+        chosen = np.minimum(np.arange(start, start + size), count - 1)
+        part = partition.put(_stays(data, data.validation[chosen]), data.mesh)
+        parts.append(score(params, part)[: count - start])
+        if len(parts) > 1:
+            parts[-2].block_until_ready()  # no more than two blocks are on the device
+    return jnp.concatenate(parts)
