@@ -22,10 +22,10 @@ import time
 import jax
 import numpy as np
 
-from benchmarks import sides
+from benchmarks import generated, sides
 from ehr_jax import config as configs
 from ehr_jax.features import prepare
-from ehr_jax.models import inputs, registry
+from ehr_jax.models import registry
 from ehr_jax.nn import bipartite
 from ehr_jax.training import fit, member_settings, population, problem, stay_problem
 
@@ -141,30 +141,7 @@ def _mingle(arguments):
 
 def _realm(arguments):
     """Stays of 24 hours with 17 variables, four pieces of notes and four entities."""
-    rng, count, hours = np.random.default_rng(0), arguments.stays, 24
-    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
-    ones = lambda *shape: np.ones(shape, np.float32)  # noqa: E731
-    given = inputs.Stays(
-        values=normal(count, hours, 17),
-        observed=(rng.random((count, hours, 17)) < 0.5).astype(np.float32),
-        elapsed=rng.exponential(5, (count, hours, 17)).astype(np.float32),
-        hours=np.tile(np.arange(1.0, hours + 1, dtype=np.float32), (count, 1)),
-        steps=np.full(count, hours, np.int32),
-        statics=normal(count, 4),
-        notes=normal(count, 4, 64),
-        note_hours=np.tile(np.arange(4, dtype=np.float32), (count, 1)),
-        note_mask=ones(count, 4),
-        knowledge=normal(count, 4, 64),
-        knowledge_hours=np.tile(np.arange(4, dtype=np.float32), (count, 1)),
-        knowledge_mask=ones(count, 4),
-        visit=np.zeros((count, 0), np.float32),
-        has_visit=np.zeros(count, np.float32),
-    )
-    arrays = type("Arrays", (), {})()
-    arrays.stays = {name: getattr(given, name) for name in given.__dataclass_fields__}
-    arrays.labels = (rng.random((count, 1)) < 0.3).astype(np.float32)
-    arrays.survival = np.zeros((count, 0), np.float32)
-    arrays.split = rng.choice(["train", "validation", "test"], count, p=[0.7, 0.1, 0.2])
+    arrays = generated.of_stays(arguments.stays, 24, 17, 4, 4, 64)
     config = configs.defaults()
     config.realm.width, config.realm.feed_forward = arguments.width, 2 * arguments.width
     data = stay_problem.build(arrays, "1", arguments.batch)
