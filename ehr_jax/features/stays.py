@@ -109,11 +109,13 @@ def prepare_stays(
     """
     samples, uses = cohort.samples, config.realm
     train = (samples["split"] == "train").to_numpy()
+    counts: dict = {}
+    survival = _survival(records, cohort, uses.survival_days, counts)
     hours = config.series.step_hours * config.series.length
     encoder = options.load(config.text) if uses.use_notes or uses.use_knowledge else None
     grid = _grid(records, cohort, config, fitted)
     made, names = _features(grid if uses.use_series else None, samples.height)
-    counts: dict = {"series": {"variables": len(names), "steps": int(made["values"].shape[1])}}
+    counts["series"] = {"variables": len(names), "steps": int(made["values"].shape[1])}
     usual = fitted.usual if fitted else None
     if grid is not None and fitted is None:
         usual = retrieved.usual_of(grid, train)
@@ -162,7 +164,7 @@ def prepare_stays(
         variables=names,
         fitted=Fitted(grid.scale if grid else None, usual, chosen, note_size, knowledge_size),
         labels=samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
-        survival=_survival(records, cohort, uses.survival_days, counts),
+        survival=survival,
         label_names=cohort.labels,
         split=samples["split"].to_numpy().astype(str),
         subjects=samples["subject_id"].to_numpy(),
