@@ -11,7 +11,14 @@ import numpy as np
 from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep_plan, train
-from ehr_jax.training import evolution, member_settings, population, run_folder, seeds
+from ehr_jax.training import (
+    evolution,
+    member_settings,
+    memory,
+    population,
+    run_folder,
+    seeds,
+)
 
 
 class End(NamedTuple):
@@ -117,18 +124,19 @@ class Parts:
         logs = [trial_folder(self.workdir, trial) for trial, _ in pairs]
         for log in logs:
             log.mkdir(parents=True, exist_ok=True)
-        found = population.train(
-            model,
-            data,
-            group.config.train,
-            self.starting(part, pairs),
-            self.checkpoints / f"part_{part}" / ("end" if until is None else f"until_{until}"),
-            logs,
-            f"population {part + 1} of {len(self.members)}",
-            begin=_joined([ends[pair] for pair in pairs if pair in ends]),
-            until=until,
-            evolve=evolve,
-        )
+        with memory.explained(self.networks.arrays, group.config.train):
+            found = population.train(
+                model,
+                data,
+                group.config.train,
+                self.starting(part, pairs),
+                self.checkpoints / f"part_{part}" / ("end" if until is None else f"until_{until}"),
+                logs,
+                f"population {part + 1} of {len(self.members)}",
+                begin=_joined([ends[pair] for pair in pairs if pair in ends]),
+                until=until,
+                evolve=evolve,
+            )
         found = jax.device_get(found)
         return {
             pair: End(population.member(found, row), int(found.failed[row]))

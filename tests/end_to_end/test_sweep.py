@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+import jax
 import polars as pl
 import pytest
 import small_sweep
@@ -123,6 +124,16 @@ def finished(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("sweep") / "run"
     assert run(folder, f"--config.sweep.grid={GRID}", "--config.sweep.halving=(5,)") == 0
     return folder
+
+
+def test_memory_that_ends_in_a_sweep_is_explained(tmp_path, monkeypatch, capsys):
+    def exhausted(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
+
+    monkeypatch.setattr(sweep_parts.population, "train", exhausted)
+    given = "{'train': {'learning_rate': (1e-3, 1e-2)}}"
+    assert run(tmp_path, f"--config.sweep.grid={given}", "--config.synthetic.patients=60") == 2
+    assert "the device ran out of memory" in capsys.readouterr().err
 
 
 @pytest.mark.slow
