@@ -69,7 +69,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             "record_id", died=pl.lit(None, pl.Boolean), days=_UNKNOWN, lived=_UNKNOWN
         )
     else:
-        outcomes = pl.concat([_outcomes(found) for found in sets])
+        outcomes = pl.concat([_outcomes(found, oddities) for found in sets])
     for frame, what in ((outcomes, "Outcomes files"), (general, "sets")):
         if repeated := frame.height - frame["record_id"].n_unique():
             raise errors.RecordsError(
@@ -96,7 +96,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     )
 
 
-def _outcomes(found: files.Set) -> pl.DataFrame:
+def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
     """Returns record_id, died, days (in hospital; null where unknown) and lived (days until a death
     after the hospital; null where none is told), one row a stay."""
     path = found.outcomes
@@ -123,13 +123,16 @@ def _outcomes(found: files.Set) -> pl.DataFrame:
         )
     days, lived = pl.col("length_of_stay"), pl.col("survival")
     died = pl.col("in-hospital_death") == 1
+    after = (lived > days.clip(SHORTEST_DAYS)) & (lived <= LONGEST_LIFE)
+    # -1 is of who is not known to have died.
+    oddities["survivors' days until death within the stay, or impossible, left out"] += raw.filter(
+        ~died & (lived >= 0) & ~after
+    ).height
     return raw.select(
         pl.col("recordid").alias("record_id"),
         died.alias("died"),
         pl.when(days.is_between(0, LONGEST_DAYS)).then(days).alias("days"),
-        pl.when(~died & (lived > days.clip(SHORTEST_DAYS)) & (lived <= LONGEST_LIFE))
-        .then(lived)
-        .alias("lived"),
+        pl.when(~died & after).then(lived).alias("lived"),
     )
 
 

@@ -233,6 +233,16 @@ def test_length_of_stay_under_the_challenges_shortest_is_set_to_it(tmp_path):
     assert records.visits["end"][2] > records.stays["end"][2]
 
 
+def test_a_survivors_death_within_the_stay_is_left_out_and_counted(tmp_path):
+    said = "survivors' days until death within the stay, or impossible, left out"
+    for days, died, odd in ((2, 0, 1), (40, 0, 0), (2, 1, 0), (-1, 0, 0), (90_000, 0, 1)):
+        ending = {103: f"103,1,1,3,{days},{died}"}
+        records = physionet2012.read(write(tmp_path / f"{days} {died}", endings=ENDINGS | ending))
+        assert records.oddities.get(said, 0) == odd
+        lived = records.patients.filter(subject_id=103)["death_time"].is_not_null().any()
+        assert lived == (days == 40 or died == 1)
+
+
 BAD_ROWS = {
     "7:5x,HR,70": "column 'Time': a text of 4 character.* is not hours and minutes",
     "12:61,HR,70": "column 'Time': '12:61' is not hours and minutes",
