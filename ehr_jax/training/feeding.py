@@ -94,7 +94,8 @@ def compile_chunk(
 ) -> tuple[Callable, jax.stages.Compiled]:
     """Returns a chunk as `fit.Program.run`, and its compiled step.
 
-    Of the metrics "input_wait" is the share of the chunk's time that passed waiting for a batch.
+    Of the metrics "input_wait" is the share of the steps' time that passed waiting for a batch. The
+    blocks of the validation after them are read as they are scored.
 
     Args:
       state: its outline.
@@ -122,22 +123,26 @@ def compile_chunk(
     settled = jax.jit(functools.partial(stepping.validated, select=config.select))
 
     def run(state: stepping.State, data: FedStays, key: jax.Array):
-        began, waited = time.monotonic(), 0.0
+        began = time.monotonic()
         now, total, given = stepping.done(state), nothing, collections.deque()
         batches = iter(_batches(data, key, int(state.step), config.eval_every))
-        for _ in range(config.eval_every):
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            now, total = stepped(now, total, batch, weight, key)
-            given.append(total)
-            if len(given) > IN_FLIGHT:
-                given.popleft().loss.block_until_ready()
+        waited = time.monotonic() - began
+        try:
+            for _ in range(config.eval_every):
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                now, total = stepped(now, total, batch, weight, key)
+                given.append(total)
+                if len(given) > IN_FLIGHT:
+                    given.popleft().loss.block_until_ready()
+        finally:
+            batches.close()
+        share = waited / (time.monotonic() - began)
         means = jax.tree.map(lambda x: x / config.eval_every, total)
         scores = validation_logits(score, now.params, data)
         state, metrics = settled(state, now, means, scores, validation_labels, weight)
-        jax.block_until_ready(metrics)
-        return state, metrics | {"input_wait": waited / (time.monotonic() - began)}
+        return state, metrics | {"input_wait": share}
 
     return run, stepped
 

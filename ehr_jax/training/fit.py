@@ -1,8 +1,9 @@
 """Fitting one network with one seed: steps on the device, early stopping, resume.
 
 A chunk of `eval_every` steps, the validation after it and the choice of the best parameters are one
-compiled program; the host reads a few numbers a chunk. The randomness of step n is
-`fold_in(key(seed), n)`, so a run that resumes repeats what an unbroken run does.
+compiled program (several, of stays that `feeding` reads from the host); the host reads a few
+numbers a chunk. The randomness of step n is `fold_in(key(seed), n)`, so a run that resumes repeats
+what an unbroken run does.
 """
 
 import functools
@@ -140,7 +141,8 @@ def compile_chunk(model: nn.Module, data: Data, config) -> Program:
     """Compiles a chunk of training as config.train describes it, for any seed.
 
     Args:
-      data: arrays, or an outline of them (`training.memory`): nothing is run.
+      data: arrays, or an outline of them (`training.memory`): nothing is run. Of `FedStays` there
+        is no outline, and a batch is placed.
     """
     began = time.monotonic()
     optimiser, key = make_optimiser(config), jax.random.key(0)

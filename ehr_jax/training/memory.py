@@ -1,7 +1,8 @@
 """Where a run's input lies and what training takes of the device's memory, told before it is taken.
 
-Arrays lie on the device for the whole run, so that no step waits for input. What does not fit is
-refused from shapes alone, before anything is placed.
+Arrays lie on the device for the whole run, so that no step waits for input; stays that do not fit
+are fed from the host (`feeding`). What does not fit either way is refused from shapes alone, before
+anything is placed.
 """
 
 import contextlib
@@ -59,37 +60,38 @@ def require(
     Raises:
       ConfigError: it does not fit; names a setting with which it does, where there is one.
     """
-    found, available, ratio = need(model, arrays, config), free(), 1.0
-    resident = True
+    found, available, fed, fits = need(model, arrays, config), free(), False, True
     if available is not None and found.total > available:
-        taken = _compiled(model, _step(_read_by(model, arrays), config), config)
-        if taken is not None:
-            ratio = taken / found.work
-            found = found.scaled(ratio)
-        resident = (found.arrays if taken is None else found.total) <= available
-    if not resident:
-        here, fed = found, alone and _can_be_fed(model, arrays)
-        if fed:
-            less = need(model, arrays, config, fed).scaled(ratio)
-            here, fed = (less, True) if less.arrays < found.arrays else (found, False)
-        if here.total > available:
-            raise errors.ConfigError(
-                f"training takes {_bytes(here.total)} of each device, {_bytes(here.arrays)} for "
-                f"arrays and {_bytes(here.work)} for a step, and {_bytes(available)} are free; "
-                + _advice(model, arrays, config, available, ratio, fed)
-            )
-        print(
-            f"input: arrays take {_bytes(found.arrays)}, more than the {_bytes(available)} free on "
-            f"each of {_devices(config)}, and are read from host memory: the batches of the next "
-            f"steps take {_bytes(here.arrays)}, a step some {_bytes(here.work)} beside"
+        found, fits, ratio = _looked_at(model, arrays, config, available, fed)
+        may = (
+            alone
+            and isinstance(arrays, stays.StayArrays)
+            and not isinstance(model, unified.Unified)
         )
-        return False
-    print(
-        f"input: arrays take {_bytes(found.arrays)} of each of {_devices(config)}, of "
-        f"{_bytes(available)} free, and lie there for the whole run: no step waits for input. A "
-        f"step takes some {_bytes(found.work)} beside"
-    )
-    return True
+        if not fits and may and need(model, arrays, config, fed=True).total < found.total:
+            whole, fed = found, True
+            found, fits, ratio = _looked_at(model, arrays, config, available, fed)
+    if not fits:
+        raise errors.ConfigError(
+            f"training takes {_bytes(found.total)} of each device, {_bytes(found.arrays)} for "
+            f"arrays and {_bytes(found.work)} for a step, and {_bytes(available)} are free; "
+            + _advice(model, arrays, config, available, ratio, fed)
+        )
+    devices = f"{partition.make_mesh(config.devices).size} {jax.default_backend()} device(s)"
+    if fed:
+        print(
+            f"input: arrays and a step take {_bytes(whole.total)}, more than the "
+            f"{_bytes(available)} free on each of {devices}, and arrays are read from host memory: "
+            f"the batches of the next steps take {_bytes(found.arrays)}, a step some "
+            f"{_bytes(found.work)} beside"
+        )
+    else:
+        print(
+            f"input: arrays take {_bytes(found.arrays)} of each of {devices}, of "
+            f"{_bytes(available)} free, and lie there for the whole run: no step waits for input. "
+            f"A step takes some {_bytes(found.work)} beside"
+        )
+    return not fed
 
 
 @contextlib.contextmanager
@@ -120,9 +122,12 @@ def need(model: Any, arrays: prepare.Arrays | stays.StayArrays, config, fed: boo
     parts = partition.make_mesh(config.devices).size
     arrays = _read_by(model, arrays)
     if fed:
-        stay = _size(outline(arrays).train) / max(1, len(stay_problem.fitted_rows(arrays)[0]))
-        # Validation is on every device of a mesh, a block and the next.
-        rows = feeding.BATCHES * config.batch / parts + 2 * stay_problem.SCORED_AT_ONCE
+        train, validation = map(len, stay_problem.fitted_rows(arrays))
+        stay, batch = _size(outline(arrays).train) / max(1, train), min(config.batch, train)
+        # On every device of a mesh: the first batch, and of validation a block and the next.
+        block = stay_problem.SCORED_AT_ONCE
+        rows = feeding.BATCHES * batch / parts + batch
+        rows += validation if validation <= block else 2 * block
         return Need(int(rows * stay), member_bytes(model, _step(arrays, config)))
     held = outline(arrays, config.batch, 1 if isinstance(arrays, stays.StayArrays) else parts)
     return Need(_size(held), member_bytes(model, _step(arrays, config)))
@@ -190,20 +195,38 @@ def _read_by(model, arrays):
     return dataclasses.replace(arrays, visits=None)
 
 
-def _can_be_fed(model, arrays) -> bool:
-    return isinstance(arrays, stays.StayArrays) and not isinstance(model, unified.Unified)
+def _looked_at(model, arrays, config, available, fed) -> tuple[Need, bool, float]:
+    """The need with the work that the compiler finds, whether that fits, and by how many times the
+    work is what was estimated. Where the compiler does not tell, what fits is what arrays do."""
+    found = need(model, arrays, config, fed)
+    step = _step(_read_by(model, arrays), config, fed)
+    taken = None if fed and found.total <= available else _compiled(model, step, config)
+    if taken is None:
+        return found, found.arrays <= available, 1.0
+    ratio = taken / found.work
+    return found.scaled(ratio), found.scaled(ratio).total <= available, ratio
 
 
-def _devices(config) -> str:
-    return f"{partition.make_mesh(config.devices).size} {jax.default_backend()} device(s)"
-
-
-def _step(arrays, config):
-    """Outline of what a step computes on one device at a time."""
+def _step(arrays, config, fed=False):
+    """Outline of what a step computes on one device at a time; of what is fed, few stays."""
     devices = partition.make_mesh(config.devices).size
     if isinstance(arrays, stays.StayArrays):
-        return outline(arrays, max(1, config.batch // devices))
+        batch = max(1, config.batch // devices)
+        return outline(_few(arrays, batch) if fed else arrays, batch)
     return outline(arrays, parts=devices * config.shards)
+
+
+def _few(arrays: stays.StayArrays, batch: int) -> stays.StayArrays:
+    """With no more samples than a batch to train on and a block to validate on."""
+    train, validation = stay_problem.fitted_rows(arrays)
+    rows = np.concatenate([train[:batch], validation[: stay_problem.SCORED_AT_ONCE]])
+    return dataclasses.replace(
+        arrays,
+        stays={name: x[rows] for name, x in arrays.stays.items()},
+        labels=arrays.labels[rows],
+        survival=arrays.survival[rows],
+        split=arrays.split[rows],
+    )
 
 
 def _compiled(model, data, config) -> int | None:

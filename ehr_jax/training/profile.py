@@ -21,6 +21,7 @@ def write(model: nn.Module, data: fit.Data, config, folder: pathlib.Path) -> dic
     FOLDER/program.json: seconds to compile and of the chunk (steps and the validation after them);
     operations and bytes as the compiler counts them, of loops one turn; bytes of arguments, results
     and temporaries; bytes that devices exchange. FOLDER/program.txt: the compiled program.
+    Of stays that are fed from the host (`feeding`), seconds are of a chunk and all else of a step.
     FOLDER/memory.prof: what is held on the device, for `pprof`. FOLDER/trace/: for TensorBoard or
     Perfetto.
 

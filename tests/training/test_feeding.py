@@ -1,5 +1,6 @@
 """Stays fed from the host are fitted as stays that lie on the device are."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -113,6 +114,27 @@ def test_stays_that_do_not_fit_are_fed_and_sweeps_of_them_refused(monkeypatch, c
     monkeypatch.setattr(memory, "free", lambda: fed.arrays)
     with pytest.raises(errors.ConfigError, match="config.train.batch=[36],"):
         train.make_problem(config, arrays)
+    monkeypatch.setattr(memory, "_compiled", lambda *_: None)  # then what fits is what arrays do
+    assert isinstance(train.make_problem(config, arrays)[1], feeding.FedStays)
+
+
+def test_the_memory_that_feeding_takes_does_not_grow_with_the_samples(monkeypatch):
+    config, few, many = config_of(), learnable(4_000), learnable(20_000)
+    model = registry.build(config, 1)
+    needs = [memory.need(model, arrays, config.train, fed=True) for arrays in (few, many)]
+    assert needs[0] == needs[1]
+    # Less than the estimate, so that the program is compiled and looked at.
+    monkeypatch.setattr(memory, "free", lambda: needs[0].total - 1)
+    taken = []
+    compiled = memory._compiled
+    monkeypatch.setattr(
+        memory, "_compiled", lambda *given: taken.append(compiled(*given)) or taken[-1]
+    )
+    for arrays in (few, many):
+        with contextlib.suppress(errors.ConfigError):
+            memory.require(model, arrays, config.train)
+    assert len(taken) == 4 and taken[2] > 2 * taken[0]  # all samples on the device
+    assert taken[1] == taken[3]
 
 
 def test_an_impossible_batch_is_refused():
