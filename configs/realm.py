@@ -93,6 +93,7 @@ VARIANTS = {
         "realm.dropout": 0.5,
         "train.seeds": (0,),
         "train.members": 3,
+        "train.teacher": "lightgbm_windows",
         "train.learning_rate": 5e-4,
         "train.steps": 300,
         # Few and late: the best of many validations of 400 stays is one of chance.

@@ -182,6 +182,10 @@ def defaults() -> ml_collections.ConfigDict:
     config.train.clip = 1.0  # of the gradient's global norm
     config.train.positive_weight = "1"  # of a positive cell in the loss: a number, or balanced
     config.train.select = "auroc"  # validation metric that picks the step: auroc, auprc or loss
+    # A method that is no network, such as lightgbm_windows: networks learn, beside the labels, what
+    # it says of training samples, each from a fit without that patient; see training/teacher.py.
+    config.train.teacher = ""
+    config.train.teacher_share = 0.5  # of its scores in what is learned; the rest is the labels'
     config.train.batch = 64  # stays a step; networks over visits take all at once
     # Over how many devices visits, or the stays of a batch, are spread; None: all there are, or one
     # where the members of all seeds go over the devices instead, as many or more.

@@ -29,7 +29,7 @@ from ehr_jax.modes import (
     sweep_results,
     train,
 )
-from ehr_jax.training import run_folder
+from ehr_jax.training import run_folder, teacher
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -52,7 +52,7 @@ def _shared(config, workdir: pathlib.Path) -> None:
     workdir = run_folder.claim(workdir, config.to_dict())
     study = sweep_journal.join(config)
     cohort, arrays = inputs.load(config, workdir)
-    found = sweep_optuna.search(config, study, sweep_parts.Networks(arrays), workdir)
+    found = sweep_optuna.search(config, study, _networks(config, arrays, workdir), workdir)
     sweep_results.write(config, found, cohort, arrays, workdir)
 
 
@@ -71,7 +71,7 @@ def _planned(config, workdir: pathlib.Path) -> None:
     )
     cohort, arrays = inputs.load(config, workdir)
     parts = sweep_parts.Parts(
-        sweep_parts.Networks(arrays),
+        _networks(config, arrays, workdir),
         dict(enumerate(trials)),
         groups,
         chosen_seeds,
@@ -80,6 +80,10 @@ def _planned(config, workdir: pathlib.Path) -> None:
     )
     found = sweep_pbt.train(config, parts) if evolving else _halve(config, parts, rungs)
     sweep_results.write(config, found, cohort, arrays, workdir)
+
+
+def _networks(config, arrays, workdir: pathlib.Path) -> sweep_parts.Networks:
+    return sweep_parts.Networks(teacher.softened(config, arrays, workdir))
 
 
 def _halve(config, parts: sweep_parts.Parts, rungs: Sequence[int]) -> sweep_results.Found:

@@ -25,6 +25,8 @@ SHARED = (
     "train.population",
     "train.devices",
     "train.shards",
+    "train.teacher",
+    "train.teacher_share",
     "realm.survival_days",
 )
 RANGES = {

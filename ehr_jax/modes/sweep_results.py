@@ -14,11 +14,18 @@ from ehr_jax import config as configs
 from ehr_jax import errors
 from ehr_jax.modes import sweep_parts, sweep_plan, train
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import checkpoints, run_folder, seeds
+from ehr_jax.training import checkpoints, run_folder, seeds, teacher
 
 SHOWN = 10  # trials printed
 METRICS = ("auroc", "auprc", "loss")
-OF_INPUTS = ("data.json", "DATA_USE.txt", "split.parquet", "audit.json", "fitted.json")
+OF_INPUTS = (
+    "data.json",
+    "DATA_USE.txt",
+    "split.parquet",
+    "audit.json",
+    "fitted.json",
+    teacher.FILE,
+)
 
 
 class Best(NamedTuple):

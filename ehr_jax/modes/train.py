@@ -29,6 +29,7 @@ from ehr_jax.training import (
     seeds,
     sharded_problem,
     stay_problem,
+    teacher,
     unified_problem,
 )
 
@@ -52,6 +53,7 @@ def check_method(config: ml_collections.ConfigDict) -> None:
     if not hasattr(registry.load(config.model.name), "build"):
         return
     registry.build(config, 1)
+    teacher.check(config)
     mesh, asked = partition.make_mesh(config.train.devices), config.train
     if asked.shards == 1:
         return
@@ -88,7 +90,8 @@ def fit_and_score(
     _check_seeds(config.train)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
-        feeding, data = make_problem(placed(config, arrays), arrays)
+        taught = teacher.softened(config, arrays, folder)
+        feeding, data = make_problem(placed(config, arrays), taught)
         fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
     elif getattr(method, "USES_SEED", True):
         fitted = [
@@ -103,7 +106,7 @@ def fit_and_score(
     results = {
         "task": cohort.task,
         "model": config.model.name,
-        "label": registry.find(config.model.name).label,
+        "label": label_of(config),
         "protocol": cohort.protocol,
         "source": config.data.source,
         "columns": config.features.columns,
@@ -136,6 +139,13 @@ def fit_and_score(
         )
     run_folder.write_json(folder / "results.json", results)
     return results
+
+
+def label_of(config: ml_collections.ConfigDict) -> str:
+    """What tables call config.model, with its teacher where a network has one."""
+    label = registry.find(config.model.name).label
+    taught = hasattr(registry.load(config.model.name), "build") and teacher.used(config)
+    return f"{label}, taught by {registry.find(config.train.teacher).label}" if taught else label
 
 
 def placed(

@@ -1,8 +1,8 @@
 """The run folder: whose it is, what lies where, and writing that is whole or not there.
 
 Layout: config.json, environment.json, data.json, metrics.jsonl, tensorboard/, checkpoints/,
-split.parquet, predictions.parquet, results.json, report.html, plots/, store/, profile/,
-DATA_USE.txt.
+teacher.npy, split.parquet, predictions.parquet, results.json, report.html, plots/, store/,
+profile/, DATA_USE.txt.
 """
 
 import errno
@@ -26,7 +26,7 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json")
+WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json", "teacher.npy")
 
 # Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
 FREE_KEYS = (

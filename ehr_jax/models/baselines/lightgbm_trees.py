@@ -18,6 +18,7 @@ SETTINGS = {
     "verbosity": -1,
 }
 ROUNDS, PATIENCE = 1000, 50
+UNSTOPPED = 5.0  # rounds times learning rate, where nothing can stop them
 
 
 def fit_predict(arrays, config, seed: int) -> np.ndarray:
@@ -30,11 +31,12 @@ def boosted(x, arrays, settings: dict, seed: int) -> np.ndarray:
 
     def fit(train, train_labels, validation, validation_labels):
         data = lightgbm.Dataset(x[train], train_labels)
+        settled = round(UNSTOPPED / settings["learning_rate"])
         stops = np.unique(validation_labels).size == 2
         booster = lightgbm.train(
             settings | {"seed": seed},
             data,
-            num_boost_round=ROUNDS if stops else 100,
+            num_boost_round=ROUNDS if stops else settled,
             valid_sets=[data.create_valid(x[validation], validation_labels)] if stops else None,
             callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)] if stops else None,
         )

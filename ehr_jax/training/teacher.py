@@ -1,0 +1,153 @@
+"""Soft labels: a network learns, beside each training label, what a teacher says of that sample.
+
+Distillation (Hinton et al. 2015, arXiv 1503.02531) from a baseline of another kind, such as boosted
+trees, whose scores of a training sample come of a fit without that sample's patient: a teacher that
+had seen the label would only repeat it. The network scores alone; the teacher takes no part in
+that. In neither paper.
+"""
+
+import dataclasses
+import pathlib
+import time
+
+import ml_collections
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from ehr_jax import errors
+from ehr_jax.features import prepare, stays
+from ehr_jax.models import registry
+from ehr_jax.progress import progress
+from ehr_jax.training import run_folder
+
+FOLDS = 5
+FILE = "teacher.npy"  # of a run folder: [sample, label and survival day] float32
+
+Arrays = prepare.Arrays | stays.StayArrays
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError unless config.train.teacher is "", or a method that can teach."""
+    asked, share = config.train.teacher, config.train.teacher_share
+    if not 0 <= share <= 1:
+        raise errors.ConfigError(
+            f"config.train.teacher_share is {share}; expected 0 (labels alone) to 1 (the teacher's "
+            "scores alone)"
+        )
+    if not asked:
+        return
+    kind = registry.find(config.model.name).inputs
+    able = [name for name, method in registry.METHODS.items() if method.inputs == kind]
+    if asked not in registry.METHODS:
+        raise errors.ConfigError(
+            f"config.train.teacher is '{asked}'; expected '' or a method that is no network."
+            + errors.did_you_mean(asked, able)
+        )
+    if asked not in able:
+        raise errors.ConfigError(
+            f"config.train.teacher '{asked}' is given {registry.find(asked).inputs}, while "
+            f"'{config.model.name}' is given {kind}; choose a teacher that is given {kind}"
+        )
+    if hasattr(registry.load(asked), "build"):
+        raise errors.ConfigError(
+            f"config.train.teacher '{asked}' is a network; expected a method that is none, such as "
+            f"{'lightgbm_windows' if kind == 'stays' else 'lightgbm'}"
+        )
+
+
+def used(config: ml_collections.ConfigDict) -> bool:
+    """Whether a network of `config` has a teacher."""
+    return bool(config.train.teacher) and config.train.teacher_share > 0
+
+
+def softened(config: ml_collections.ConfigDict, arrays: Arrays, folder: pathlib.Path) -> Arrays:
+    """Returns `arrays` with the labels that training learns, survival days among them.
+
+    They are config.train.teacher_share of the teacher's score and the rest of the label, where both
+    are known; without a teacher, labels as they are.
+
+    Args:
+      folder: of the run, which keeps the scores in `FILE`.
+
+    Raises:
+      ConfigError: there are too few training patients; or see the teacher.
+      RunFolderError: `FILE` cannot be written or is not of these samples.
+    """
+    share = config.train.teacher_share
+    if not used(config):
+        return arrays
+    path, targets = folder / FILE, _targets(arrays)
+    if not path.exists():
+        found = out_of_fold(config, arrays)
+
+        def write(temporary):
+            with open(temporary, "wb") as file:
+                np.save(file, found, allow_pickle=False)
+
+        run_folder.write_whole(path, write)
+    scores = _read(path, targets.shape)
+    mixed = np.where(np.isnan(scores), targets, (1 - share) * targets + share * scores)
+    labels = arrays.labels.shape[1]
+    made = dataclasses.replace(arrays, labels=mixed[:, :labels].astype(np.float32))
+    if isinstance(arrays, stays.StayArrays):
+        made = dataclasses.replace(made, survival=mixed[:, labels:].astype(np.float32))
+    return made
+
+
+def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray:
+    """Returns the teacher's probability of every training label (and survival day), each by a fit
+    to the training patients of the other folds: [sample, label and day] float32, nan elsewhere.
+
+    The folds and the fits take config.cohort.split_seed, so all training seeds have one teacher.
+    Validation samples are what they are in a fit of the teacher by itself.
+
+    Raises ConfigError where there are fewer than two training patients.
+    """
+    method, seed = registry.load(config.train.teacher), config.cohort.split_seed
+    own = registry.configure(config, config.train.teacher)
+    targets = _targets(arrays)
+    days = tuple(f"death within {days:g} days" for days in config.realm.survival_days)
+    names = (arrays.label_names + days)[: targets.shape[1]]
+    train = np.flatnonzero((arrays.split == "train") & ~np.isnan(targets).all(axis=1))
+    folds = min(FOLDS, np.unique(arrays.subjects[train]).size)
+    if folds < 2:
+        raise errors.ConfigError(
+            f"config.train.teacher is '{config.train.teacher}', with {folds} training patient(s); "
+            "its scores need two patients or more: set it to ''"
+        )
+    scores, began = np.full(targets.shape, np.nan, np.float32), time.monotonic()
+    parts = GroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    with progress("teacher, out of fold", folds) as bar:
+        for _, left in parts.split(train, groups=arrays.subjects[train]):
+            rows = train[left]
+            split = arrays.split.astype(object)
+            split[np.isin(arrays.subjects, arrays.subjects[rows]) & (split == "train")] = "left out"
+            given = dataclasses.replace(arrays, split=split, labels=targets, label_names=names)
+            scores[rows] = method.fit_predict(given, own, seed)[rows]
+            bar.advance(1)
+    scores[np.isnan(targets)] = np.nan
+    label = registry.find(config.train.teacher).label
+    print(f"teacher: {label}, {folds} fits, {time.monotonic() - began:.1f} s", flush=True)
+    return scores
+
+
+def _targets(arrays: Arrays) -> np.ndarray:
+    """[sample, label and survival day] float32, nan where not known."""
+    if isinstance(arrays, stays.StayArrays):
+        return np.concatenate([arrays.labels, arrays.survival], axis=1)
+    return arrays.labels
+
+
+def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        scores = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise errors.RunFolderError(
+            f"{path} cannot be read ({error}); remove it and start again"
+        ) from error
+    if scores.shape != shape:
+        raise errors.RunFolderError(
+            f"{path} has the shape {scores.shape}, the samples of this run {shape}; remove it and "
+            "start again"
+        )
+    return scores
