@@ -86,6 +86,7 @@ VARIANTS = {
         "realm.use_notes": False,
         "realm.use_knowledge": False,
         "realm.variant": "concat",
+        "realm.series_encoder": "transformer",
         "realm.series_summary": True,
         "realm.survival_days": (30, 90, 365),
         "realm.width": 64,

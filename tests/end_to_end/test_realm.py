@@ -162,6 +162,9 @@ def test_folds_test_every_stay_once_and_new_stays_are_scored(few_stays, tmp_path
     frame = pl.read_parquet(tmp_path / "folds" / "methods" / "realm" / "predictions.parquet")
     assert frame.height == frame["sample_id"].n_unique() == 240
     results = read(tmp_path / "folds" / "results.json")
+    label = "REALM, taught by LightGBM on window statistics"
+    assert [method["label"] for method in results["methods"]] == [label, label[17:]]
+    assert (tmp_path / "folds" / "methods" / "realm" / "fold_2" / "teacher.npy").exists()
     found, other = (method["test"]["auroc"] for method in results["methods"])
     assert [method["name"] for method in results["methods"]] == ["realm", "lightgbm_windows"]
     difference = results["paired"]["reference_minus"]["lightgbm_windows"]

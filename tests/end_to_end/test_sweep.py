@@ -13,7 +13,7 @@ from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep, sweep_parts, sweep_plan
-from ehr_jax.training import population
+from ehr_jax.training import population, teacher
 
 GRID = {
     "train": {"learning_rate": (1e-3, 1e-2)},
@@ -168,6 +168,24 @@ def test_the_best_by_validation_is_a_run_of_its_own_that_its_config_repeats(fini
     assert main.main(["ehr_jax.main", *command]) == 0
     again = json.loads((tmp_path / "best" / "results.json").read_text())
     assert again["test"] == results["test"] and again["fits"] == results["fits"]
+
+
+@pytest.mark.slow
+def test_trials_are_taught_as_the_run_of_the_best_is(tmp_path):
+    flags = ("--config.train.teacher=lightgbm", "--config.train.teacher_share=0.8")
+    given = "{'train': {'learning_rate': (1e-3, 1e-2)}}"
+    assert run(tmp_path / "sweep", f"--config.sweep.grid={given}", *flags) == 0
+    best = tmp_path / "sweep" / "best"
+    command = [f"--config={tmp_path / 'sweep' / 'best.py'}", f"--workdir={tmp_path / 'run'}"]
+    assert main.main(["ehr_jax.main", *command]) == 0
+    one, other = (json.loads((at / "results.json").read_text()) for at in (best, tmp_path / "run"))
+    assert one["label"].endswith(", taught by LightGBM") and one["label"] == other["label"]
+    score = pl.col("^probability.*$")
+    frames = [
+        pl.read_parquet(at / "predictions.parquet").select(score) for at in (best, tmp_path / "run")
+    ]
+    assert (frames[0] - frames[1]).select(score.abs().max()).item() < 1e-5
+    assert (best / teacher.FILE).read_bytes() == (tmp_path / "run" / teacher.FILE).read_bytes()
 
 
 @pytest.mark.slow
