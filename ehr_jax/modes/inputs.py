@@ -164,8 +164,10 @@ def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
 
 
 def _check_same(path: pathlib.Path, fingerprint: str) -> None:
-    begun = path.exists() and run_folder.has_work(path.parent)
-    if begun and run_folder.read_json(path).get("fingerprint") != fingerprint:
+    if not path.exists() or run_folder.read_json(path).get("fingerprint") == fingerprint:
+        return
+    (path.parent / run_folder.TEACHER).unlink(missing_ok=True)
+    if run_folder.has_work(path.parent):
         raise errors.RunFolderError(
             f"{path.parent} was begun with other records, or another query of config.cohort.aces "
             "(the fingerprint in data.json differs); choose another --workdir, or give the earlier "

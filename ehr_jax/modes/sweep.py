@@ -5,6 +5,7 @@ The best is chosen by validation alone, and it alone is scored on the test split
     RUN/sweep.json             the values of every trial, and which members train together
     RUN/trials.parquet         a row a trial and seed: values, validation metrics, step, status
     RUN/trials/NNN/            metrics.jsonl and tensorboard/ of a trial
+    RUN/teacher.npy            where there is one; training/teacher.py
     RUN/checkpoints/           of the populations, at the end of each rung
     RUN/best.py  RUN/best/     the chosen config, ready to run, and its run folder
 

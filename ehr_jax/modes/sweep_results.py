@@ -14,7 +14,7 @@ from ehr_jax import config as configs
 from ehr_jax import errors
 from ehr_jax.modes import sweep_parts, sweep_plan, train
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import checkpoints, run_folder, seeds, teacher
+from ehr_jax.training import checkpoints, run_folder, seeds
 
 SHOWN = 10  # trials printed
 METRICS = ("auroc", "auprc", "loss")
@@ -24,7 +24,7 @@ OF_INPUTS = (
     "split.parquet",
     "audit.json",
     "fitted.json",
-    teacher.FILE,
+    run_folder.TEACHER,
 )
 
 

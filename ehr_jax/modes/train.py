@@ -53,6 +53,7 @@ def check_method(config: ml_collections.ConfigDict) -> None:
     if not hasattr(registry.load(config.model.name), "build"):
         return
     registry.build(config, 1)
+    fit.check(config.train)
     teacher.check(config)
     mesh, asked = partition.make_mesh(config.train.devices), config.train
     if asked.shards == 1:

@@ -26,7 +26,10 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json", "teacher.npy")
+WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json")
+
+# Scores of the teacher (`training.teacher`): long to make, and of one config and records alone.
+TEACHER = "teacher.npy"
 
 # Keys that do not change what is computed, so a second start may change them; a benchmark may grow.
 FREE_KEYS = (
@@ -47,7 +50,7 @@ FREE_KEYS = (
 def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     """Makes `folder` the run of `config`, or finds that it is already.
 
-    A folder whose run ended on a mistake, before anything was computed, is taken over.
+    A folder whose run ended on a mistake, before anything was trained, is taken over.
 
     Raises:
       RunFolderError: the folder holds a run of another config (the keys that differ are named), or
@@ -62,14 +65,16 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
         ) from error
     path = folder / "config.json"
     wanted = flat(config)
-    if path.exists() and has_work(folder):
+    if path.exists() and (has_work(folder) or (folder / TEACHER).exists()):
         found = flat(read_json(path))
         differing = sorted(
             key
             for key in wanted.keys() | found.keys()
             if wanted.get(key) != found.get(key) and key not in FREE_KEYS
         )
-        if differing:
+        if differing and not has_work(folder):
+            (folder / TEACHER).unlink(missing_ok=True)
+        elif differing:
             shown = "; ".join(
                 f"{key}: {found.get(key, 'absent')} there, {wanted.get(key, 'absent')} now"
                 for key in differing[:8]
@@ -158,8 +163,9 @@ def write_data_use(folder: pathlib.Path, terms: str) -> None:
     """Writes DATA_USE.txt: what terms bind this folder."""
     text = (
         f"This folder was made from health records under: {terms}.\n"
-        "predictions.parquet, split.parquet and checkpoints are derived from single patients:\n"
-        "treat them as the records themselves. report.html and plots/ hold aggregates only.\n"
+        "predictions.parquet, split.parquet, teacher.npy and checkpoints are derived from single\n"
+        "patients: treat them as the records themselves. report.html and plots/ hold aggregates\n"
+        "only.\n"
     )
     write_whole(folder / "DATA_USE.txt", lambda path: pathlib.Path(path).write_text(text))
 

@@ -21,7 +21,10 @@ from ehr_jax.progress import progress
 from ehr_jax.training import run_folder
 
 FOLDS = 5
-FILE = "teacher.npy"  # of a run folder: [sample, label and survival day] float32
+TEACHERS = {
+    "stays": ("lightgbm_windows",),
+    "visits": ("lightgbm", "logistic_regression", "logistic_regression_notes"),
+}
 
 Arrays = prepare.Arrays | stays.StayArrays
 
@@ -34,25 +37,27 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"config.train.teacher_share is {share}; expected 0 (labels alone) to 1 (the teacher's "
             "scores alone)"
         )
-    if not asked:
+    if not used(config):
         return
     kind = registry.find(config.model.name).inputs
-    able = [name for name, method in registry.METHODS.items() if method.inputs == kind]
-    if asked not in registry.METHODS:
+    if asked not in TEACHERS[kind]:
         raise errors.ConfigError(
-            f"config.train.teacher is '{asked}'; expected '' or a method that is no network."
-            + errors.did_you_mean(asked, able)
+            f"config.train.teacher is '{asked}'; '{config.model.name}' is given {kind} and can be "
+            f"taught by {', '.join(TEACHERS[kind])}, or by none with ''."
+            + errors.did_you_mean(asked, TEACHERS[kind])
         )
-    if asked not in able:
+    if kind == "stays" and not (config.realm.use_series or config.realm.use_statics):
         raise errors.ConfigError(
-            f"config.train.teacher '{asked}' is given {registry.find(asked).inputs}, while "
-            f"'{config.model.name}' is given {kind}; choose a teacher that is given {kind}"
+            f"config.train.teacher is '{asked}', which reads series and statics, and "
+            f"config.realm.use_series and use_statics are False for '{config.model.name}'; set it "
+            "to ''"
         )
-    if hasattr(registry.load(asked), "build"):
+    try:
+        registry.load(asked)
+    except errors.ConfigError as error:
         raise errors.ConfigError(
-            f"config.train.teacher '{asked}' is a network; expected a method that is none, such as "
-            f"{'lightgbm_windows' if kind == 'stays' else 'lightgbm'}"
-        )
+            f"config.train.teacher is '{asked}': {error}; or set it to ''"
+        ) from error
 
 
 def used(config: ml_collections.ConfigDict) -> bool:
@@ -67,16 +72,17 @@ def softened(config: ml_collections.ConfigDict, arrays: Arrays, folder: pathlib.
     are known; without a teacher, labels as they are.
 
     Args:
-      folder: of the run, which keeps the scores in `FILE`.
+      folder: of the run, which keeps the scores in `run_folder.TEACHER`, [sample, label and
+        survival day] float32.
 
     Raises:
-      ConfigError: there are too few training patients; or see the teacher.
-      RunFolderError: `FILE` cannot be written or is not of these samples.
+      ConfigError: there are fewer than two training patients.
+      RunFolderError: that file cannot be written or read, or is not of these samples.
     """
     share = config.train.teacher_share
     if not used(config):
         return arrays
-    path, targets = folder / FILE, _targets(arrays)
+    path, targets = folder / run_folder.TEACHER, _targets(arrays)
     if not path.exists():
         found = out_of_fold(config, arrays)
 
@@ -99,7 +105,8 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
     to the training patients of the other folds: [sample, label and day] float32, nan elsewhere.
 
     The folds and the fits take config.cohort.split_seed, so all training seeds have one teacher.
-    Validation samples are what they are in a fit of the teacher by itself.
+    Validation samples stop or choose what they do in a fit of the teacher by itself, but for those
+    of the patients left out, which the published protocols have.
 
     Raises ConfigError where there are fewer than two training patients.
     """
@@ -121,9 +128,12 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
         for _, left in parts.split(train, groups=arrays.subjects[train]):
             rows = train[left]
             split = arrays.split.astype(object)
-            split[np.isin(arrays.subjects, arrays.subjects[rows]) & (split == "train")] = "left out"
+            split[np.isin(arrays.subjects, arrays.subjects[rows])] = "left out"
             given = dataclasses.replace(arrays, split=split, labels=targets, label_names=names)
-            scores[rows] = method.fit_predict(given, own, seed)[rows]
+            found = np.array(method.fit_predict(given, own, seed), np.float32)
+            # A column without any known label has no fit, but a prevalence that stands for one.
+            found[:, np.isnan(targets[split == "train"]).all(axis=0)] = np.nan
+            scores[rows] = found[rows]
             bar.advance(1)
     scores[np.isnan(targets)] = np.nan
     label = registry.find(config.train.teacher).label

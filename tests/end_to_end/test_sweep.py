@@ -13,7 +13,7 @@ from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep, sweep_parts, sweep_plan
-from ehr_jax.training import population, teacher
+from ehr_jax.training import population, run_folder
 
 GRID = {
     "train": {"learning_rate": (1e-3, 1e-2)},
@@ -185,7 +185,9 @@ def test_trials_are_taught_as_the_run_of_the_best_is(tmp_path):
         pl.read_parquet(at / "predictions.parquet").select(score) for at in (best, tmp_path / "run")
     ]
     assert (frames[0] - frames[1]).select(score.abs().max()).item() < 1e-5
-    assert (best / teacher.FILE).read_bytes() == (tmp_path / "run" / teacher.FILE).read_bytes()
+    assert (best / run_folder.TEACHER).read_bytes() == (
+        tmp_path / "run" / run_folder.TEACHER
+    ).read_bytes()
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import stays as make
 from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.models import registry
+from ehr_jax.modes import inputs as mode_inputs
 from ehr_jax.modes import train
-from ehr_jax.training import teacher
+from ehr_jax.training import run_folder, teacher
 
 PATIENTS = 20  # of the training samples; each has three
 
@@ -62,8 +63,8 @@ def constant(value: float):
 
 def test_no_score_is_of_a_fit_that_saw_the_patient(arrays, teach):
     def nosy(given, config, seed):
-        """How many samples of each sample's own patient it was given to learn from."""
-        learned = given.subjects[given.split == "train"]
+        """How many samples of each sample's own patient it was given to learn or choose from."""
+        learned = given.subjects[np.isin(given.split, ("train", "validation"))]
         return np.tile((given.subjects[:, None] == learned).sum(1)[:, None], (1, 3))
 
     calls = teach(nosy)
@@ -73,7 +74,6 @@ def test_no_score_is_of_a_fit_that_saw_the_patient(arrays, teach):
     assert np.isnan(scores[~train_rows]).all() and np.isnan(scores[~labelled]).all()
     assert len(calls) == teacher.FOLDS
     for given, *_ in calls:
-        assert (given.split == "validation").sum() == 60
         assert 30 < (given.split == "train").sum() < 60
         assert given.label_names == ("y", "death within 30 days", "death within 90 days")
 
@@ -129,16 +129,54 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
 @pytest.mark.parametrize(
     ("name", "share", "model", "words"),
     [
-        ("lightgbm_window", 0.5, "realm", "teacher is 'lightgbm_window'.*'lightgbm_windows'"),
-        ("lightgbm", 0.5, "realm", "is given visits, while 'realm' is given stays"),
-        ("lightgbm_windows", 0.5, "mingle", "is given stays, while 'mingle' is given visits"),
-        ("concat", 0.5, "realm", "'concat' is a network"),
+        ("lightgbm_window", 0.5, "realm", "teacher is 'lightgbm_window'.*mean 'lightgbm_windows'"),
+        ("lightgbm", 0.5, "realm", "'realm' is given stays and can be taught by lightgbm_windows"),
+        ("lightgbm_windows", 0.5, "mingle", "is given visits and can be taught by lightgbm, log"),
+        ("concat", 0.5, "realm", "teacher is 'concat'"),
+        ("apache_iv", 0.5, "realm", "teacher is 'apache_iv'"),
         ("lightgbm_windows", 1.5, "realm", "teacher_share is 1.5; expected 0"),
+        ("lightgbm_windows", 0.5, "realm_notes", "reads series and statics.*set it to ''"),
     ],
 )
 def test_what_cannot_teach_is_refused_before_anything_is_computed(name, share, model, words):
     with pytest.raises(errors.ConfigError, match=words):
         train.check_method(asked(name, share, model))
+
+
+def test_a_package_that_is_missing_is_told_with_the_key(monkeypatch):
+    def lacking(name):
+        raise errors.ConfigError(f"method '{name}' needs the package 'lightgbm'")
+
+    monkeypatch.setattr(teacher.registry, "load", lacking)
+    with pytest.raises(
+        errors.ConfigError, match="config.train.teacher is 'lightgbm_windows': .*or"
+    ):
+        teacher.check(asked("lightgbm_windows"))
+
+
+def test_a_day_that_nobody_is_known_on_is_not_taught(arrays, teach):
+    teach(constant(0.5))
+    survival = arrays.survival.copy()
+    survival[:, 1] = np.nan
+    first = np.flatnonzero((arrays.split == "train") & ~np.isnan(arrays.labels[:, 0]))[0]
+    survival[first, 1] = 1.0  # whoever teaches this one knows of no other
+    scores = teacher.out_of_fold(asked(), dataclasses.replace(arrays, survival=survival))
+    assert np.isnan(scores[:, 2]).all() and scores[first, 1] == 0.5
+
+
+@pytest.mark.parametrize("changed", ["config", "records"])
+def test_scores_of_another_config_or_of_other_records_are_not_kept(changed, tmp_path):
+    run_folder.claim(tmp_path, {"train": {"select": "auc"}})
+    run_folder.write_json(tmp_path / "data.json", {"fingerprint": "one"})
+    (tmp_path / run_folder.TEACHER).write_bytes(b"scores")
+    run_folder.claim(tmp_path, {"train": {"select": "auc"}})
+    mode_inputs._check_same(tmp_path / "data.json", "one")
+    assert (tmp_path / run_folder.TEACHER).exists()
+    if changed == "config":
+        run_folder.claim(tmp_path, {"train": {"select": "auroc"}})
+    else:
+        mode_inputs._check_same(tmp_path / "data.json", "other")
+    assert not (tmp_path / run_folder.TEACHER).exists()
 
 
 def test_one_patient_cannot_be_taught(arrays, teach, tmp_path):
@@ -150,7 +188,7 @@ def test_one_patient_cannot_be_taught(arrays, teach, tmp_path):
 
 @pytest.mark.parametrize("fault", ["damaged", "of other samples"])
 def test_a_kept_file_that_is_wrong_is_named(fault, arrays, tmp_path):
-    path = tmp_path / teacher.FILE
+    path = tmp_path / run_folder.TEACHER
     if fault == "damaged":
         path.write_bytes(b"\x93NUMPY")
     else:
