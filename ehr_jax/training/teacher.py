@@ -12,7 +12,6 @@ import time
 
 import ml_collections
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
 from ehr_jax import errors
 from ehr_jax.features import prepare, stays
@@ -116,19 +115,20 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
     days = tuple(f"death within {days:g} days" for days in config.realm.survival_days)
     names = (arrays.label_names + days)[: targets.shape[1]]
     train = np.flatnonzero((arrays.split == "train") & ~np.isnan(targets).all(axis=1))
-    folds = min(FOLDS, np.unique(arrays.subjects[train]).size)
+    patients = np.unique(arrays.subjects[train])
+    folds = min(FOLDS, patients.size)
     if folds < 2:
         raise errors.ConfigError(
             f"config.train.teacher is '{config.train.teacher}', with {folds} training patient(s); "
             "its scores need two patients or more: set it to ''"
         )
     scores, began = np.full(targets.shape, np.nan, np.float32), time.monotonic()
-    parts = GroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    shuffled = np.random.RandomState(seed % 2**32).permutation(patients)
     with progress("teacher, out of fold", folds) as bar:
-        for _, left in parts.split(train, groups=arrays.subjects[train]):
-            rows = train[left]
+        for left in np.array_split(shuffled, folds):
+            rows = train[np.isin(arrays.subjects[train], left)]
             split = arrays.split.astype(object)
-            split[np.isin(arrays.subjects, arrays.subjects[rows])] = "left out"
+            split[np.isin(arrays.subjects, left)] = "left out"
             given = dataclasses.replace(arrays, split=split, labels=targets, label_names=names)
             found = np.array(method.fit_predict(given, own, seed), np.float32)
             # A column without any known label has no fit, but a prevalence that stands for one.

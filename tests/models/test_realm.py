@@ -32,7 +32,7 @@ def test_padding_on_every_axis_changes_no_score_and_no_weight(name):
     found, evidence = stays.scorer(model)(STAYS)
     padded, padded_evidence = stays.scorer(model)(LONGER)
     assert found.shape == (ROWS, 2)
-    np.testing.assert_allclose(padded[:ROWS], found, atol=1e-5)
+    np.testing.assert_allclose(padded[:ROWS], found, rtol=1e-6, atol=1e-5)
     for weights, longer in zip(evidence[1:], padded_evidence[1:], strict=True):
         old = weights.shape[1]
         front = longer.shape[1] - old if weights is evidence.step else 0
