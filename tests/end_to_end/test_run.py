@@ -70,8 +70,8 @@ def test_run_folder_holds_its_contract(finished):
 @pytest.mark.slow
 def test_seeds_go_over_devices_where_there_are_as_many(tmp_path):
     # Adam moves a parameter that has no gradient (a bias before PairNorm) by the sign of its
-    # rounding, and what follows with it: small steps keep that far below the bound (4e-7, where they
-    # move scores by 0.1).
+    # rounding, and what follows with it: small steps keep that far below the bound (4e-7, while
+    # they move scores by 0.1).
     slow, found = "--config.train.learning_rate=3e-5", []
     for devices in (1, 2):
         folder = tmp_path / str(devices)
