@@ -24,6 +24,7 @@ def visit(subject: int, start: float | None, end: float | None, *codes: str, **c
         "disposition": "home",
         "planned": False,
         "transferred_in": False,
+        "emergency": False,
         "readmitted_30d": None,
         "codes": codes,
         **columns,

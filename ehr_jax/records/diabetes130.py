@@ -147,6 +147,7 @@ def _visits(path: pathlib.Path, raw: pl.DataFrame, oddities: dict) -> pl.DataFra
             _unless(pl.col("admission_source_id"), ids.NO_SOURCE)
             .is_in(list(ids.OTHER_HOSPITALS))
             .alias("transferred_in"),
+            pl.lit(False).alias("emergency"),
             pl.col("readmitted").eq("<30").alias("readmitted_30d"),
         ),
         tables.VISITS,

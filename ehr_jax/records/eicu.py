@@ -209,6 +209,7 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
         end=eicu_events.after("zero", pl.col("finish")),
         planned=pl.lit(None, pl.Boolean),
         transferred_in=source == "Other Hospital",
+        emergency=pl.lit(False),
         readmitted_30d=pl.lit(None, pl.Boolean),
     )
 

@@ -177,6 +177,7 @@ def _visits(own: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Data
         encounters.disposition(place, pl.col("to_text"), going).alias("stated"),
         encounters.from_hospital(other, pl.col("from_text"), coming).alias("transferred_in"),
         pl.coalesce(elective, emergency).alias("planned"),
+        (pl.col("kind") == "EMER").alias("emergency"),
     )
     return encounters.finish(joined, oddities)
 

@@ -31,13 +31,12 @@ def _at(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def _admissions(visits: pl.DataFrame) -> pl.DataFrame:
     open_end = pl.col("end").is_null()
-    planned = _word(pl.col("planned"), meds_exact.PLANNED)
-    moved = _word(pl.col("transferred_in"), meds_exact.TRANSFERRED)
+    words = (_word(pl.col(name), of) for name, of in meds_exact.ADMISSION.items())
     return visits.select(
         "subject_id",
         "visit_id",
         time=pl.coalesce("start", "end"),
-        code=pl.concat_str(pl.lit("HOSPITAL_ADMISSION"), planned, moved, separator="//"),
+        code=pl.concat_str(pl.lit("HOSPITAL_ADMISSION"), *words, separator="//"),
         numeric_value="age",
         ehr_jax_time="start",
         ehr_jax_position="order",

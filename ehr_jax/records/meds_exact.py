@@ -15,7 +15,7 @@ from ehr_jax import errors
 from ehr_jax.records import meds_shards, tables
 
 ABOUT = "ehr_jax.json"  # in metadata/: marks a data set in this layout
-LAYOUT = 1
+LAYOUT = 2
 
 COLUMNS = meds_shards.EVENTS | {
     "visit_id": pl.Int64,
@@ -29,9 +29,11 @@ COLUMNS = meds_shards.EVENTS | {
     "ehr_jax_flag": pl.Boolean,  # a note's date_only, a visit's readmitted_30d
 }
 
-# The parts of HOSPITAL_ADMISSION//planned//transferred.
+# The parts of HOSPITAL_ADMISSION//planned//transferred//emergency.
 PLANNED = {True: "ELECTIVE", False: "UNPLANNED", None: "UNKNOWN"}
 TRANSFERRED = {True: "TRANSFER FROM HOSPITAL", False: "OTHER", None: "UNKNOWN"}
+EMERGENCY = {True: "EMERGENCY DEPARTMENT", False: "HOSPITAL", None: "UNKNOWN"}
+ADMISSION = {"planned": PLANNED, "transferred_in": TRANSFERRED, "emergency": EMERGENCY}
 
 _EAGER = ("patients", "births", "deaths", "visits", "ends", "stays", "stay ends", "codes")
 _EAGER += ("attributes",)
@@ -133,18 +135,17 @@ def _visits(admissions: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
         "visit_id", end="ehr_jax_time", place="ehr_jax_name", back="ehr_jax_flag"
     )
     parts = pl.col("code").str.split("//").list
-    planned = {word: flag for flag, word in PLANNED.items()}
-    moved = {word: flag for flag, word in TRANSFERRED.items()}
-    words = admissions.select(
-        planned=parts.get(1, null_on_oob=True), moved=parts.get(2, null_on_oob=True)
-    )
-    sound = words["planned"].is_in(list(planned)) & words["moved"].is_in(list(moved))
-    if odd := (~sound.fill_null(False)).sum():
-        raise errors.RecordsError(
-            f"data: {odd} admission(s) have another code than HOSPITAL_ADMISSION//planned//"
-            f"transferred, which metadata/{ABOUT} promises; remove that file to read the data set "
-            "by the conventions of others"
-        )
+    flags = {}
+    for place, (name, words) in enumerate(ADMISSION.items(), 1):
+        flag = {word: value for value, word in words.items()}
+        said = admissions.select(parts.get(place, null_on_oob=True)).to_series()
+        if odd := (~said.is_in(list(flag)).fill_null(False)).sum():
+            raise errors.RecordsError(
+                f"data: {odd} admission(s) have another code than HOSPITAL_ADMISSION//planned//"
+                f"transferred//emergency, which metadata/{ABOUT} promises; remove that file to "
+                "read the data set by the conventions of others"
+            )
+        flags[name] = parts.get(place).replace_strict(flag, return_dtype=pl.Boolean)
     return _select(
         admissions.join(ended, on="visit_id", how="left").sort("subject_id", "ehr_jax_position"),
         tables.VISITS,
@@ -152,8 +153,7 @@ def _visits(admissions: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
         start="ehr_jax_time",
         age="numeric_value",
         disposition=pl.coalesce("place", "ehr_jax_name"),
-        planned=parts.get(1).replace_strict(planned, return_dtype=pl.Boolean),
-        transferred_in=parts.get(2).replace_strict(moved, return_dtype=pl.Boolean),
+        **flags,
         readmitted_30d=pl.coalesce("back", "ehr_jax_flag"),
     )
 

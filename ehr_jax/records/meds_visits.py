@@ -26,6 +26,7 @@ def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
         disposition=ended,
         planned=kind.str.to_uppercase().is_in(mimic4.PLANNED),
         transferred_in=pl.when(known).then(source.str.starts_with("TRANSFER FROM HOSP")),
+        emergency=pl.lit(False),
         readmitted_30d=pl.lit(None, pl.Boolean),
         admission_type=kind,
         admission_location=source,

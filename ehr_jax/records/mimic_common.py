@@ -148,6 +148,7 @@ def visits(
         pl.when(~source.str.contains(NO_VALUE))
         .then(source.str.starts_with("TRANSFER FROM HOSP"))
         .alias("transferred_in"),
+        pl.lit(False).alias("emergency"),  # the source holds admissions alone
         pl.lit(None).alias("readmitted_30d"),
     )
 

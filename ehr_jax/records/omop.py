@@ -167,6 +167,7 @@ def _visits(kept, persons, concepts, oddities: dict) -> pl.DataFrame:
         .when(pl.col("kind").is_in(omop_concepts.EMERGENCY))
         .then(False)
         .alias("planned"),
+        pl.col("kind").is_in(omop_concepts.EMERGENCY_ROOM).alias("emergency"),
     )
     return encounters.finish(joined, oddities)
 

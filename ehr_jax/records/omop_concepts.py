@@ -23,7 +23,8 @@ HOSPITAL = {
     581379: "inpatient critical care facility",
     581385: "observation room",
 }
-EMERGENCY = (9203, 262, 8870)
+EMERGENCY_ROOM = (9203, 8870)  # a visit of it alone
+EMERGENCY = (*EMERGENCY_ROOM, 262)
 
 # Units that are intensive care, as visit_detail names them.
 INTENSIVE = {

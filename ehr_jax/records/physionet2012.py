@@ -226,6 +226,7 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
         .alias("disposition"),
         pl.lit(None).alias("planned"),
         pl.lit(None).alias("transferred_in"),
+        pl.lit(False).alias("emergency"),
         pl.lit(None).alias("readmitted_30d"),
     )
 

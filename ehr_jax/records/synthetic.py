@@ -203,6 +203,7 @@ def _visits(course: synthetic_course.Course, visit_id: np.ndarray, rng) -> pl.Da
             "disposition": np.where(course.died, "died", disposition).astype(object),
             "planned": course.elective,
             "transferred_in": ~course.elective & (rng.random(burden.size) < 0.15),
+            "emergency": np.zeros(burden.size, bool),
             "readmitted_30d": pl.Series([None] * burden.size, dtype=pl.Boolean),
         },
         schema_overrides={"disposition": pl.String},

@@ -32,6 +32,7 @@ VISITS = {
     "disposition": pl.String,  # one of DISPOSITIONS
     "planned": pl.Boolean,  # an elective admission
     "transferred_in": pl.Boolean,  # arrived from another hospital
+    "emergency": pl.Boolean,  # of an emergency department, apart from an admission it may lead to
     "readmitted_30d": pl.Boolean,  # as the source states it; null where dates tell it
 }
 
