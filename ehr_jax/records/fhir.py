@@ -17,7 +17,15 @@ import types
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import encounters, fhir_encounters, fhir_events, fhir_files, reading, tables
+from ehr_jax.records import (
+    encounters,
+    fhir_encounters,
+    fhir_events,
+    fhir_files,
+    fhir_versions,
+    reading,
+    tables,
+)
 
 KINDS = (
     "Patient",
@@ -25,7 +33,9 @@ KINDS = (
     "Condition",
     "Procedure",
     "MedicationRequest",
+    "MedicationAdministration",
     "Medication",
+    "Location",
     "Observation",
     "DocumentReference",
 )
@@ -73,12 +83,13 @@ _PATIENT = {
 def read(root: str | pathlib.Path) -> tables.Records:
     """Reads the NDJSON files (.ndjson or .ndjson.gz, any number a kind) of the folder `root`.
 
-    Needs Patient, Encounter and Condition; takes Procedure, MedicationRequest, Medication,
-    Observation and DocumentReference where they are there. `fhir_events` says what becomes a code,
-    a measurement or a note, and when it is known.
+    Needs Patient, Encounter and Condition; takes Procedure, MedicationRequest,
+    MedicationAdministration, Medication, Location, Observation and DocumentReference where they are
+    there. `fhir_events` says what becomes a code, a measurement or a note, and when it is known;
+    `fhir_versions` which of several versions of a resource counts.
 
     Raises RecordsError for a missing kind, a damaged file, a line that is not a resource of its
-    file's kind, or an encounter's id that stands twice.
+    file's kind, or two resources of one id that contradict each other.
     """
     oddities: dict[str, int] = {}
     files = fhir_files.find(root, KINDS)
@@ -89,7 +100,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
                 "the like). Is this the folder of a FHIR bulk export?"
             )
     persons = _persons(files["Patient"], oddities)
-    raw = fhir_encounters.read(files["Encounter"], persons, oddities)
+    units = fhir_encounters.locations(files["Location"], oddities)
+    raw = fhir_encounters.read(files["Encounter"], persons, units, oddities)
     visits = _visits(raw.filter("part"), persons, oddities)
     moves = fhir_encounters.moves(raw, visits)
     places = fhir_encounters.places(raw, moves)
@@ -114,10 +126,9 @@ def read(root: str | pathlib.Path) -> tables.Records:
 def _persons(paths: list[pathlib.Path], oddities: dict) -> pl.DataFrame:
     """Returns patient (the id as written), subject_id, sex, birth_time, dead,
     death_time, death_day_only, race and ethnicity."""
-    raw = fhir_files.collect(paths, "Patient", _PATIENT, _flatten_patients).drop_nulls("patient")
-    distinct = raw.unique("patient", keep="first", maintain_order=True)
-    oddities["Patient resources of a patient told before, left out"] = raw.height - distinct.height
-    return distinct.with_columns(fhir_files.identifiers(distinct["patient"]).alias("subject_id"))
+    raw = fhir_versions.collect(paths, "Patient", _PATIENT, _flatten_patients, oddities)
+    raw = raw.drop_nulls("patient")
+    return raw.with_columns(fhir_files.identifiers(raw["patient"]).alias("subject_id"))
 
 
 def _flatten_patients(batch: pl.DataFrame) -> pl.DataFrame:

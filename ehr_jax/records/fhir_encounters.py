@@ -5,7 +5,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import encounters, fhir_files, tables
+from ehr_jax.records import encounters, fhir_codes, fhir_files, fhir_versions, tables
 
 # Classes of an encounter (HL7 ActCode) that are hospital encounters.
 HOSPITAL = {
@@ -18,8 +18,10 @@ HOSPITAL = {
 }
 _NOT_HAPPENED = ("planned", "cancelled", "entered-in-error")
 
+_LOCATION = {"id": pl.String, "name": pl.String, "physicalType": fhir_files.CONCEPT}
 _ENCOUNTER = {
     "id": pl.String,
+    "contained": pl.List(pl.Struct(_LOCATION)),
     "meta": pl.Struct({"profile": pl.List(pl.String)}),
     "status": pl.String,
     "class": fhir_files.CODING,
@@ -45,17 +47,32 @@ _ENCOUNTER = {
 _UNIT = pl.Struct({"unit": pl.String, "start": tables.TIME, "end": tables.TIME})
 
 
+def locations(paths: list[pathlib.Path], oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns the columns place (the id of a Location), name and kind, in words."""
+
+    def flatten(batch: pl.DataFrame) -> pl.DataFrame:
+        kind = fhir_codes.said(pl.col("physicalType"))
+        return batch.select(pl.col("id").alias("place"), "name", kind.alias("kind"))
+
+    return fhir_versions.collect(paths, "Location", _LOCATION, flatten, oddities)
+
+
 def read(
-    paths: list[pathlib.Path], persons: pl.DataFrame, oddities: dict[str, int]
+    paths: list[pathlib.Path],
+    persons: pl.DataFrame,
+    locations: pl.DataFrame,
+    oddities: dict[str, int],
 ) -> pl.DataFrame:
     """Returns the encounters of known `persons` with what visits are made of, one row each.
 
     `root` is the outermost encounter that each is part of, `visit_id` its number; `part` says which
     are visits.
 
-    Raises RecordsError for an encounter without an id, or with that of an earlier one.
+    Raises RecordsError for an encounter without an id, or two of one id that contradict each other.
     """
-    raw = fhir_files.collect(paths, "Encounter", _ENCOUNTER, _flatten)
+    raw = fhir_versions.collect(
+        paths, "Encounter", _ENCOUNTER, lambda batch: _flatten(batch, locations), oddities
+    )
     return _checked(raw, persons, oddities)
 
 
@@ -91,13 +108,11 @@ def places(raw: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    repeated = (raw["encounter"].is_first_distinct().not_() | raw["encounter"].is_null()).arg_true()
-    if len(repeated):
-        row = repeated[0]
-        what = "repeats the id of an earlier encounter" if raw["encounter"][row] else "has no id"
+    nameless = raw["encounter"].is_null().arg_true()
+    if len(nameless):
+        file, line = raw.select("file", "line").row(nameless[0])
         raise errors.RecordsError(
-            f"{raw['file'][row]}: line {raw['line'][row]} {what}; every encounter may stand once. "
-            "Are two exports in one folder? Remove the copies"
+            f"{file}: line {line} has no id; every encounter needs one, as others refer to it"
         )
     void = pl.col("status").is_in(_NOT_HAPPENED).fill_null(False)
     oddities["encounters planned, cancelled or entered in error, left out"] = raw.select(
@@ -153,12 +168,12 @@ def _with_part(known: pl.DataFrame, eligible: pl.Expr, oddities: dict) -> pl.Dat
     return with_part
 
 
-def _flatten(batch: pl.DataFrame) -> pl.DataFrame:
+def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
     start = fhir_files.times(batch, pl.col("period").struct.field("start"), "period.start")
     end = fhir_files.times(batch, pl.col("period").struct.field("end"), "period.end")
     stay = pl.col("hospitalization").struct
     going, coming = stay.field("dischargeDisposition"), stay.field("admitSource")
-    types_said = pl.col("type").list.eval(fhir_files.said(pl.element())).list.join("; ")
+    types_said = pl.col("type").list.eval(fhir_codes.said(pl.element())).list.join("; ")
     profile = pl.col("meta").struct.field("profile").list.join(" ")
     return batch.select(
         pl.col("id").alias("encounter"),
@@ -169,16 +184,16 @@ def _flatten(batch: pl.DataFrame) -> pl.DataFrame:
         _first_code(pl.col("priority")).alias("priority"),
         types_said.alias("types"),
         pl.concat_str(
-            types_said, fhir_files.said(pl.col("serviceType")), profile,
+            types_said, fhir_codes.said(pl.col("serviceType")), profile,
             separator="; ", ignore_nulls=True,
         ).alias("about"),
         start["low"].alias("start"),
         end["high"].alias("end"),
         _first_code(going).alias("to_code"),
-        fhir_files.said(going).alias("to_text"),
+        fhir_codes.said(going).alias("to_text"),
         _first_code(coming).alias("from_code"),
-        fhir_files.said(coming).alias("from_text"),
-        _units(batch).alias("units"),
+        fhir_codes.said(coming).alias("from_text"),
+        _units(batch, locations).alias("units"),
         "file",
         "line",
     )  # fmt: skip
@@ -189,19 +204,32 @@ def _first_code(concept: pl.Expr) -> pl.Expr:
     return first.struct.field("code").str.strip_chars()
 
 
-def _units(batch: pl.DataFrame) -> pl.Series:
-    """Returns the intensive-care places of each encounter with the times spent there."""
+def _units(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.Series:
+    """Returns the intensive-care places of each encounter with the times spent there.
+
+    A place is named by the reference to it, else by the Location it refers to, which may stand
+    inside the encounter.
+    """
+    inside = fhir_files.inside(batch).select(
+        "row", place="reference", name="name", kind=fhir_codes.said(pl.col("physicalType"))
+    )
     rows = batch.select("file", "line", "location").with_row_index("row")
     rows = rows.explode("location").unnest("location")
-    place = pl.col("location").struct.field("display")
-    unit = pl.coalesce(place, fhir_files.said(pl.col("physicalType")))
-    both = pl.concat_str(place, fhir_files.said(pl.col("physicalType")), ignore_nulls=True)
-    rows = rows.with_columns(unit=unit).filter(both.str.contains(encounters.INTENSIVE))
+    reference = pl.col("location").struct
+    rows = rows.with_columns(place=fhir_files.referred(reference.field("reference")))
+    rows = rows.join(inside, on=["row", "place"], how="left", maintain_order="left")
+    rows = rows.join(locations, on="place", how="left", maintain_order="left", suffix="_apart")
+    name = pl.coalesce(reference.field("display"), "name", "name_apart")
+    kind = pl.coalesce(fhir_codes.said(pl.col("physicalType")), "kind", "kind_apart")
+    both = pl.concat_str(name, kind, ignore_nulls=True, separator=" ")
+    rows = rows.with_columns(unit=pl.coalesce(name, kind)).filter(
+        both.str.contains(encounters.INTENSIVE)
+    )
     for side, moment in (("start", "low"), ("end", "high")):
         at = pl.col("period").struct.field(side)
         found = fhir_files.times(rows, at, f"location.period.{side}")
         rows = rows.with_columns(found[moment].alias(side))
     grouped = rows.group_by("row").agg(pl.struct("unit", "start", "end").alias("units"))
-    whole = batch.select(pl.lit(0).alias("n")).with_row_index("row")
+    whole = batch.select("line").with_row_index("row")
     joined = whole.join(grouped, on="row", how="left", maintain_order="left")
     return joined["units"].cast(pl.List(_UNIT))

@@ -1,9 +1,9 @@
 """What happens within encounters, from FHIR resources: codes, measurements and notes.
 
 When something is known: a condition when it was recorded, a procedure at its end, an order when it
-was written. Exports often stamp conditions, procedures and documents with the encounter's start
-though they sum it up; what is stamped with it (or earlier) is taken as known at the visit's end.
-Nothing is known later than that.
+was written, a drug that was given when that began. Exports often stamp conditions, procedures and
+documents with the encounter's start though they sum it up; what is stamped with it (or earlier) is
+taken as known at the visit's end. Nothing is known later than that.
 """
 
 import base64
@@ -15,7 +15,14 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from ehr_jax.records import encounters, fhir_files, tables
+from ehr_jax.records import (
+    encounters,
+    fhir_codes,
+    fhir_drugs,
+    fhir_files,
+    fhir_versions,
+    tables,
+)
 
 STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
 
@@ -30,12 +37,16 @@ _PROCEDURE = _COMMON | {
     "performedDateTime": pl.String,
     "performedPeriod": fhir_files.PERIOD,
 }
-_ORDER = _COMMON | {
-    "intent": pl.String,
-    "doNotPerform": pl.Boolean,
-    "medicationCodeableConcept": fhir_files.CONCEPT,
-    "medicationReference": fhir_files.REFERENCE,
-    "authoredOn": pl.String,
+_ORDER = (
+    _COMMON
+    | fhir_drugs.GIVEN
+    | {"intent": pl.String, "doNotPerform": pl.Boolean, "authoredOn": pl.String}
+)
+_ADMINISTRATION = fhir_drugs.GIVEN | {
+    "status": pl.String,
+    "context": fhir_files.REFERENCE,
+    "effectiveDateTime": pl.String,
+    "effectivePeriod": fhir_files.PERIOD,
 }
 _QUANTITY = pl.Struct({"value": pl.Float64, "unit": pl.String, "code": pl.String})
 _MEASURED = {"code": fhir_files.CONCEPT, "valueQuantity": _QUANTITY, "valueInteger": pl.Float64}
@@ -43,6 +54,7 @@ _OBSERVATION = (
     _COMMON
     | _MEASURED
     | {
+        "contained": pl.List(pl.Struct({"id": pl.String, "status": pl.String} | _MEASURED)),
         "component": pl.List(pl.Struct(_MEASURED)),
         "effectiveDateTime": pl.String,
         "effectiveInstant": pl.String,
@@ -50,13 +62,15 @@ _OBSERVATION = (
         "issued": pl.String,
     }
 )
+_ATTACHMENT = {"contentType": pl.String, "data": pl.String, "url": pl.String}
+_BINARY = {"id": pl.String, "contentType": pl.String, "data": pl.String}
+_NOT_MEASURED = ("cancelled", "entered-in-error")
 _DOCUMENT = {
+    "contained": pl.List(pl.Struct(_BINARY)),
     "status": pl.String,
     "type": fhir_files.CONCEPT,
     "date": pl.String,
-    "content": pl.List(
-        pl.Struct({"attachment": pl.Struct({"contentType": pl.String, "data": pl.String})})
-    ),
+    "content": pl.List(pl.Struct({"attachment": pl.Struct(_ATTACHMENT)})),
     "context": pl.Struct({"encounter": pl.List(fhir_files.REFERENCE), "period": fhir_files.PERIOD}),
 }
 
@@ -64,6 +78,7 @@ _VOID = {
     "Condition": ("entered-in-error", "refuted"),
     "Procedure": ("entered-in-error", "not-done", "preparation"),
     "MedicationRequest": ("entered-in-error", "cancelled", "draft"),
+    "MedicationAdministration": ("entered-in-error", "not-done"),
 }
 _ROW = {
     "encounter": pl.String,
@@ -79,26 +94,32 @@ def codes(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Returns `tables.CODES` and `tables.CODE_NAMES` of the visits.
 
-    "SNOMED:38341003" and so on, by `fhir_files.coded`; a drug without a code is "DRUG:" and its
+    "SNOMED:38341003" and so on, by `fhir_codes.coded`; a drug without a code is "DRUG:" and its
     text. `places` says which encounters are which visits.
     """
-    drugs = _medications(files["Medication"])
+    drugs = fhir_drugs.medications(files["Medication"], oddities)
     flatten = {
         "Condition": (_CONDITION, "diagnosis", _flatten_conditions),
         "Procedure": (_PROCEDURE, "procedure", _flatten_procedures),
         "MedicationRequest": (_ORDER, "drug", lambda batch: _flatten_orders(batch, drugs)),
+        "MedicationAdministration": (
+            _ADMINISTRATION,
+            "drug",
+            lambda batch: _flatten_administrations(batch, drugs),
+        ),
     }
     found = []
     for kind, (fields, what, rows_of) in flatten.items():
-        if not files[kind]:
+        if not any(files[other] for other, (_, same, _) in flatten.items() if same == what):
             oddities[f"no file of {kind} resources: no {what} codes"] = 1
-        rows = fhir_files.collect(
+        rows = fhir_versions.collect(
             files[kind],
             kind,
             fields,
             lambda batch, kind=kind, rows_of=rows_of: _of_visits(
                 rows_of(batch), kind, places, oddities
             ),
+            oddities,
         )
         kept = rows.with_columns(kind=pl.lit(what))
         oddities[f"{kind} resources repeating a code of the visit, the earliest kept"] = (
@@ -128,7 +149,7 @@ def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) ->
     late = (pl.col("time") > pl.col("end")).sum()
     oddities[rule] = oddities.get(rule, 0) + joined.select(late).item()
     time = pl.col("time")
-    if kind != "MedicationRequest":
+    if kind in ("Condition", "Procedure"):
         time = pl.when(time > pl.col("start") + STAMP).then(time)
     time = pl.when(time.is_not_null()).then(pl.min_horizontal(time, "end"))
     return joined.select("visit_id", "code", "name", time.alias("time"))
@@ -136,7 +157,7 @@ def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) ->
 
 def _flatten_conditions(batch: pl.DataFrame) -> pl.DataFrame:
     known = fhir_files.times(batch, pl.col("recordedDate"), "recordedDate")["high"]
-    code = fhir_files.coded(batch["code"])
+    code = fhir_codes.coded(batch["code"])
     verified = pl.col("verificationStatus").struct.field("coding")
     status = verified.list.get(0, null_on_oob=True).struct.field("code")
     return _rows(batch, code, known, status.is_in(_VOID["Condition"]))
@@ -146,45 +167,29 @@ def _flatten_procedures(batch: pl.DataFrame) -> pl.DataFrame:
     period = pl.col("performedPeriod").struct
     at = pl.coalesce(period.field("end"), period.field("start"), "performedDateTime")
     known = fhir_files.times(batch, at, "performed")["high"]
-    code = fhir_files.coded(batch["code"], procedure=True)
+    code = fhir_codes.coded(batch["code"], procedure=True)
     return _rows(batch, code, known, pl.col("status").is_in(_VOID["Procedure"]))
 
 
 def _flatten_orders(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
     known = fhir_files.times(batch, pl.col("authoredOn"), "authoredOn")["high"]
-    own = _drug(batch["medicationCodeableConcept"])
-    reference = pl.col("medicationReference").struct.field("reference")
-    referred = batch.select(fhir_files.referred(reference).alias("medication")).join(
-        drugs, on="medication", how="left", maintain_order="left"
-    )
-    code = own.select(
-        pl.coalesce("code", referred["code"]).alias("code"),
-        pl.coalesce("name", referred["name"]).alias("name"),
-    )
+    code = fhir_drugs.given(batch, drugs)
     void = pl.col("status").is_in(_VOID["MedicationRequest"]).fill_null(False)
     void |= pl.col("intent").is_in(["proposal", "plan"]).fill_null(False)
     return _rows(batch, code, known, void | pl.col("doNotPerform").fill_null(False))
 
 
-def _medications(paths: list[pathlib.Path]) -> pl.DataFrame:
-    """Returns the columns medication (an id), code and name of Medication resources."""
-
-    def flatten(batch: pl.DataFrame) -> pl.DataFrame:
-        return _drug(batch["code"]).select(batch["id"].alias("medication"), "code", "name")
-
-    fields = {"id": pl.String, "code": fhir_files.CONCEPT}
-    found = fhir_files.collect(paths, "Medication", fields, flatten)
-    return found.drop_nulls("medication").unique("medication", keep="first", maintain_order=True)
+def _flatten_administrations(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
+    at = pl.coalesce("effectiveDateTime", pl.col("effectivePeriod").struct.field("start"))
+    known = fhir_files.times(batch, at, "effective")["high"]
+    void = pl.col("status").is_in(_VOID["MedicationAdministration"])
+    return _rows(batch, fhir_drugs.given(batch, drugs), known, void, "context")
 
 
-def _drug(concepts: pl.Series) -> pl.DataFrame:
-    text = pl.col("name").str.strip_chars()
-    said = pl.when(text.str.len_bytes() > 0).then("DRUG:" + text)
-    return fhir_files.coded(concepts).with_columns(pl.coalesce("code", said).alias("code"))
-
-
-def _rows(batch, code: pl.DataFrame, known: pl.Series, void: pl.Expr) -> pl.DataFrame:
-    encounter = fhir_files.referred(pl.col("encounter").struct.field("reference"))
+def _rows(
+    batch, code: pl.DataFrame, known: pl.Series, void: pl.Expr, place: str = "encounter"
+) -> pl.DataFrame:
+    encounter = fhir_files.referred(pl.col(place).struct.field("reference"))
     rows = batch.select(
         encounter.alias("encounter"), code["code"], code["name"], known.alias("time"), void=void
     )
@@ -192,7 +197,8 @@ def _rows(batch, code: pl.DataFrame, known: pl.Series, void: pl.Expr) -> pl.Data
 
 
 def measurements(paths: list[pathlib.Path], places: pl.DataFrame) -> pl.LazyFrame:
-    """Returns the numeric Observations of visits, and their components, as `tables.MEASUREMENTS`.
+    """Returns the numeric Observations of visits as `tables.MEASUREMENTS`, with their components
+    and the members that stand inside them.
 
     `variable` is the code ("LOINC:8867-4"). The time is that of the observation, the end of a
     period or of a day given alone, else when it was issued. Left out: rows without a number, code,
@@ -201,7 +207,8 @@ def measurements(paths: list[pathlib.Path], places: pl.DataFrame) -> pl.LazyFram
     visits = places.filter("part").select("encounter", "visit_id", "stay_id")
 
     def produce() -> Iterator[pl.DataFrame]:
-        for batch in fhir_files.batches(paths, "Observation", _OBSERVATION):
+        old = fhir_versions.outdated(paths, "Observation", {})
+        for batch in fhir_versions.batches(paths, "Observation", _OBSERVATION, old):
             yield _measured(batch, visits)
 
     return fhir_files.lazy(tables.MEASUREMENTS, produce)
@@ -215,15 +222,18 @@ def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
         fhir_files.referred(pl.col("encounter").struct.field("reference")).alias("encounter"),
         fhir_files.times(batch, at, "effective")["high"].alias("time"),
     )
-    rows = rows.filter(~pl.col("status").is_in(["cancelled", "entered-in-error"]).fill_null(False))
+    rows = rows.filter(~pl.col("status").is_in(_NOT_MEASURED).fill_null(False))
     rows = rows.join(visits, on="encounter", maintain_order="left")
     key = ("visit_id", "stay_id", "time")
     parts = rows.select(*key, "component").explode("component").drop_nulls("component")
-    both = pl.concat([rows.select(*key, *_MEASURED), parts.unnest("component")])
+    inside = fhir_files.inside(rows).filter(~pl.col("status").is_in(_NOT_MEASURED).fill_null(False))
+    inside = rows.select(*key).with_row_index("row").join(inside, on="row", maintain_order="left")
+    held = (rows, parts.unnest("component"), inside)
+    both = pl.concat([frame.select(*key, *_MEASURED) for frame in held])
     quantity = pl.col("valueQuantity").struct
     found = both.select(
         *key,
-        fhir_files.coded(both["code"])["code"].alias("variable"),
+        fhir_codes.coded(both["code"])["code"].alias("variable"),
         pl.coalesce(quantity.field("value"), "valueInteger").alias("value"),
         pl.coalesce(quantity.field("unit"), quantity.field("code")).alias("unit"),
     )
@@ -238,13 +248,14 @@ def notes(
     The files are gone through once at once, to count what is left out, and again when collected.
     """
     visits = places.filter("part").select("encounter", "visit_id", "start", "end")
-    for batch in fhir_files.batches(paths, "DocumentReference", _DOCUMENT):
+    old = fhir_versions.outdated(paths, "DocumentReference", oddities)
+    for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old):
         for fault, n in _noted(batch, visits)["fault"].drop_nulls().value_counts().rows():
             rule = f"attachments of DocumentReference {fault}, left out"
             oddities[rule] = oddities.get(rule, 0) + n
 
     def produce() -> Iterator[pl.DataFrame]:
-        for batch in fhir_files.batches(paths, "DocumentReference", _DOCUMENT):
+        for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old):
             sound = _noted(batch, visits).filter(pl.col("fault").is_null())
             yield tables.conform(sound, tables.NOTES)
 
@@ -260,15 +271,23 @@ def _noted(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     served = fhir_files.times(
         batch, pl.coalesce(period.field("end"), period.field("start")), "context.period"
     )["high"]
-    rows = batch.select(
+    inside = fhir_files.inside(batch).select(
+        "row", url="reference", form_inside="contentType", data_inside="data"
+    )
+    rows = batch.with_row_index("row").select(
+        "row",
         fhir_files.referred(first.struct.field("reference")).alias("encounter"),
         pl.coalesce(written, served).alias("written"),
-        fhir_files.said(pl.col("type")).fill_null("Document").alias("category"),
+        fhir_codes.said(pl.col("type")).fill_null("Document").alias("category"),
         "status",
         "content",
     )
     rows = rows.explode("content").with_columns(
         pl.col("content").struct.field("attachment").struct.unnest()
+    )
+    rows = rows.join(inside, on=["row", "url"], how="left", maintain_order="left").with_columns(
+        contentType=pl.coalesce("contentType", "form_inside"),
+        data=pl.coalesce("data", "data_inside"),
     )
     rows = rows.join(visits, on="encounter", how="left", maintain_order="left")
     plain = pl.col("contentType").str.to_lowercase().str.starts_with("text/plain")

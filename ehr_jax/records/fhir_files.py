@@ -1,4 +1,4 @@
-"""FHIR's files, read in batches: which hold what, lines into columns, references, codes and times.
+"""FHIR's files, read in batches: which hold what, lines into columns, references and times.
 
 A file is bulk NDJSON, one resource a line, plain or gzip'd. Lines are decoded some megabytes at a
 time, so memory stays flat whatever the size. What is wrong is told by file, line and field, never
@@ -25,31 +25,14 @@ CONCEPT = pl.Struct({"coding": pl.List(CODING), "text": pl.String})
 REFERENCE = pl.Struct({"reference": pl.String, "display": pl.String})
 PERIOD = pl.Struct({"start": pl.String, "end": pl.String})
 
-# Code systems by the names this project gives them. A system that is not here keeps the last part
-# of its address: "http://x.org/CodeSystem/local-drug" gives "LOCAL-DRUG".
-SYSTEMS = {
-    "http://snomed.info/sct": "SNOMED",
-    "http://www.nlm.nih.gov/research/umls/rxnorm": "RXNORM",
-    "http://loinc.org": "LOINC",
-    "http://hl7.org/fhir/sid/icd-9-cm": "ICD9CM",
-    "http://hl7.org/fhir/sid/icd-10-cm": "ICD10CM",
-    "http://hl7.org/fhir/sid/icd-10": "ICD10",
-    "http://hl7.org/fhir/sid/ndc": "NDC",
-    "http://hl7.org/fhir/sid/cvx": "CVX",
-    "http://www.ama-assn.org/go/cpt": "CPT4",
-    "http://www.whocc.no/atc": "ATC",
-    "http://www.cms.gov/Medicare/Coding/ICD9": "ICD9PROC",
-    "http://www.cms.gov/Medicare/Coding/ICD10": "ICD10PCS",
-    "http://hl7.org/fhir/sid/icd-10-pcs": "ICD10PCS",
-    "urn:oid:2.16.840.1.113883.6.103": "ICD9CM",
-    "urn:oid:2.16.840.1.113883.6.104": "ICD9PROC",
-    "urn:oid:2.16.840.1.113883.6.90": "ICD10CM",
-    "urn:oid:2.16.840.1.113883.6.4": "ICD10PCS",
-    "urn:oid:2.16.840.1.113883.6.96": "SNOMED",
-    "urn:oid:2.16.840.1.113883.6.88": "RXNORM",
-    "urn:oid:2.16.840.1.113883.6.1": "LOINC",
+# Of the resources that stand inside another ("contained"), the kind that is read there.
+CONTAINED = {
+    "Encounter": "Location",
+    "MedicationRequest": "Medication",
+    "MedicationAdministration": "Medication",
+    "Observation": "Observation",
+    "DocumentReference": "Binary",
 }
-_ICD = ("ICD9CM", "ICD9PROC", "ICD10CM", "ICD10PCS")
 
 _BATCH_BYTES = 1 << 23
 
@@ -82,7 +65,10 @@ def find(root: str | pathlib.Path, kinds: tuple[str, ...]) -> dict[str, list[pat
 def batches(
     paths: list[pathlib.Path], kind: str, fields: Mapping[str, pl.DataType]
 ) -> Iterator[pl.DataFrame]:
-    """Yields the resources of some files as columns: `fields`, and file and line.
+    """Yields the resources of some files as columns: `fields`, file, line and `whole`, the text.
+
+    `fields` may ask for "contained": a list of the resources inside that are of the kind that
+    CONTAINED names; others are not looked at.
 
     Raises RecordsError for a damaged file, a line that is not JSON, is another kind of resource, or
     does not have the form that R4 gives it.
@@ -92,6 +78,8 @@ def batches(
         for first, lines in _blocks(path):
             numbers = [i for i, line in enumerate(lines, first) if line.strip()]
             texts = [_text(path, i, lines[i - first]) for i in numbers]
+            if "contained" in fields:
+                texts = [_of_one_kind(text, CONTAINED[kind]) for text in texts]
             if not texts:
                 continue
             try:
@@ -105,19 +93,10 @@ def batches(
                 at = strange.arg_true()[0]
                 raise _wrong_kind(path, numbers[at], frame["resourceType"][at], kind)
             yield frame.drop("resourceType").with_columns(
-                pl.lit(path.name).alias("file"), pl.Series("line", numbers, pl.Int64)
+                pl.lit(path.name).alias("file"),
+                pl.Series("line", numbers, pl.Int64),
+                pl.Series("whole", texts, pl.String),
             )
-
-
-def collect(
-    paths: list[pathlib.Path],
-    kind: str,
-    fields: Mapping[str, pl.DataType],
-    flatten: Callable[[pl.DataFrame], pl.DataFrame],
-) -> pl.DataFrame:
-    """Returns `flatten` of every batch, one below the other; of an empty one without files."""
-    empty = pl.DataFrame(schema=dict(fields) | {"file": pl.String, "line": pl.Int64})
-    return pl.concat([flatten(empty), *map(flatten, batches(paths, kind, fields))])
 
 
 def lazy(
@@ -157,45 +136,15 @@ def identifiers(ids: pl.Series) -> pl.Series:
     return pl.Series(ids.name, [None if i is None else identifier(i) for i in ids], pl.Int64)
 
 
-def said(concept: pl.Expr) -> pl.Expr:
-    """Returns what a CodeableConcept says in words: its text, else its first display."""
-    codings = concept.struct.field("coding")
-    return pl.coalesce(
-        concept.struct.field("text"), codings.list.get(0, null_on_oob=True).struct.field("display")
-    )
+def inside(batch: pl.DataFrame) -> pl.DataFrame:
+    """Returns the resources that stand inside those of a batch, one a row.
 
-
-def coded(concepts: pl.Series, procedure: bool = False) -> pl.DataFrame:
-    """Returns the columns code ("SNOMED:38341003") and name of CodeableConcepts, row by row.
-
-    Of several codings the first of an edition of ICD is taken, else the first; null without one.
-    ICD-9-CM has one address for diagnoses and procedures, which `procedure` tells apart.
+    The columns are the fields of them that were asked for, `row` of the batch, and `reference`
+    ("#med"), which means them in that row alone.
     """
-    rows = pl.DataFrame({"concept": concepts}).with_row_index("row")
-    system = pl.col("system").str.strip_chars_end("/")
-    last = system.str.extract(r"([^/:]+)$").str.to_uppercase()
-    prefix = pl.coalesce(
-        system.replace_strict(SYSTEMS, default=None, return_dtype=pl.String), last, pl.lit("CODE")
-    )
-    if procedure:
-        prefix = prefix.replace("ICD9CM", "ICD9PROC")
-    code = pl.col("code").str.strip_chars()
-    plain = code.str.replace_all(".", "", literal=True).str.to_uppercase()
-    icd = pl.col("prefix").is_in(_ICD)
-    found = (
-        rows.select("row", pl.col("concept").struct.field("coding"))
-        .explode("coding")
-        .unnest("coding")
-        .with_columns(prefix=prefix)
-        .with_columns(code=pl.when(icd).then(plain).otherwise(code), icd=icd)
-        .filter(pl.col("code").str.len_bytes() > 0)
-        .sort("row", ~pl.col("icd"), maintain_order=True)
-        .unique("row", keep="first", maintain_order=True)
-        .select("row", code=pl.col("prefix") + ":" + pl.col("code"), display="display")
-    )
-    text = rows.select("row", pl.col("concept").struct.field("text"))
-    named = text.join(found, on="row", how="left", maintain_order="left")
-    return named.select("code", pl.coalesce("display", "text").alias("name"))
+    rows = batch.select("contained").with_row_index("row").explode("contained").unnest("contained")
+    rows = rows.drop_nulls("id").with_columns(reference="#" + pl.col("id"))
+    return rows.unique(["row", "reference"], keep="first", maintain_order=True)
 
 
 def times(batch: pl.DataFrame, text: pl.Expr, field: str) -> pl.DataFrame:
@@ -276,6 +225,18 @@ def _text(path: pathlib.Path, number: int, line: bytes) -> str:
         raise errors.RecordsError(
             f"{path.name}: line {number} is not UTF-8 text; convert the file (iconv -t utf-8)"
         ) from None
+
+
+def _of_one_kind(text: str, kind: str) -> str:
+    """Returns a resource's text with those of the resources inside it that are of a kind."""
+    if '"contained"' not in text:
+        return text
+    try:
+        resource = json.loads(text)
+        held = [one for one in resource["contained"] if one.get("resourceType") == kind]
+        return json.dumps(resource | {"contained": held})
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return text  # of another form, which the decoder tells
 
 
 def _first_kind(path: pathlib.Path) -> str | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.records import fhir, fhir_files, sources
+from ehr_jax.records import fhir, fhir_codes, fhir_files, fhir_versions, sources
 
 at = datetime.datetime
 SECRET = "Mrs Smith fell"
@@ -269,7 +269,14 @@ BROKEN = {
         "Condition",
         json.dumps({"resourceType": "Condition", "recordedDate": SECRET}).encode() + b"\n",
     ),
-    "line 2 repeats the id of an earlier encounter": ("Encounter", lines("Encounter")),
+    "line 2 repeats the id of another Encounter with other content": (
+        "Encounter",
+        lines("Encounter", [{"status": "in-progress"}]),
+    ),
+    "line 2 repeats the id of another Patient with other content": (
+        "Patient",
+        lines("Patient", [{"gender": "male"}]),
+    ),
     "DocumentReference.ndjson: line 2 is not valid": ("DocumentReference", SECRET.encode()),
 }
 
@@ -334,10 +341,10 @@ def test_of_several_codings_icd_wins_and_its_dots_go():
     icd9 = coding("http://hl7.org/fhir/sid/icd-9-cm", "39.61")
     rows = [two, coding("http://x.org/CodeSystem/local-drug", "A 1"), {"text": "said"}, None, icd9]
     concepts = pl.Series([json.dumps(row) for row in rows]).str.json_decode(fhir_files.CONCEPT)
-    found = fhir_files.coded(concepts)
+    found = fhir_codes.coded(concepts)
     assert found["code"].to_list() == ["ICD10CM:I509", "LOCAL-DRUG:A 1", None, None, "ICD9CM:3961"]
     assert found["name"].to_list() == [None, None, "said", None, None]
-    assert fhir_files.coded(concepts, procedure=True)["code"][4] == "ICD9PROC:3961"
+    assert fhir_codes.coded(concepts, procedure=True)["code"][4] == "ICD9PROC:3961"
 
 
 def test_drug_may_be_named_by_a_medication_resource_or_by_its_text_alone(tmp_path):
@@ -494,7 +501,8 @@ ODD = {
         **dict.fromkeys(("Condition", "Procedure", "MedicationRequest"), [{"code": None}]),
     },
     "visits before the patient's birth": {"Patient": [{"birthDate": "2020"}]},
-    "Patient resources of a patient": {"Patient": [{}, {"gender": "male"}]},
+    "Patient resources standing more than once": {"Patient": [{}, {}]},
+    "Encounter resources standing more than once": {"Encounter": [{}, {}]},
     "deaths before the last visit": {"Patient": [{"deceasedDateTime": "2014"}]},
     "Condition resources not carried out": {
         "Condition": [{}, {"verificationStatus": {"coding": [{"code": "refuted"}]}}]
@@ -548,3 +556,232 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     path.write_text("")
     with pytest.raises(errors.RecordsError, match="Patient.ndjson: the file changed while it was"):
         list(found)
+
+
+SYSTEMS = {
+    "ICD9CM": (
+        "http://hl7.org/fhir/sid/icd-9-cm",
+        "https://hl7.org/fhir/sid/icd-9-cm/",
+        "HTTP://HL7.ORG/fhir/sid/ICD-9-CM/diagnosis",
+        "urn:oid:2.16.840.1.113883.6.103",
+        "URN:OID:2.16.840.1.113883.6.42",
+        "2.16.840.1.113883.6.103",
+        "http://terminology.hl7.org/CodeSystem/icd9cm",
+        "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd9",
+        "http://fhir.mimic.mit.edu/CodeSystem/diagnosis-icd9",
+    ),
+    "ICD10CM": (
+        "http://hl7.org/fhir/sid/icd-10-cm|2024",
+        " http://hl7.org/fhir/sid/icd-10-cm ",
+        "urn:oid:2.16.840.1.113883.6.90",
+        "http://terminology.hl7.org/CodeSystem/icd10CM",
+        "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd10",
+    ),
+    "ICD9PROC": (
+        "http://www.cms.gov/Medicare/Coding/ICD9",
+        "https://cms.gov/medicare/coding/icd9",
+        "urn:oid:2.16.840.1.113883.6.104",
+        "http://hl7.org/fhir/sid/icd-9-cm/procedure",
+        "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-procedure-icd9",
+    ),
+    "ICD10PCS": (
+        "http://www.cms.gov/Medicare/Coding/ICD10",
+        "http://hl7.org/fhir/sid/icd-10-pcs/",
+        "urn:oid:2.16.840.1.113883.6.4",
+        "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-procedure-icd10",
+    ),
+    "LAB": ("http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-d-labitems",),
+    "CHART": ("http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-chartevents-d-items",),
+    "DRUG": ("http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-medication-name",),
+    "NDC": (
+        "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-medication-ndc",
+        "http://hl7.org/fhir/sid/ndc",
+    ),
+    "SNOMED": (
+        "http://snomed.info/sct/731000124108/version/20230301",
+        "urn:oid:2.16.840.1.113883.6.96",
+    ),
+    "ICD10": ("http://hl7.org/fhir/sid/icd-10",),
+    "LOCAL-DRUG": ("http://x.org/CodeSystem/local-drug",),
+    None: (None, "", "/"),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_code_systems_are_known_by_any_of_their_addresses(name):
+    addresses = pl.DataFrame({"system": SYSTEMS[name]}, schema={"system": pl.String})
+    assert set(addresses.select(fhir_codes.named(pl.col("system"))).to_series()) == {name}
+
+
+def inside(kind: str, **resource) -> dict:
+    return {"contained": [{"resourceType": kind} | resource]}
+
+
+def test_resource_inside_another_is_meant_there_alone(tmp_path):
+    refers = {"medicationCodeableConcept": None, "medicationReference": {"reference": "#m"}}
+    person = {"resourceType": "Practitioner", "id": "m", "name": [{"family": "x"}], "code": 5}
+    orders = [
+        refers | inside("Medication", id="m", code=coding(RXNORM, "5224")),
+        refers | inside("Medication", id="m", code=coding(RXNORM, "6809")),
+        refers | {"contained": [person]},  # another kind under that id
+        refers | {"medicationReference": {"reference": "Medication/none", "display": "salt"}},
+    ]
+    given = {"status": "completed", "context": {"reference": "Encounter/e1"}, **refers}
+    given |= {"effectivePeriod": {"start": "2015-03-03T08:00:00Z", "end": "2015-03-05T00:00:00Z"}}
+    given |= inside("Medication", id="m", code=coding(RXNORM, "11124"))
+    write(tmp_path, MedicationRequest=orders)
+    kind = {"resourceType": "MedicationAdministration"}
+    (tmp_path / "MedicationAdministration.ndjson").write_text(
+        json.dumps(kind | given) + "\n" + json.dumps(kind | given | {"status": "not-done"})
+    )
+    records = fhir.read(tmp_path)
+    drugs = records.codes.join(records.code_names.filter(kind="drug"), on="code")
+    day = at(2015, 3, 4, 23, 59, 59)
+    assert drugs.sort("code").select("code", "time").rows() == [
+        ("DRUG:salt", day),
+        ("RXNORM:11124", at(2015, 3, 3, 8)),
+        ("RXNORM:5224", day),
+        ("RXNORM:6809", day),
+    ]
+    assert records.oddities == {
+        "MedicationRequest resources without a code, left out": 1,
+        "MedicationAdministration resources not carried out or entered in error, left out": 1,
+    }
+
+
+def test_place_is_named_by_its_location_apart_or_inside(tmp_path):
+    icu = {"name": "Medical ICU"}
+    period = {"start": "2015-03-03T00:00:00Z", "end": "2015-03-04T00:00:00Z"}
+    apart = {"location": [{"location": {"reference": "Location/l1"}, "period": period}]}
+    within = {"location": [{"location": {"reference": "#l"}, "period": period}]}
+    visits = [
+        apart,
+        {"id": "e2"} | within | inside("Location", id="l", **icu),
+        {"id": "e3"} | within | inside("Location", id="l", name="Ward 7"),
+    ]
+    write(tmp_path, Encounter=visits)
+    (tmp_path / "Location.ndjson").write_text(
+        json.dumps({"resourceType": "Location", "id": "l1"} | icu)
+    )
+    stays = fhir.read(tmp_path).stays
+    assert stays["unit"].to_list() == ["Medical ICU"] * 2
+    assert set(stays["visit_id"]) == set(map(fhir_files.identifier, ("e1", "e2")))
+
+
+def test_encounter_or_patient_inside_another_resource_is_none_of_the_export(tmp_path):
+    condition = {"encounter": {"reference": "#e1"}} | inside("Encounter", id="e1")
+    visit = {"id": "e2", "subject": {"reference": "#p1"}} | inside("Patient", id="p1")
+    records = fhir.read(write(tmp_path, Condition=[{}, condition], Encounter=[{}, visit]))
+    assert records.visits.height == 1
+    assert records.oddities == {
+        "Condition resources of unknown encounters, left out": 1,
+        "encounters of unknown patients, left out": 1,
+    }
+
+
+def test_members_and_attachments_inside_a_resource_are_read(tmp_path):
+    member = inside("Observation", id="o", code=coding(LOINC, "8480-6"), valueInteger=120)
+    void = inside("Observation", id="o", status="entered-in-error", valueInteger=7)
+    binary = inside("Binary", id="b", contentType="text/plain", data=encoded("Inside."))
+    attached = {"content": [{"attachment": {"url": "#b"}}]} | binary
+    documents = [attached, attached | {"contained": None}]
+    write(tmp_path, Observation=[member, void], DocumentReference=documents)
+    records = fhir.read(tmp_path)
+    measured = records.measurements.select("variable", "value").collect()
+    assert sorted(measured.rows()) == [("LOINC:8480-6", 120), *[("LOINC:8867-4", 88)] * 2]
+    assert records.notes.collect()["text"].to_list() == ["Inside."]
+
+
+def version(number: object, updated: str | None = None, **changes) -> dict:
+    return {"id": "x", "meta": {"versionId": number, "lastUpdated": updated}} | changes
+
+
+RIGHT = {"code": coding(SNOMED, "22298006"), "valueQuantity": {"value": 2, "unit": "bpm"},
+         **document("new"), "medicationCodeableConcept": coding(RXNORM, "6809")}  # fmt: skip
+EVENTS = ("Condition", "Procedure", "MedicationRequest", "Observation", "DocumentReference")
+
+
+def found_of(kind: str, records) -> list:
+    if kind == "Observation":
+        return records.measurements.collect()["value"].to_list()
+    if kind == "DocumentReference":
+        return records.notes.collect()["text"].to_list()
+    kinds = {"Condition": "diagnosis", "Procedure": "procedure", "MedicationRequest": "drug"}
+    return records.code_names.filter(kind=kinds[kind])["code"].to_list()
+
+
+NEW = {"Condition": "SNOMED:22298006", "Procedure": "SNOMED:22298006",
+       "MedicationRequest": "RXNORM:6809", "Observation": 2,
+       "DocumentReference": "new"}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("newest", [0, 1, 2])
+def test_newest_version_of_an_event_counts_wherever_it_stands(tmp_path, kind, newest):
+    if kind == "MedicationRequest":
+        right = {"medicationCodeableConcept": RIGHT["medicationCodeableConcept"]}
+    else:
+        right = {name: RIGHT[name] for name in RIGHT if name in RESOURCES[kind]}
+    # As numbers 9 is less than 10; in UTC the second is the later.
+    rows = [version("9", "2015-04-01T10:00:00+05:00"), version("8", "2015-03-01T00:00:00Z")]
+    rows.insert(newest, version("10", "2015-04-01T06:00:00Z", **right))
+    records = fhir.read(write(tmp_path, **{kind: [*rows, rows[0]]}))
+    assert found_of(kind, records) == [NEW[kind]]
+    if kind != "Observation":  # counted when it is read
+        assert records.oddities == {
+            f"{kind} resources standing more than once, taken once": 1,
+            f"{kind} resources with a newer version, left out": 2,
+        }
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_resource_whose_newest_version_is_void_is_gone(tmp_path, kind):
+    wrong = {"status": "entered-in-error",
+             "verificationStatus": {"coding": [{"code": "entered-in-error"}]}}  # fmt: skip
+    rows = [version("2", **wrong), version("1")]
+    assert found_of(kind, fhir.read(write(tmp_path, **{kind: rows}))) == []
+
+
+def test_newest_version_of_patients_encounters_medications_and_locations_counts(tmp_path):
+    old, new = ({"meta": {"versionId": str(n)}} for n in (9, 10))
+    refers = {
+        "medicationCodeableConcept": None,
+        "medicationReference": {"reference": "Medication/m"},
+    }
+    place = {"location": [{"location": {"reference": "Location/l"}}]}
+    write(
+        tmp_path,
+        Patient=[new | {"deceasedDateTime": "2015-03-08T00:00:00Z"}, old],
+        Encounter=[new | place, old | {"class": {"code": "AMB"}}],
+        MedicationRequest=[refers],
+    )
+    further = {
+        "Medication": [new | {"code": coding(RXNORM, "6809")}, old | {"code": coding(RXNORM, "1")}],
+        "Location": [new | {"name": "Surgical ICU"}, old | {"name": "Ward"}],
+    }
+    for kind, rows in further.items():
+        resources = [{"resourceType": kind, "id": kind[0].lower()} | row for row in rows]
+        (tmp_path / f"{kind}.ndjson").write_text("\n".join(map(json.dumps, resources)))
+    records = fhir.read(tmp_path)
+    assert records.visits["disposition"].to_list() == ["died"]
+    assert records.code_names.filter(kind="drug")["code"].to_list() == ["RXNORM:6809"]
+    assert records.stays["unit"].to_list() == ["Surgical ICU"]
+    kinds = ("Patient", "Encounter", "Medication", "Location")
+    told = {f"{kind} resources with a newer version, left out": 1 for kind in kinds}
+    assert {rule: n for rule, n in records.oddities.items() if "newer" in rule} == told
+
+
+def test_versions_of_which_one_lacks_the_mark_are_refused_unless_equal(tmp_path):
+    one = {"id": "x", "meta": {"versionId": "1"}}
+    with pytest.raises(errors.RecordsError, match="neither meta.lastUpdated nor meta.versionId"):
+        fhir.read(write(tmp_path, Procedure=[one, {"id": "x"}]))
+    turned = dict(reversed(({"resourceType": "Procedure"} | RESOURCES["Procedure"] | one).items()))
+    path = write(tmp_path, Procedure=[one]) / "Procedure.ndjson"
+    path.write_bytes(path.read_bytes() + json.dumps(turned, indent=None).encode())
+    told = fhir.read(tmp_path).oddities
+    assert told == {"Procedure resources standing more than once, taken once": 1}
+
+
+def test_resources_without_an_id_are_never_one(tmp_path):
+    write(tmp_path, Observation=[{}, {}])
+    assert fhir_versions.outdated([tmp_path / "Observation.ndjson"], "Observation", {}).is_empty()
