@@ -71,7 +71,7 @@ def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
 
 def _read_split(path: pathlib.Path) -> pl.DataFrame:
     try:
-        stored = pl.read_parquet(path)
+        stored = pl.read_parquet(path, glob=False)
     except FileNotFoundError as fault:
         raise errors.CohortError(f"{path}: no stored split here") from fault
     except pl.exceptions.PolarsError as fault:

@@ -103,7 +103,7 @@ def read(folder: str | os.PathLike, kind: str, version: int) -> Content:
         if not path.exists() or _hash(path) != expected:
             raise damaged(folder, f"{path.name} is missing or not what was written")
     tables = {
-        name.removesuffix(".arrow"): pl.read_ipc(folder / name)
+        name.removesuffix(".arrow"): pl.scan_ipc(folder / name, glob=False).collect()
         for name in described["files"]
         if name.endswith(".arrow")
     }

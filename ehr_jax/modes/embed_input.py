@@ -208,9 +208,10 @@ def _dtypes(path: pathlib.Path) -> dict[str, pl.DataType]:
     """Columns as `reading` names them, to polars's dtypes."""
     try:
         if damage.is_parquet(path):
-            schema = pl.scan_parquet(path).collect_schema()
+            schema = pl.scan_parquet(path, glob=False).collect_schema()
         else:
-            lazy = pl.scan_csv(path, infer_schema_length=SAMPLE_ROWS, **damage.dialect(path))
+            known = damage.dialect(path)
+            lazy = pl.scan_csv(path, infer_schema_length=SAMPLE_ROWS, glob=False, **known)
             schema = lazy.collect_schema()
     except damage.ERRORS as error:
         raise damage.explained(path, error) from None

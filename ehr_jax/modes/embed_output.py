@@ -154,7 +154,7 @@ def _parquet(
 
     yield add
     with _disk_errors():
-        pl.scan_parquet(parts).sink_parquet(path, metadata=dict(metadata), **PLAIN)
+        pl.scan_parquet(parts, glob=False).sink_parquet(path, metadata=dict(metadata), **PLAIN)
 
 
 @contextlib.contextmanager
@@ -186,7 +186,8 @@ def _safetensors(
 def _metadata(path: pathlib.Path) -> dict[str, str]:
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet_metadata(path)
+            with open(path, "rb") as file:
+                return pl.read_parquet_metadata(file)
         with safetensors.safe_open(path, framework="np") as file:
             return file.metadata() or {}
     except (*damage.ERRORS, safetensors.SafetensorError):

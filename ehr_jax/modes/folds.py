@@ -25,7 +25,7 @@ def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
             results.append(run_folder.read_json(at / "results.json"))
         else:
             results.append(train.fit_and_score(config, cohort, arrays, at))
-        parts.append(pl.read_parquet(at / "predictions.parquet").filter(split="test"))
+        parts.append(pl.read_parquet(at / "predictions.parquet", glob=False).filter(split="test"))
     together = pl.concat(parts)
     run_folder.write_whole(folder / "predictions.parquet", together.write_parquet)
     joined = {**results[0], "folds": len(prepared), "seconds": round(time.monotonic() - began, 2)}

@@ -122,7 +122,8 @@ def _write_shards(records, names, folder: pathlib.Path, size: int) -> pl.Series:
     used = []
     for number in subjects["shard"].unique().sort():
         found = [small[(number,)]]
-        found += [pl.read_parquet(path) for path in sorted(parts.glob(f"*/{number}.parquet"))]
+        paths = sorted(parts.glob(f"*/{number}.parquet"))
+        found += [pl.read_parquet(path, glob=False) for path in paths]
         events = pl.concat(found).sort("subject_id", "time", "rank", maintain_order=True)
         events = events.select(*meds_exact.COLUMNS)
         meds_parquet.write(events, folder / "data" / f"{number}.parquet", large=("text_value",))

@@ -68,7 +68,7 @@ def find(root: str | pathlib.Path) -> list[pathlib.Path]:
 def columns_of(root: str | pathlib.Path, path: pathlib.Path) -> dict[str, pl.DataType]:
     """Returns the columns of a parquet file; RecordsError for one that is damaged."""
     try:
-        return dict(pl.read_parquet_schema(path))
+        return dict(pl.scan_parquet(path, glob=False).collect_schema())
     except damage.ERRORS:
         raise _damaged(root, path) from None
 
@@ -107,7 +107,7 @@ def scan(
         del batch_size
         left = n_rows
         for path, since, chosen in parts:
-            lazy = pl.scan_parquet(path).select(chosen)
+            lazy = pl.scan_parquet(path, glob=False).select(chosen)
             if left is not None:
                 lazy = lazy.head(left)
             elif predicate is not None:
@@ -210,7 +210,7 @@ def _metadata(root, name: str, required: tuple[str, ...]) -> pl.DataFrame | None
                 f"{damage.columns(found)}.{errors.did_you_mean(column, found)}"
             )
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except damage.ERRORS:
         raise _damaged(root, path) from None
 
@@ -242,7 +242,7 @@ def _check_whole(root, path, columns, names, found) -> None:
         )
         lost = pl.col(held).is_not_null() & ~same.fill_null(False)
         try:
-            bad = pl.scan_parquet(path).select(lost.sum()).collect().item()
+            bad = pl.scan_parquet(path, glob=False).select(lost.sum()).collect().item()
         except damage.ERRORS:
             raise _damaged(root, path) from None
         if bad:

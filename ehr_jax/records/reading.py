@@ -144,9 +144,9 @@ def _header(path: pathlib.Path) -> dict[str, str]:
     """Returns the columns of a table: lower-case name to the name polars knows it by."""
     try:
         lazy = (
-            pl.scan_parquet(path)
+            pl.scan_parquet(path, glob=False)
             if damage.is_parquet(path)
-            else pl.scan_csv(path, infer_schema=False, **damage.dialect(path))
+            else pl.scan_csv(path, infer_schema=False, glob=False, **damage.dialect(path))
         )
         found = lazy.collect_schema().names()
     except damage.ERRORS as error:
@@ -166,10 +166,11 @@ def _header(path: pathlib.Path) -> dict[str, str]:
 def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
     present = [pl.col(header[name]).alias(name) for name in wanted if name in header]
     if damage.is_parquet(path):
-        lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW)
+        lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW, glob=False)
     else:
         known = damage.dialect(path)
-        lazy = pl.scan_csv(path, infer_schema=False, n_rows=n_rows, row_index_name=_ROW, **known)
+        known |= {"n_rows": n_rows, "row_index_name": _ROW}
+        lazy = pl.scan_csv(path, infer_schema=False, glob=False, **known)
     return lazy.select(_ROW, *present)
 
 

@@ -41,7 +41,8 @@ def watch(path: pathlib.Path) -> Iterator[Callable[[int], None]]:
 
 def _bytes_a_row(path: pathlib.Path, size: int) -> float:
     if damage.is_parquet(path):
-        return size / max(1, pl.scan_parquet(path).select(pl.len()).collect().item())
+        rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+        return size / max(1, rows)
     with open(path, "rb") as file:
         sample = file.read(_SAMPLE)
     text = sample

@@ -119,7 +119,7 @@ def write_meds(
 def _rows(path: str | os.PathLike, split: str) -> tuple[pl.DataFrame, list[str]]:
     """Returns the rows of a split and the names of the labels."""
     try:
-        frame = pl.scan_parquet(path).filter(pl.col("split") == split).collect()
+        frame = pl.scan_parquet(path, glob=False).filter(pl.col("split") == split).collect()
     except FileNotFoundError as fault:
         raise errors.RunFolderError(f"{path}: no such file; has the run finished?") from fault
     except pl.exceptions.PolarsError as fault:
