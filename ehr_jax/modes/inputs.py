@@ -61,6 +61,8 @@ def arrange(
     else:
         arrays = prepare.prepare(records, cohort, config, cache)
         given = evidence.of(records, cohort, config, arrays)
+    # Of measurements and notes, what is left out is counted while they are read.
+    data["oddities"] = dict(records.oddities)
     data["notes"] = arrays.counts["notes"]
     data["encoder"] = arrays.counts["encoder"]
     data["features"] = {

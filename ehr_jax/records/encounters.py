@@ -6,7 +6,7 @@ they ended, deaths, ICU stays made of moves between units, and codes each once a
 
 import polars as pl
 
-from ehr_jax.records import tables
+from ehr_jax.records import tables, when
 
 OLDEST = 130  # years; an age above is an error
 
@@ -163,4 +163,4 @@ def attributes(visits: pl.DataFrame, texts: dict[str, pl.Expr], no_value: str) -
 
 def end_of_day(time: pl.Expr) -> pl.Expr:
     """Returns the last second of a time's day."""
-    return time.dt.truncate("1d") + pl.duration(hours=23, minutes=59, seconds=59)
+    return when.end_of_day(time)

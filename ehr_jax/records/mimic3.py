@@ -5,11 +5,10 @@ notes stay lazy. Diagnoses and procedures are billed after discharge, so they ca
 """
 
 import pathlib
-import types
 
 import polars as pl
 
-from ehr_jax.records import icd9, mimic3_events, mimic_common, reading, tables
+from ehr_jax.records import icd9, mimic3_events, mimic_common, reading, tables, tally, when
 
 MASKED_AGE = 91.4  # what MIMIC states as the median age of patients whose age it masks (over 89)
 
@@ -75,6 +74,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     stays = mimic_common.keep_known(
         stays, visits, "visit_id", "ICUSTAYS rows of unknown visits", oddities
     )
+    stays = when.stays(stays, visits, "ICU stays", oddities)
     codes, code_names = _codes(root, visits, oddities)
     return tables.check(
         tables.Records(
@@ -85,12 +85,12 @@ def read(root: str | pathlib.Path) -> tables.Records:
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(admissions, visits, patients, ATTRIBUTES),
-            measurements=mimic3_events.measurements(root, visits),
-            notes=mimic3_events.notes(root, visits),
+            measurements=mimic3_events.measurements(root, visits, oddities),
+            notes=mimic3_events.notes(root, visits, oddities),
             terms=mimic_common.terms(
                 pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS
             ),
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
         )
     )
 

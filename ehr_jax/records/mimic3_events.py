@@ -2,6 +2,10 @@
 
 CHARTEVENTS has 330 million rows in the full release. Nothing is read before the frame is collected,
 and then in batches; filter by `variable` first, and collect with `engine="streaming"`.
+
+A value, charted ones too, is known once it is stored: `time` is the later of charttime and
+storetime. Nurses confirm what monitors send, and until then no table holds it. LABEVENTS has no
+storetime, so that a result there counts as known when its specimen was drawn.
 """
 
 import pathlib
@@ -9,7 +13,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ehr_jax.records import reading, tables
+from ehr_jax.records import reading, tables, when
 
 # Of what the charts say in words, what reads as a number: capillary refill, 1 where it is slow.
 WORDS = {
@@ -22,15 +26,18 @@ WORDS = {
 }
 
 
-def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+def measurements(
+    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the numeric observations of `visits` as `tables.MEASUREMENTS`.
 
     `variable` is "LAB:<itemid>" or "CHART:<itemid>" (`measurement_names` says what they are). Left
     out: rows without a number, time or hadm_id (a fifth of the laboratory rows are of outpatients),
-    and charted values marked as an error. A missing table gives no rows.
+    charted values marked as an error, and rows far outside their visit, which are counted when the
+    frame is collected. A missing table gives no rows.
     """
     found = [
-        numbers(path, prefix, visits, stay="icustay_id")
+        numbers(path, stem, prefix, visits, oddities, stay="icustay_id")
         for stem, prefix in (("LABEVENTS", "LAB:"), ("CHARTEVENTS", "CHART:"))
         if (path := reading.find_table(root, stem, required=False))
     ]
@@ -38,19 +45,28 @@ def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame
 
 
 def numbers(
-    path: pathlib.Path, prefix: str, visits: pl.DataFrame, stay: str, value: str = "valuenum"
+    path: pathlib.Path,
+    stem: str,
+    prefix: str,
+    visits: pl.DataFrame,
+    oddities: dict[str, int],
+    stay: str,
+    value: str = "valuenum",
 ) -> pl.LazyFrame:
-    """Returns one table's numeric rows of `visits` as `tables.MEASUREMENTS`.
+    """Returns the numeric rows of table `stem` of `visits` as `tables.MEASUREMENTS`.
 
     `stay` and `value` name the columns of the ICU stay, which may be absent, and of the number. A
     charted value without a number counts by `WORDS`.
     """
     ids = dict.fromkeys(("hadm_id", stay, "itemid", "error"), pl.Int64)
-    values = {"charttime": tables.TIME, value: pl.Float64, "valueuom": pl.String}
+    values = dict.fromkeys(("charttime", "storetime"), tables.TIME)
+    values |= {value: pl.Float64, "valueuom": pl.String}
     worded = value == "valuenum" and prefix == "CHART:"
     words = {"value": pl.String} if worded else {}
     # LABEVENTS knows neither ICU stays nor errors.
-    optional = (stay, "error", "valueuom", *words)
+    optional = (stay, "error", "valueuom", "storetime", *words)
+    if stem != "LABEVENTS":
+        tell_without_storetime(path, stem, oddities)
     made = {"variable": (prefix, "itemid")}
     rows = reading.scan(path, ids | values | words, optional, made)
     if worded:
@@ -59,13 +75,14 @@ def numbers(
             pl.when(pl.col("value") == word).then(number) for word, number in WORDS.items()
         )
         rows = rows.with_columns(pl.coalesce(value, told))
-    return (
+    rows = (
         rows.filter(pl.col("error").is_null() | (pl.col("error") != 1))
         .drop_nulls(["hadm_id", "variable", "charttime", value])
         .select(
             pl.col("hadm_id").alias("visit_id"),
             pl.col(stay).alias("stay_id"),
-            pl.col("charttime").alias("time"),
+            pl.max_horizontal("charttime", "storetime").alias("time"),
+            pl.col("charttime").alias("taken"),
             "variable",
             pl.col(value).alias("value"),
             pl.col("valueuom").alias("unit"),
@@ -73,6 +90,13 @@ def numbers(
         # Quicker than a semi-join, and asked while the file is read.
         .filter(pl.col("visit_id").is_in(visits["visit_id"].implode()))
     )
+    return when.within(rows, tables.MEASUREMENTS, visits, f"{stem} rows", oddities)
+
+
+def tell_without_storetime(path: pathlib.Path, stem: str, oddities: dict[str, int]) -> None:
+    """Notes in `oddities` that table `stem` does not say when its rows were stored."""
+    if "storetime" not in reading.columns(path):
+        oddities[f"{stem} has no storetime: its rows count as known at their charttime"] = 1
 
 
 def measurement_names(root: str | pathlib.Path) -> pl.DataFrame:
@@ -107,27 +131,35 @@ def names_of(dictionaries: Mapping[str, pathlib.Path | None]) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+def notes(
+    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the notes of `visits` as `tables.NOTES`; no rows where the table is missing.
 
-    `time` is charttime, else chartdate at midnight with `date_only` set: discharge summaries have
-    only the date. Left out: notes marked as an error, without text, hadm_id or any date.
+    `time` is the later of storetime and charttime, or of chartdate at midnight where there is no
+    charttime; `date_only` where that midnight stands: discharge summaries have only the date. Left
+    out: notes marked as an error, without text, hadm_id or any date, and, counted when the frame is
+    collected, notes far outside their visit.
     """
     path = reading.find_table(root, "NOTEEVENTS", required=False)
     if path is None:
         return tables.empty(tables.NOTES).lazy()
-    times = {"charttime": tables.TIME, "chartdate": tables.TIME}
+    times = dict.fromkeys(("charttime", "chartdate", "storetime"), tables.TIME)
     columns = {"hadm_id": pl.Int64, "iserror": pl.Int64, "category": pl.String, "text": pl.String}
-    return (
-        reading.scan(path, columns | times)
+    tell_without_storetime(path, "NOTEEVENTS", oddities)
+    taken = pl.coalesce("charttime", pl.col("chartdate").dt.truncate("1d"))
+    stored = (pl.col("storetime") > taken).fill_null(False)
+    rows = (
+        reading.scan(path, columns | times, optional=("storetime",))
         .filter(pl.col("iserror").is_null() | (pl.col("iserror") != 1))
         .select(
             pl.col("hadm_id").alias("visit_id"),
-            pl.coalesce("charttime", pl.col("chartdate").dt.truncate("1d")).alias("time"),
-            pl.col("charttime").is_null().alias("date_only"),
+            taken.alias("taken"),
+            pl.when(stored).then("storetime").otherwise(taken).alias("time"),
+            (pl.col("charttime").is_null() & ~stored).alias("date_only"),
             pl.col("category").str.strip_chars(),
             "text",
         )
         .drop_nulls(["visit_id", "time", "text"])
-        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
     )
+    return when.within(rows, tables.NOTES, visits, "NOTEEVENTS rows", oddities)

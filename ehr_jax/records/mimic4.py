@@ -6,13 +6,20 @@ lazy. Diagnoses and procedures are billed after discharge, so they carry no time
 """
 
 import pathlib
-import types
 from collections.abc import Mapping
 
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import icd9, mimic4_events, mimic_common, reading, tables
+from ehr_jax.records import (
+    icd9,
+    mimic4_events,
+    mimic_common,
+    reading,
+    tables,
+    tally,
+    when,
+)
 
 DEMO_TERMS = "MIMIC-IV Clinical Database Demo, Open Data Commons Open Database License 1.0."
 CREDENTIALED_TERMS = (
@@ -69,7 +76,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     that do not say their version of ICD.
     """
     oddities: dict[str, int] = {}
-    stays = _stays(root, oddities)
+    stays = _stays(root)
     admissions = _admissions(root, stays, oddities)
     patients = _patients(root, admissions, oddities)
     admissions = mimic_common.keep_known(
@@ -81,6 +88,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     stays = mimic_common.keep_known(
         stays, visits, "visit_id", "icustays rows of unknown visits", oddities
     )
+    stays = when.stays(stays, visits, "ICU stays", oddities)
     codes, code_names = _codes(root, visits, oddities)
     return tables.check(
         tables.Records(
@@ -91,26 +99,21 @@ def read(root: str | pathlib.Path) -> tables.Records:
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(admissions, visits, patients, ATTRIBUTES),
-            measurements=mimic4_events.measurements(root, visits),
-            notes=mimic4_events.notes(root, visits),
+            measurements=mimic4_events.measurements(root, visits, oddities),
+            notes=mimic4_events.notes(root, visits, oddities),
             terms=mimic_common.terms(mimic4_events.home(root), DEMO_TERMS, CREDENTIALED_TERMS),
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
         )
     )
 
 
-def _stays(root, oddities: dict) -> pl.DataFrame:
+def _stays(root) -> pl.DataFrame:
     path = mimic4_events.find_table(root, "icustays", required=False)
     if path is None:
         return tables.empty(tables.STAYS)
     ids = dict.fromkeys(("stay_id", "hadm_id", "subject_id"), pl.Int64)
     times = {"intime": tables.TIME, "outtime": tables.TIME}
     raw = reading.read(path, ids | times | {"first_careunit": pl.String})
-    backwards = (pl.col("outtime") < pl.col("intime")).fill_null(False)
-    oddities["ICU stays ending before they begin, end unknown"] = int(
-        raw.select(backwards).to_series().sum()
-    )
-    raw = raw.with_columns(pl.when(~backwards).then("outtime").alias("outtime"))
     names = {"hadm_id": "visit_id", "intime": "start", "outtime": "end", "first_careunit": "unit"}
     return tables.conform(raw.rename(names), tables.STAYS)
 

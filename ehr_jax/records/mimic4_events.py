@@ -2,13 +2,14 @@
 
 Measurements (labevents, chartevents, outputevents) and notes (MIMIC-IV-Note) are read when their
 frame is collected, in batches; filter by `variable` first, and collect with `engine="streaming"`.
+Each is known from the later of its charttime and storetime on.
 """
 
 import pathlib
 
 import polars as pl
 
-from ehr_jax.records import mimic3_events, reading, tables
+from ehr_jax.records import mimic3_events, reading, tables, when
 
 # The folders of the release; 1.x kept admissions and patients in `core`.
 MODULES = ("hosp", "core", "icu", "note")
@@ -42,16 +43,19 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
     return reading.find_table(modules[0] if modules else root, stem, required)
 
 
-def measurements(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+def measurements(
+    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the numeric observations of `visits` as `tables.MEASUREMENTS`.
 
     `variable` is "LAB:<itemid>" or "CHART:<itemid>", the latter for outputs too
     (`measurement_names` says what they are). Left out: rows without a number, time or hadm_id (a
-    quarter of the laboratory rows are of outpatients or of the time before admission). A missing
-    table gives no rows.
+    quarter of the laboratory rows are of outpatients or of the time before admission), and rows far
+    outside their visit, which are counted when the frame is collected. A missing table gives no
+    rows.
     """
     found = [
-        mimic3_events.numbers(path, prefix, visits, stay="stay_id", value=value)
+        mimic3_events.numbers(path, stem, prefix, visits, oddities, stay="stay_id", value=value)
         for stem, prefix, value in MEASURED
         if (path := find_table(root, stem, required=False))
     ]
@@ -68,32 +72,40 @@ def measurement_names(root: str | pathlib.Path) -> pl.DataFrame:
     )
 
 
-def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+def notes(
+    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the notes of `visits` as `tables.NOTES`; no rows where MIMIC-IV-Note is not there.
 
-    `time` is charttime. A midnight is taken as a date without a clock time: so every discharge
-    summary has it, the day of discharge. Left out: notes without text, hadm_id or charttime.
+    `time` is the later of charttime and storetime. A midnight is taken as a date without a clock
+    time: every discharge summary has that for its charttime, the day of discharge, and is known
+    when it was stored, often days later. Left out: notes without text, hadm_id or charttime, and,
+    counted when the frame is collected, notes far outside their visit.
     """
     found = [
-        _notes(path, category, visits)
+        _notes(path, stem, category, visits, oddities)
         for stem, category in NOTES.items()
         if (path := find_table(root, stem, required=False))
     ]
     return pl.concat(found) if found else tables.empty(tables.NOTES).lazy()
 
 
-def _notes(path: pathlib.Path, category: str, visits: pl.DataFrame) -> pl.LazyFrame:
-    time = pl.col("charttime")
-    columns = {"hadm_id": pl.Int64, "charttime": tables.TIME, "text": pl.String}
-    return (
-        reading.scan(path, columns)
+def _notes(
+    path: pathlib.Path, stem: str, category: str, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
+    mimic3_events.tell_without_storetime(path, stem, oddities)
+    times = dict.fromkeys(("charttime", "storetime"), tables.TIME)
+    time = pl.max_horizontal("charttime", "storetime")
+    rows = (
+        reading.scan(path, {"hadm_id": pl.Int64, **times, "text": pl.String}, ("storetime",))
         .drop_nulls(["hadm_id", "charttime", "text"])
         .select(
             pl.col("hadm_id").alias("visit_id"),
+            pl.col("charttime").alias("taken"),
             time.alias("time"),
-            (time == time.dt.truncate("1d")).alias("date_only"),
+            when.is_midnight(time).alias("date_only"),
             pl.lit(category).alias("category"),
             "text",
         )
-        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
     )
+    return when.within(rows, tables.NOTES, visits, f"{stem} rows", oddities)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import reading, tables
+from ehr_jax.records import reading, tables, when
 
 # How the sources write that a text column has no value.
 NO_VALUE = (
@@ -184,12 +184,16 @@ def attributes(
 def prescribed(
     path: pathlib.Path, stem: str, start: str, visits: pl.DataFrame, oddities: dict
 ) -> pl.DataFrame:
-    """Returns the drugs of `visits` as codes, each known at the end of the day it starts."""
+    """Returns the drugs of `visits` as codes, each known at the end of the day it starts.
+
+    Left out and counted are rows that start far outside their visit.
+    """
     raw = reading.read(path, {"hadm_id": pl.Int64, start: tables.TIME, "drug": pl.String})
     raw = of_visits(raw, "drug", stem, visits, oddities)
     raw = raw.join(
-        visits.select("visit_id", "end"), on="visit_id", how="left", maintain_order="left"
+        visits.select("visit_id", "start", "end"), on="visit_id", how="left", maintain_order="left"
     )
+    raw = when.near(raw, f"{stem} rows", oddities, start)
     oddities[f"{stem} starting after the day of discharge, taken as known at discharge"] = int(
         raw.select(pl.col(start) > pl.col("end")).to_series().sum()
     )
@@ -278,7 +282,7 @@ def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
 
 def end_of_day(time: pl.Expr) -> pl.Expr:
     """Returns the last second of a time's day."""
-    return time.dt.truncate("1d") + pl.duration(hours=23, minutes=59, seconds=59)
+    return when.end_of_day(time)
 
 
 def _left_dead(places: Mapping[str, str]) -> pl.Expr:

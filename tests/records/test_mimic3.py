@@ -40,10 +40,11 @@ TABLES = {
     ],
     "CHARTEVENTS": [
         dict(hadm_id=10, icustay_id=100, itemid=211, charttime="2150-01-04 06:00:00",
+             storetime="",
              valuenum=88, valueuom="BPM", error="")
     ],
     "NOTEEVENTS": [
-        dict(hadm_id=10, chartdate="2150-01-09", charttime="", category="Discharge summary ",
+        dict(hadm_id=10, chartdate="2150-01-09", charttime="", storetime="", category="Discharge summary ",
              text="Went home.", iserror="")
     ],
 }  # fmt: skip

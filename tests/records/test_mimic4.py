@@ -40,19 +40,21 @@ TABLES = {
     ],
     "hosp/prescriptions": [dict(hadm_id=10, starttime="2150-01-04 08:00:00", drug="Heparin")],
     "hosp/labevents": [
-        dict(hadm_id=10, itemid=50868, charttime="2150-01-04 06:00:00", valuenum=20.5,
+        dict(hadm_id=10, itemid=50868, charttime="2150-01-04 06:00:00", storetime="", valuenum=20.5,
              valueuom="mEq/L")
     ],
     "icu/chartevents": [
         dict(hadm_id=10, stay_id=100, itemid=220045, charttime="2150-01-04 06:00:00",
+             storetime="",
              valuenum=88, valueuom="bpm")
     ],
     "icu/outputevents": [
         dict(hadm_id=10, stay_id=100, itemid=226559, charttime="2150-01-04 07:00:00",
+             storetime="",
              value=60, valueuom="ml")
     ],
-    "note/discharge": [dict(hadm_id=10, charttime="2150-01-09 00:00:00", text="Went home.")],
-    "note/radiology": [dict(hadm_id=10, charttime="2150-01-03 04:05:00", text="No effusion.")],
+    "note/discharge": [dict(hadm_id=10, charttime="2150-01-09 00:00:00", storetime="", text="Went home.")],
+    "note/radiology": [dict(hadm_id=10, charttime="2150-01-03 04:05:00", storetime="", text="No effusion.")],
 }  # fmt: skip
 
 

@@ -1,0 +1,134 @@
+"""When things are known, and which times are not believed: the rules that every source shares.
+
+A value is known from the later of the times at which it was taken and stored. A date without a
+clock time is a day: what it dates is known at the end of that day. A diagnosis that is stamped with
+the start of its visit, or with that day alone, sums the visit up and is known at its end.
+
+A slip of the year puts an event far from its visit, and a filled field into the year 50 or 9999.
+What lies more than `EVENT_DAYS` before the start or after the end of its visit is left out and
+counted. The margin is wide enough for whatever belongs to a visit in the open demos (at most 25
+days, of a procedure's date), and the nearest slip there is 336 days off.
+"""
+
+import datetime
+
+import polars as pl
+
+from ehr_jax.records import tables, tally
+
+EVENT_DAYS = 30
+STAY_DAYS = 1  # how far from its visit an intensive-care stay may begin or end
+OPEN_DAYS = 366  # how long a visit without an end may hold events
+STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
+
+_OUTSIDE = f"more than {EVENT_DAYS} days outside their visit"
+
+
+def end_of_day(time: pl.Expr) -> pl.Expr:
+    """Returns the last second of a time's day."""
+    return time.dt.truncate("1d") + pl.duration(hours=23, minutes=59, seconds=59)
+
+
+def is_midnight(time: pl.Expr) -> pl.Expr:
+    """Says whether a time is exactly midnight, which is how exports fill an unknown clock time."""
+    return time.dt.time() == pl.time(0)
+
+
+def known(datetime: pl.Expr, date: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Returns when something dated is known, and whether its day alone is.
+
+    A day alone is known at its end; a clock time of exactly midnight is how exports fill one.
+    """
+    time = pl.coalesce(datetime, date)
+    day_only = is_midnight(time)
+    return pl.when(day_only).then(end_of_day(time)).otherwise(time), day_only
+
+
+def sums_up(first: pl.Expr, start: pl.Expr) -> pl.Expr:
+    """Says whether a time is a stamp of its visit's start, or earlier.
+
+    Args:
+      first: the first moment that the time may mean: itself, or the start of a day given alone.
+    """
+    return first <= start + STAMP
+
+
+def is_far(time: pl.Expr, start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """Says whether an event is so far outside its visit that its time is not believed.
+
+    Never of an event without a time, nor in a visit without a start.
+    """
+    margin = pl.duration(days=EVENT_DAYS)
+    far = (time < start - margin) | (time > _last(start, end) + margin)
+    return far.fill_null(False)
+
+
+def _last(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    return pl.coalesce(end, start + pl.duration(days=OPEN_DAYS))
+
+
+def left_out(what: str) -> str:
+    """Returns the rule by which rows of a table, `what`, are counted where `is_far` holds."""
+    return f"{what} {_OUTSIDE}, left out"
+
+
+def near(frame: pl.DataFrame, what: str, oddities: dict[str, int], *times: str) -> pl.DataFrame:
+    """Returns the rows of `frame` whose `times` all lie near their visit's `start` and `end`,
+    columns of the same row, and counts the others."""
+    far = pl.any_horizontal(is_far(pl.col(time), pl.col("start"), pl.col("end")) for time in times)
+    kept = frame.filter(~far)
+    rule = left_out(what)
+    oddities[rule] = oddities.get(rule, 0) + frame.height - kept.height
+    return kept
+
+
+def within(
+    rows: pl.LazyFrame,
+    schema: dict[str, pl.DataType],
+    visits: pl.DataFrame,
+    what: str,
+    oddities: dict[str, int],
+) -> pl.LazyFrame:
+    """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
+
+    The others are counted when the frame is collected. Beside `schema` the rows may have `taken`,
+    the time at which a value was taken, where `time` is when it was known: both must be near.
+    """
+    bounds = visits.select("visit_id", _start="start", _end="end")
+    times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
+    far = pl.any_horizontal(is_far(pl.col(time), pl.col("_start"), pl.col("_end")) for time in times)
+
+    def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        held = batch.join(bounds, on="visit_id", maintain_order="left")
+        sound = held.filter(~far)
+        return sound, {left_out(what): held.height - sound.height}
+
+    return tally.streamed(rows, schema, judge, oddities)
+
+
+def stays(
+    found: pl.DataFrame, visits: pl.DataFrame, what: str, oddities: dict[str, int]
+) -> pl.DataFrame:
+    """Returns the intensive-care stays of `tables.STAYS` that lie in their visits.
+
+    A stay that begins more than `STAY_DAYS` before the start or after the end of its visit, or ends
+    so much before the start, is left out. Of one that ends before it begins, or far after its
+    visit, the end is unknown. Each is counted.
+    """
+    bounds = visits.select("visit_id", _start="start", _end="end")
+    joined = found.join(bounds, on="visit_id", how="left", maintain_order="left")
+    start, end = pl.col("start"), pl.col("end")
+    first = pl.col("_start")
+    last = _last(first, pl.col("_end"))
+    margin = pl.duration(days=STAY_DAYS)
+    over = (end < first - margin) & (end >= start)
+    outside = (start < first - margin) | (start > last + margin) | over
+    kept = joined.filter(~outside.fill_null(False))
+    oddities[f"{what} outside their visit, left out"] = joined.height - kept.height
+    backwards = (end < start).fill_null(False)
+    late = is_far(end, first, last) & ~backwards
+    odd = kept.select(backwards.sum().alias("backwards"), late.sum().alias("late")).row(0)
+    oddities[f"{what} ending before they begin, end unknown"] = odd[0]
+    oddities[f"{what} ending {_OUTSIDE}, end unknown"] = odd[1]
+    kept = kept.with_columns(end=pl.when(~(backwards | late)).then("end"))
+    return tables.conform(kept, tables.STAYS)
