@@ -8,12 +8,20 @@ The others are counted by kind. Without any hospital encounter in a data set, al
 """
 
 import pathlib
-import types
 
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import encounters, omop_concepts, omop_events, omop_persons, reading, tables
+from ehr_jax.records import (
+    encounters,
+    omop_concepts,
+    omop_events,
+    omop_persons,
+    reading,
+    tables,
+    tally,
+    when,
+)
 
 # Columns that CDM 5.4 renamed: ours, then the name in 5.4, then in 5.3.
 _RENAMED = {
@@ -52,14 +60,14 @@ def read(root: str | pathlib.Path) -> tables.Records:
             source="omop",
             patients=encounters.patients(persons, visits, oddities),
             visits=tables.conform(visits, tables.VISITS),
-            stays=encounters.stays(moves),
+            stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
             codes=codes,
             code_names=code_names,
             attributes=_attributes(visits),
-            measurements=omop_events.measurements(root, visits, moves, concepts),
-            notes=omop_events.notes(root, visits),
+            measurements=omop_events.measurements(root, visits, moves, concepts, oddities),
+            notes=omop_events.notes(root, visits, oddities),
             terms=reading.terms(root),
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
         )
     )
 

@@ -1,7 +1,8 @@
 """What happens within the visits of an OMOP data set: ICU stays, codes, measurements and notes.
 
 The tables may be large. ICU stays and codes are read in batches and only what is distinct is kept;
-measurements and notes are read when their frames are collected.
+measurements and notes are read when their frames are collected. The CDM does not say when a value or
+note was stored, so each is known when it was taken or written.
 """
 
 import pathlib
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax.records import damage, encounters, omop_concepts, reading, tables
+from ehr_jax.records import damage, encounters, omop_concepts, reading, tables, when
 
 
 class _Table(NamedTuple):
@@ -32,17 +33,8 @@ _OF_VISIT = {
     "unknown": "rows of unknown visits, left out",
     "no part": "rows of visits that take no part, left out",
     "no code": "rows without a concept or source value, left out",
+    "far": when.left_out("rows"),
 }
-
-
-def known(datetime: pl.Expr, date: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Returns when something dated is known, and whether its day alone is.
-
-    A day alone is known at its end; a clock time of exactly midnight is how exports fill one.
-    """
-    time = pl.coalesce(datetime, date)
-    day_only = time.dt.time() == pl.time(0)
-    return pl.when(day_only).then(encounters.end_of_day(time)).otherwise(time), day_only
 
 
 def moves(
@@ -107,8 +99,9 @@ def collect(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict) -> p
 
     Columns kind, visit_id, concept, source_concept, source_value, time (null where the visit's end
     tells it) and n, the number of rows. A row is known at its time where its type is one of
-    `omop_concepts.CHARTED` and it is not a condition or procedure stamped with the visit's start or
-    an earlier time, which is how bills are dated; else at the visit's end. None is known later.
+    `omop_concepts.CHARTED` and it is not a condition or procedure stamped with the visit's start,
+    the start's day alone or an earlier time, which is how bills are dated; else at the visit's end.
+    None is known later. Rows dated far outside their visit are left out.
     """
     found = []
     for table in _CODED:
@@ -129,11 +122,14 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
     rows = reading.scan(path, schema, optional=(source, value, clock))
     if not damage.is_parquet(path):
         damage.check_widths(path)
-    time, _ = known(pl.col(clock), pl.col(table.time))
+    stated = pl.coalesce(clock, table.time)
+    time, day_only = when.known(pl.col(clock), pl.col(table.time))
+    first = pl.when(day_only).then(stated.dt.truncate("1d")).otherwise(stated)
     charted = pl.col(form).is_in(omop_concepts.CHARTED)
     if table.kind != "drug":
-        charted &= time > pl.col("start")
+        charted &= ~when.sums_up(first, pl.col("start"))
     late = charted & (time > pl.col("end"))
+    before = when.ONSET_DAYS if table.kind == "diagnosis" else when.EVENT_DAYS
     ids = {"concept": concept, "source_concept": source}
     key = ("visit_id", *ids, "source_value")
     state = (
@@ -145,6 +141,8 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
         .then(pl.lit("no part"))
         .when(pl.all_horizontal(pl.col(*key[1:]).is_null()))
         .then(pl.lit("no code"))
+        .when(when.is_far(stated, pl.col("start"), pl.col("end"), before))
+        .then(pl.lit("far"))
         .otherwise(pl.lit("kept"))
     )
     groups = (
@@ -220,12 +218,14 @@ def measurements(
     visits: pl.DataFrame,
     moves: pl.DataFrame,
     concepts: omop_concepts.Concepts,
+    oddities: dict[str, int],
 ) -> pl.LazyFrame:
     """Returns the numeric rows of MEASUREMENT as `tables.MEASUREMENTS`, none without the table.
 
     `variable` is the concept's code ("LOINC:2951-2", or "OMOP:<concept_id>" without a vocabulary),
     or "SOURCE:<source value>" for a row without a concept. `unit` is as the source writes it. A row
-    with a date alone has the end of that day for its time.
+    with a date alone has the end of that day for its time. Rows far outside their visit are left
+    out, and counted when the frame is collected.
     """
     path = reading.find_table(root, "measurement", required=False)
     if path is None:
@@ -236,11 +236,11 @@ def measurements(
     optional["measurement_datetime"] = tables.TIME
     values = {"measurement_date": tables.TIME, "value_as_number": pl.Float64}
     rows = reading.scan(path, ids | values | optional, optional=optional)
-    time, _ = known(pl.col("measurement_datetime"), pl.col("measurement_date"))
+    time, _ = when.known(pl.col("measurement_datetime"), pl.col("measurement_date"))
     concept = _not_zero("measurement_concept_id")
     known_to = concepts.table.lazy().select("concept_id", "code", "name")
     source = pl.col("measurement_source_value").str.strip_chars()
-    return (
+    rows = (
         rows.drop_nulls(["visit_occurrence_id", "value_as_number"])
         .with_columns(concept_id=concept)
         .join(known_to.drop("name"), on="concept_id", how="left")
@@ -265,14 +265,17 @@ def measurements(
             pl.coalesce("unit_source_value", "name").alias("unit"),
         )
         .drop_nulls(["time", "variable"])
-        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
     )
+    return when.within(rows, tables.MEASUREMENTS, visits, "measurement rows", oddities)
 
 
-def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
+def notes(
+    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the rows of NOTE with text as `tables.NOTES`, none where the table is missing.
 
-    A note without a clock time, or with one of exactly midnight, is `date_only`.
+    A note without a clock time, or with one of exactly midnight, is `date_only`. Notes far outside
+    their visit are left out, and counted when the frame is collected.
     """
     path = reading.find_table(root, "note", required=False)
     if path is None:
@@ -281,20 +284,20 @@ def notes(root: str | pathlib.Path, visits: pl.DataFrame) -> pl.LazyFrame:
     optional = {"note_datetime": tables.TIME}
     optional |= dict.fromkeys(("note_title", "note_source_value"), pl.String)
     time = pl.coalesce("note_datetime", "note_date")
-    return (
+    rows = (
         reading.scan(path, schema | optional, optional=optional)
         .select(
             pl.col("visit_occurrence_id").alias("visit_id"),
             time.alias("time"),
-            (time.dt.time() == pl.time(0)).alias("date_only"),
+            when.is_midnight(time).alias("date_only"),
             pl.coalesce("note_title", "note_source_value", pl.lit("Note"))
             .str.strip_chars()
             .alias("category"),
             pl.col("note_text").alias("text"),
         )
         .drop_nulls(["visit_id", "time", "text"])
-        .join(visits.lazy().select("visit_id"), on="visit_id", how="semi")
     )
+    return when.within(rows, tables.NOTES, visits, "note rows", oddities)
 
 
 def _not_zero(column: str) -> pl.Expr:

@@ -4,7 +4,7 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax.records import omop_concepts, omop_events, reading, tables
+from ehr_jax.records import omop_concepts, reading, tables, when
 
 
 def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
@@ -52,7 +52,7 @@ def _deaths(root) -> pl.DataFrame:
     schema = {"person_id": pl.Int64, "death_date": tables.TIME, "death_datetime": tables.TIME}
     empty = pl.DataFrame(schema=schema)
     raw = reading.read(path, schema, optional=("death_datetime",)) if path else empty
-    known, day_only = omop_events.known(pl.col("death_datetime"), pl.col("death_date"))
+    known, day_only = when.known(pl.col("death_datetime"), pl.col("death_date"))
     rows = raw.select(
         pl.col("person_id").alias("subject_id"),
         pl.lit(True).alias("dead"),

@@ -7,7 +7,8 @@ the start of its visit, or with that day alone, sums the visit up and is known a
 A slip of the year puts an event far from its visit, and a filled field into the year 50 or 9999.
 What lies more than `EVENT_DAYS` before the start or after the end of its visit is left out and
 counted. The margin is wide enough for whatever belongs to a visit in the open demos (at most 25
-days, of a procedure's date), and the nearest slip there is 336 days off.
+days, of a procedure's date), and the nearest slip there is 336 days off. A diagnosis may be dated
+by the onset of the disease, long before the visit that names it.
 """
 
 import datetime
@@ -19,6 +20,7 @@ from ehr_jax.records import tables, tally
 EVENT_DAYS = 30
 STAY_DAYS = 1  # how far from its visit an intensive-care stay may begin or end
 OPEN_DAYS = 366  # how long a visit without an end may hold events
+ONSET_DAYS = 130 * 366  # how long before a visit a disease that it names may have begun
 STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
 
 _OUTSIDE = f"more than {EVENT_DAYS} days outside their visit"
@@ -53,13 +55,16 @@ def sums_up(first: pl.Expr, start: pl.Expr) -> pl.Expr:
     return first <= start + STAMP
 
 
-def is_far(time: pl.Expr, start: pl.Expr, end: pl.Expr) -> pl.Expr:
+def is_far(time: pl.Expr, start: pl.Expr, end: pl.Expr, before: int = EVENT_DAYS) -> pl.Expr:
     """Says whether an event is so far outside its visit that its time is not believed.
 
     Never of an event without a time, nor in a visit without a start.
+
+    Args:
+      before: days before the visit that it may lie, `ONSET_DAYS` for a diagnosis.
     """
-    margin = pl.duration(days=EVENT_DAYS)
-    far = (time < start - margin) | (time > _last(start, end) + margin)
+    early = time < start - pl.duration(days=before)
+    far = early | (time > _last(start, end) + pl.duration(days=EVENT_DAYS))
     return far.fill_null(False)
 
 

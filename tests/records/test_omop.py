@@ -527,7 +527,7 @@ ODD = {
     },
     "procedure_occurrence rows repeating": {"procedure_occurrence": [{}, {}]},
     "drug_exposure rows after the visit's end": {
-        "drug_exposure": [{"drug_exposure_start_datetime": "2015-05-01 00:00:01"}]
+        "drug_exposure": [{"drug_exposure_start_datetime": "2015-03-20 00:00:01"}]
     },
     "codes of more than one kind": {"drug_exposure": [{"drug_concept_id": 316139}]},
 }
