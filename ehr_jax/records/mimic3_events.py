@@ -131,9 +131,7 @@ def names_of(dictionaries: Mapping[str, pathlib.Path | None]) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def notes(
-    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
-) -> pl.LazyFrame:
+def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.LazyFrame:
     """Returns the notes of `visits` as `tables.NOTES`; no rows where the table is missing.
 
     `time` is the later of storetime and charttime, or of chartdate at midnight where there is no

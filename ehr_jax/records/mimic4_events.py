@@ -72,9 +72,7 @@ def measurement_names(root: str | pathlib.Path) -> pl.DataFrame:
     )
 
 
-def notes(
-    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
-) -> pl.LazyFrame:
+def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.LazyFrame:
     """Returns the notes of `visits` as `tables.NOTES`; no rows where MIMIC-IV-Note is not there.
 
     `time` is the later of charttime and storetime. A midnight is taken as a date without a clock

@@ -1,8 +1,8 @@
 """What happens within the visits of an OMOP data set: ICU stays, codes, measurements and notes.
 
 The tables may be large. ICU stays and codes are read in batches and only what is distinct is kept;
-measurements and notes are read when their frames are collected. The CDM does not say when a value or
-note was stored, so each is known when it was taken or written.
+measurements and notes are read when their frames are collected. The CDM does not say when a value
+or note was stored, so each is known when it was taken or written.
 """
 
 import pathlib
@@ -269,9 +269,7 @@ def measurements(
     return when.within(rows, tables.MEASUREMENTS, visits, "measurement rows", oddities)
 
 
-def notes(
-    root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]
-) -> pl.LazyFrame:
+def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.LazyFrame:
     """Returns the rows of NOTE with text as `tables.NOTES`, none where the table is missing.
 
     A note without a clock time, or with one of exactly midnight, is `date_only`. Notes far outside

@@ -101,7 +101,9 @@ def within(
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
-    far = pl.any_horizontal(is_far(pl.col(time), pl.col("_start"), pl.col("_end")) for time in times)
+    far = pl.any_horizontal(
+        is_far(pl.col(time), pl.col("_start"), pl.col("_end")) for time in times
+    )
 
     def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         held = batch.join(bounds, on="visit_id", maintain_order="left")

@@ -44,8 +44,8 @@ TABLES = {
              valuenum=88, valueuom="BPM", error="")
     ],
     "NOTEEVENTS": [
-        dict(hadm_id=10, chartdate="2150-01-09", charttime="", storetime="", category="Discharge summary ",
-             text="Went home.", iserror="")
+        dict(hadm_id=10, chartdate="2150-01-09", charttime="", storetime="",
+             category="Discharge summary ", text="Went home.", iserror="")
     ],
 }  # fmt: skip
 
@@ -255,3 +255,54 @@ def test_bad_time_of_a_measurement_is_explained_when_it_is_read(tmp_path):
     records = mimic3.read(write(tmp_path, chartevents=[{}, {"charttime": "yesterday"}]))
     with pytest.raises(errors.RecordsError, match="CHARTEVENTS.csv: row 2 .*'charttime'"):
         records.measurements.collect(engine="streaming")
+
+
+def test_values_and_notes_are_known_once_they_are_stored(tmp_path):
+    charted = {"charttime": "2150-01-04 06:00:00"}
+    records = mimic3.read(
+        write(
+            tmp_path,
+            chartevents=[
+                charted | {"valuenum": 1, "storetime": "2150-01-04 09:30:00"},
+                charted | {"valuenum": 2, "storetime": "2150-01-04 05:00:00"},
+                charted | {"valuenum": 3},
+            ],
+            noteevents=[
+                charted | {"text": "a", "storetime": "2150-01-04 09:30:00"},
+                {"text": "b", "storetime": "2150-01-09 15:00:00"},
+                {"text": "c", "storetime": "2150-01-08 15:00:00"},
+            ],
+        )
+    )
+    values = records.measurements.filter(pl.col("variable") == "CHART:211").collect()
+    stored, taken = datetime.datetime(2150, 1, 4, 9, 30), datetime.datetime(2150, 1, 4, 6)
+    assert dict(values.select("value", "time").rows()) == {1: stored, 2: taken, 3: taken}
+    # A summary that was stored before the day it is dated by is known by that day alone.
+    assert records.notes.collect().sort("text").select("text", "time", "date_only").rows() == [
+        ("a", stored, False),
+        ("b", datetime.datetime(2150, 1, 9, 15), False),
+        ("c", datetime.datetime(2150, 1, 9), True),
+    ]
+
+
+def test_events_and_stays_a_year_off_are_left_out_and_counted(tmp_path):
+    slip = {"charttime": "2149-01-04 06:00:00"}
+    records = mimic3.read(
+        write(
+            tmp_path,
+            icustays=[{}, {"icustay_id": 101, "intime": "0050-01-03 00:00:00"}],
+            prescriptions=[{}, {"drug": "Aspirin", "startdate": "2151-01-04 00:00:00"}],
+            labevents=[{}, slip],
+            chartevents=[{}, slip | {"storetime": "2150-01-04 07:00:00"}],
+            noteevents=[{}, {"chartdate": "9999-01-09"}],
+        )
+    )
+    assert records.stays["stay_id"].to_list() == [100]
+    assert "DRUG:Aspirin" not in records.codes["code"]
+    assert records.measurements.collect()["time"].dt.year().to_list() == [2150, 2150]
+    assert records.notes.collect().height == 1
+    far = {rule: n for rule, n in records.oddities.items() if "outside their visit" in rule}
+    assert [rule.split()[0] for rule in far] == [
+        "ICU", "PRESCRIPTIONS", "LABEVENTS", "CHARTEVENTS", "NOTEEVENTS"
+    ]  # fmt: skip
+    assert set(far.values()) == {1}

@@ -53,8 +53,12 @@ TABLES = {
              storetime="",
              value=60, valueuom="ml")
     ],
-    "note/discharge": [dict(hadm_id=10, charttime="2150-01-09 00:00:00", storetime="", text="Went home.")],
-    "note/radiology": [dict(hadm_id=10, charttime="2150-01-03 04:05:00", storetime="", text="No effusion.")],
+    "note/discharge": [
+        dict(hadm_id=10, charttime="2150-01-09 00:00:00", storetime="", text="Went home.")
+    ],
+    "note/radiology": [
+        dict(hadm_id=10, charttime="2150-01-03 04:05:00", storetime="", text="No effusion.")
+    ],
 }  # fmt: skip
 
 
@@ -461,3 +465,36 @@ def test_bad_time_of_a_measurement_is_explained_when_it_is_read(tmp_path):
     records = mimic4.read(write(tmp_path, chartevents=[{}, {"charttime": "yesterday"}]))
     with pytest.raises(errors.RecordsError, match="chartevents.csv: row 2 .*'charttime'"):
         records.measurements.collect(engine="streaming")
+
+
+STORED = {"storetime": "2150-01-04 20:00:00"}
+
+
+def test_results_outputs_and_notes_are_known_once_they_are_stored(tmp_path):
+    summary = {"storetime": "2150-01-11 10:00:00"}
+    rows = dict.fromkeys(("labevents", "chartevents", "outputevents", "radiology"), [STORED])
+    records = mimic4.read(write(tmp_path, **rows, discharge=[summary, {}]))
+    stored = datetime.datetime(2150, 1, 4, 20)
+    assert records.measurements.collect()["time"].to_list() == [stored] * 3
+    assert records.notes.collect().sort("time").select("time", "date_only").rows() == [
+        (stored, False),
+        (datetime.datetime(2150, 1, 9), True),
+        (datetime.datetime(2150, 1, 11, 10), False),
+    ]
+
+
+def test_table_without_the_time_of_storing_says_so(tmp_path):
+    without(write(tmp_path) / "hosp" / "labevents.csv", "storetime")
+    records = mimic4.read(tmp_path)
+    assert records.oddities == {
+        "labevents has no storetime: its rows count as known at their charttime": 1
+    }
+
+
+def test_stays_outside_and_prescriptions_far_from_their_visit_are_left_out(tmp_path):
+    stay = {"stay_id": 101, "intime": "2148-01-03 00:00:00", "outtime": "2148-01-05 00:00:00"}
+    drug = {"starttime": "2149-01-04 08:00:00", "drug": "Aspirin"}
+    records = mimic4.read(write(tmp_path, icustays=[{}, stay], prescriptions=[{}, drug]))
+    assert records.stays["stay_id"].to_list() == [100]
+    assert set(records.oddities.values()) == {1} and len(records.oddities) == 2
+    assert "DRUG:Aspirin" not in records.codes["code"]
