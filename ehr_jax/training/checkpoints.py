@@ -1,6 +1,11 @@
 """Full training state on disk, through Orbax: open, save, restore the latest, close."""
 
+import atexit
+import functools
+import glob
 import pathlib
+import shutil
+import tempfile
 from typing import Any
 
 import grain
@@ -15,7 +20,7 @@ def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         preservation_policy=ocp.checkpoint_managers.LatestN(2), create=True
     )
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    return ocp.CheckpointManager(_without_patterns(folder.absolute()), options=options)
 
 
 def save(
@@ -65,6 +70,23 @@ def close(manager: ocp.CheckpointManager) -> None:
     with _explained(manager):
         manager.wait_until_finished()
     manager.close()
+
+
+@functools.cache
+def _without_patterns(folder: pathlib.Path) -> pathlib.Path:
+    """Returns a path to `folder` in which no letter is a pattern.
+
+    Orbax joins the parts of a checkpoint by a glob over its whole path: below a folder called
+    "run[1]" it finds none of them, and what it saves cannot be restored.
+    """
+    if glob.escape(str(folder)) == str(folder):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    place = tempfile.mkdtemp(prefix="ehr_jax-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = pathlib.Path(place) / "checkpoints"
+    link.symlink_to(folder, target_is_directory=True)
+    return link
 
 
 class _explained:
