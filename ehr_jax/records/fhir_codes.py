@@ -2,9 +2,11 @@
 
 import polars as pl
 
+from ehr_jax.records import code_systems
+
 # Addresses of code systems to the names this project gives them, in lower case, without "http://",
 # "www.", a slash at the end, a version behind "|" and "urn:oid:". A system that neither stands here
-# nor fits _BY_LAST_PART keeps the last part of its address: "http://x.org/CodeSystem/local-drug"
+# nor ends in a known name keeps the last part of its address: "http://x.org/CodeSystem/local-drug"
 # gives "LOCAL-DRUG".
 SYSTEMS = {
     "snomed.info/sct": "SNOMED",
@@ -39,23 +41,19 @@ SYSTEMS = {
     "2.16.840.1.113883.12.292": "CVX",
 }
 
-# By the last part of an address, whoever keeps the system: the editions of ICD as they are commonly
-# spelled, and the systems of MIMIC-IV on FHIR by the names its own tables have in this project.
-_BY_LAST_PART = {
-    r"(mimic-)?diagnosis-icd-?9|icd[-_]?9[-_]?cm([-_]?diagnosis[-_]?codes?)?": "ICD9CM",
-    r"(mimic-)?diagnosis-icd-?10|icd[-_]?10[-_]?cm([-_]?diagnosis[-_]?codes?)?": "ICD10CM",
-    r"(mimic-)?procedure-icd-?9|icd[-_]?9[-_]?(cm[-_]?)?(proc|procedures?|procedure[-_]?codes?)": (
-        "ICD9PROC"
-    ),
-    r"(mimic-)?procedure-icd-?10|icd[-_]?10[-_]?pcs": "ICD10PCS",
-    r"(mimic-)?(d-)?lab-?items": "LAB",
-    r"(mimic-)?(chartevents|outputevents|datetimeevents)-d-items": "CHART",
-    r"(mimic-)?((procedureevents|inputevents)-d-items|d-items|medication-icu)": "ITEM",
-    r"(mimic-)?medication-name": "DRUG",
-    r"(mimic-)?medication-ndc": "NDC",
-    r"(mimic-)?hcpcs(-cd)?": "HCPCS",
+# By the last part of an address: the systems of MIMIC-IV on FHIR, as its own tables are read.
+_MIMIC = {
+    r"diagnosis-icd-?9": "ICD9CM",
+    r"diagnosis-icd-?10": "ICD10CM",
+    r"procedure-icd-?9": "ICD9PROC",
+    r"procedure-icd-?10": "ICD10PCS",
+    r"(d-)?lab-?items": "LAB",
+    r"(chartevents|outputevents|datetimeevents)-d-items": "CHART",
+    r"((procedureevents|inputevents)-d-items|d-items|medication-icu)": "ITEM",
+    r"medication-name": "DRUG",
+    r"medication-ndc": "NDC",
+    r"hcpcs-cd": "HCPCS",
 }
-_ICD = ("ICD9CM", "ICD9PROC", "ICD10CM", "ICD10PCS")
 
 
 def said(concept: pl.Expr) -> pl.Expr:
@@ -77,14 +75,13 @@ def coded(concepts: pl.Series, procedure: bool = False) -> pl.DataFrame:
     if procedure:
         prefix = prefix.replace("ICD9CM", "ICD9PROC")
     code = pl.col("code").str.strip_chars()
-    plain = code.str.replace_all(".", "", literal=True).str.to_uppercase()
-    icd = pl.col("prefix").is_in(_ICD)
+    icd = pl.col("prefix").is_in(code_systems.ICD)
     codings = (
         rows.select("row", pl.col("concept").struct.field("coding"))
         .explode("coding")
         .unnest("coding")
         .with_columns(prefix=prefix)
-        .with_columns(code=pl.when(icd).then(plain).otherwise(code), icd=icd)
+        .with_columns(code=pl.when(icd).then(code_systems.plain(code)).otherwise(code), icd=icd)
         .filter(pl.col("code").str.len_bytes() > 0)
         .sort("row", ~pl.col("icd"), maintain_order=True)
         .unique("row", keep="first", maintain_order=True)
@@ -107,8 +104,10 @@ def named(system: pl.Expr) -> pl.Expr:
     # An edition of SNOMED has its module and date behind the address.
     address = address.str.replace(r"^(snomed\.info/sct)/.*$", "${1}")
     last = address.str.extract(r"([^/:]+)$")
-    of_last = pl.when(last.is_null()).then(pl.lit(None, pl.String))
-    for pattern, name in _BY_LAST_PART.items():
-        of_last = of_last.when(last.str.contains(f"^({pattern})$")).then(pl.lit(name))
+    of_mimic = pl.when(last.is_null()).then(pl.lit(None, pl.String))
+    for pattern, name in _MIMIC.items():
+        of_mimic = of_mimic.when(last.str.contains(f"^(mimic-)?{pattern}$")).then(pl.lit(name))
     known = address.replace_strict(SYSTEMS, default=None, return_dtype=pl.String)
-    return pl.coalesce(known, of_last.otherwise(last.str.to_uppercase()))
+    return pl.coalesce(
+        known, of_mimic.otherwise(None), code_systems.named(last), last.str.to_uppercase()
+    )

@@ -14,6 +14,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records import (
+    code_systems,
     icd9,
     meds_codes,
     meds_exact,
@@ -105,17 +106,23 @@ def _meanings(events: pl.LazyFrame, oddities: dict) -> pl.DataFrame:
             f"{inventory.height} codes the most frequent begin {_heads(inventory)}"
         )
     unused = inventory.join(meanings.filter(role="none"), on="code")
-    oddities["events of codes that mean nothing here (see meds_codes), left out"] = int(
-        unused["events"].sum()
-    )
+    if unused.height:
+        rule = (
+            f"events of codes that mean nothing here, the most frequent {_heads(unused)}, left out"
+        )
+        oddities[rule] = int(unused["events"].sum())
     return meanings
 
 
 def _heads(inventory: pl.DataFrame) -> str:
-    # Only the head: a code may hold a result's text.
-    heads = inventory.group_by(pl.col("code").str.split("//").list.first()).agg(pl.sum("events"))
-    heads = heads.filter(pl.col("code").str.contains(r"^[A-Z_]{2,30}$"))
-    return ", ".join(heads.sort("events", "code", descending=True)["code"][:5]) or "otherwise"
+    """Returns how the most frequent codes begin, without any part that may be of one patient."""
+    # The rest of a code, or a code of one part, may hold a result's text.
+    head = pl.col("code").str.extract(r"^([A-Za-z][A-Za-z0-9_-]{1,29})(/|$)")
+    heads = inventory.with_columns(head=head, whole=pl.col("code") == head)
+    heads = heads.filter(~pl.col("whole") | pl.col("head").str.contains("^[A-Z_]+$"))
+    counted = heads.group_by("head").agg(pl.sum("events"))
+    names = counted.sort("events", "head", descending=[True, False])["head"][:5]
+    return ", ".join(names) or "otherwise"
 
 
 def _of(events: pl.LazyFrame, meanings: pl.DataFrame, *roles: str) -> pl.LazyFrame:
@@ -193,8 +200,8 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
         found.select((~billed & late).sum()).item()
     )
     system, rest = _split(pl.col("to"))
-    plain = rest.str.to_uppercase().str.replace_all(r"[. ]", "")
-    spelled = pl.when(billed).then(system + ":" + plain).otherwise("to")
+    plain = system + ":" + code_systems.plain(rest)
+    spelled = pl.when(system.is_in(code_systems.ICD)).then(plain).otherwise("to")
     found = found.with_columns(
         given="code",
         code=spelled,

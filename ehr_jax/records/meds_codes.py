@@ -1,7 +1,9 @@
 """What the codes of a MEDS data set mean: a table of patterns, those of the MIMIC-IV MEDS ETL.
 
 MEDS fixes the codes of birth and death alone; a code is else whatever an ETL made of its source,
-its parts joined by "//". A part that had no value is "UNK".
+its parts joined by "//". A part that had no value is "UNK". Codes of the systems of `code_systems`
+are known however they are joined: "ICD9CM//428.0", "ICD10CM/I50.9", "DIAGNOSIS//ICD9//4280",
+"RxNorm/5224", "LOINC//8867-4".
 """
 
 import re
@@ -9,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax.records import mimic3, mimic4, tables
+from ehr_jax.records import code_systems, mimic3, mimic4, tables
 
 # What an event may be to us. "billed": a code that its hospital enters after the discharge, and
 # that counts as known at the end of the visit whatever time stands at it.
@@ -64,9 +66,29 @@ PATTERNS = (
         r"SUBJECT_FLUID_OUTPUT//(?P<item>.+?)(//(?P<u>.*))?", "measurement", "CHART:{item}",
         unit="{u}",
     ),
+    Pattern(
+        r"MEASUREMENT//(?P<variable>.+?)//(?P<u>.*)", "measurement", "{variable}", unit="{u}"
+    ),  # of `meds_files`
     Pattern(r"NOTE(//(?P<category>.*))?", "note", "{category}"),
     Pattern(r"ATTRIBUTE//.*", "none"),  # of `meds_files`; the admission tells them too
 )  # fmt: skip
+
+# A code of a system, which may stand behind what it codes.
+_OF_SYSTEM = re.compile(
+    r"(?:(?P<of>DIAGNOSIS|CONDITION|PROCEDURE|MEDICATION|DRUG)//)?"
+    r"(?P<system>[^/:|]+)(?://|[/:|])(?P<code>[^/].*)"
+)
+_BILLED = (*code_systems.ICD, "ICD10", "CPT4", "HCPCS")
+_KINDS = {"DIAGNOSIS": "diagnosis", "CONDITION": "diagnosis", "PROCEDURE": "procedure"}
+_KINDS |= {"MEDICATION": "drug", "DRUG": "drug"}
+# Systems of which an edition is told by what is coded, or goes without saying, as in MIMIC-IV.
+_EDITIONS = {
+    ("ICD9", "diagnosis"): "ICD9CM",
+    ("ICD9", "procedure"): "ICD9PROC",
+    ("ICD9CM", "procedure"): "ICD9PROC",
+    ("ICD10", "diagnosis"): "ICD10CM",
+    ("ICD10", "procedure"): "ICD10PCS",
+}
 
 # Place of discharge to disposition: as MIMIC puts it, and as this project's own writer does.
 PLACES = {what.upper(): what for what in tables.DISPOSITIONS}
@@ -79,7 +101,8 @@ _MEANINGS |= {"unit": pl.String}
 def meanings(inventory: pl.DataFrame) -> pl.DataFrame:
     """Returns (code, role, to, kind, unit) of the distinct codes of a data set.
 
-    A code of no pattern is a measurement under its own spelling if it ever has a number.
+    A code of no pattern and no known system is a measurement under its own spelling if it ever has
+    a number. So is a code of LOINC or SNOMED that has one, under that system's name.
 
     Args:
       inventory: `code`, and `numbers`, how often it comes with a number.
@@ -87,6 +110,9 @@ def meanings(inventory: pl.DataFrame) -> pl.DataFrame:
     compiled = [(re.compile(pattern.code), pattern) for pattern in PATTERNS]
     rows = []
     for code, numbers in inventory.select("code", "numbers").iter_rows():
+        if told := _of_system(code, numbers):
+            rows.append((code, *told, ""))
+            continue
         found = ((matcher.fullmatch(code), pattern) for matcher, pattern in compiled)
         match, pattern = next((pair for pair in found if pair[0]), (None, None))
         if match is None:
@@ -99,6 +125,23 @@ def meanings(inventory: pl.DataFrame) -> pl.DataFrame:
         rows.append((code, role, to or None, pattern.kind or None, pattern.unit.format(**parts)))
     frame = pl.DataFrame(rows, schema=_MEANINGS, orient="row")
     return frame.with_columns(pl.col("unit").replace("", None))
+
+
+def _of_system(code: str, numbers: int) -> tuple[str, str, str | None] | None:
+    """Returns role, our spelling and kind of a code of a known system; None of any other."""
+    match = _OF_SYSTEM.fullmatch(code)
+    if match is None or not _value(match["code"]):
+        return None
+    kind = _KINDS.get(match["of"])
+    short = re.sub(r"[-_ .]", "", match["system"].upper())
+    system = _EDITIONS.get((short, kind)) or code_systems.find(match["system"])
+    if system is None:
+        return None
+    spelled = f"{system}:{match['code']}"
+    kind = kind or code_systems.SYSTEMS[system].kind
+    if kind is None or (system == "SNOMED" and numbers and match["of"] is None):
+        return ("measurement" if numbers else "none"), spelled, None
+    return "billed" if system in _BILLED else "code", spelled, kind
 
 
 def part(code: pl.Expr, number: int) -> pl.Expr:

@@ -15,6 +15,7 @@ from ehr_jax.features import known, vocabulary
 from ehr_jax.records import (
     diabetes130,
     meds,
+    meds_codes,
     meds_exact,
     meds_files,
     meds_shards,
@@ -657,3 +658,69 @@ def test_undated_real_set_comes_back(data_root, tmp_path):
     records = diabetes130.read(root)
     assert records.visits["order"].max() > 0
     assert_equal(meds.read(meds_files.write(records, tmp_path / "out")), records)
+
+
+SPELLED = {
+    # code: role, our spelling, kind
+    "DIAGNOSIS//ICD//9//4280": ("billed", "ICD9CM:4280", "diagnosis"),
+    "DIAGNOSIS//ICD9//428.0": ("billed", "ICD9CM:428.0", "diagnosis"),
+    "DIAGNOSIS//ICD-9-CM//428.0": ("billed", "ICD9CM:428.0", "diagnosis"),
+    "DIAGNOSIS//ICD10//I50.9": ("billed", "ICD10CM:I50.9", "diagnosis"),
+    "ICD9CM//428.0": ("billed", "ICD9CM:428.0", "diagnosis"),
+    "ICD9CM/4280": ("billed", "ICD9CM:4280", "diagnosis"),
+    "ICD9CM:4280": ("billed", "ICD9CM:4280", "diagnosis"),
+    "icd10cm//I50.9": ("billed", "ICD10CM:I50.9", "diagnosis"),
+    "ICD10/I50.9": ("billed", "ICD10:I50.9", "diagnosis"),
+    "PROCEDURE//ICD//10//02HV33Z": ("billed", "ICD10PCS:02HV33Z", "procedure"),
+    "PROCEDURE//ICD9CM//39.61": ("billed", "ICD9PROC:39.61", "procedure"),
+    "ICD9Proc/39.61": ("billed", "ICD9PROC:39.61", "procedure"),
+    "ICD10PCS//02HV33Z": ("billed", "ICD10PCS:02HV33Z", "procedure"),
+    "CPT4/93000": ("billed", "CPT4:93000", "procedure"),
+    "SNOMED/84114007": ("code", "SNOMED:84114007", "diagnosis"),
+    "PROCEDURE//SNOMED//232717009": ("code", "SNOMED:232717009", "procedure"),
+    "RxNorm/5224": ("code", "RXNORM:5224", "drug"),
+    "MEDICATION//NDC//00338": ("code", "NDC:00338", "drug"),
+    "MEDICATION//Heparin//Administered": ("code", "DRUG:Heparin", "drug"),
+    "LOINC//8867-4": ("none", "LOINC:8867-4", None),
+    "LAB//50868//mEq/L": ("measurement", "LAB:50868", None),
+    "MEASUREMENT//LOINC:8867-4//bpm": ("measurement", "LOINC:8867-4", None),
+    "DIAGNOSIS//ICD//9//UNK": ("none", "ICD9CM:", "diagnosis"),
+    "ICD9CM//UNK": ("none", "ICD9CM//UNK", None),
+    "Blood pressure/lying": ("none", "Blood pressure/lying", None),
+}
+
+
+def test_codes_of_a_system_are_known_by_any_spelling():
+    inventory = pl.DataFrame({"code": list(SPELLED), "numbers": [0] * len(SPELLED)})
+    meant = meds_codes.meanings(inventory)
+    assert {code: rest for code, *rest in meant.select("code", "role", "to", "kind").rows()} == {
+        code: list(meaning) for code, meaning in SPELLED.items()
+    }
+
+
+def test_codes_with_numbers_measure_and_keep_their_system():
+    codes = ["LOINC//8867-4", "SNOMED/364075005", "DIAGNOSIS//SNOMED//1", "ICD9CM//4280"]
+    meant = meds_codes.meanings(pl.DataFrame({"code": codes, "numbers": [3] * 4}))
+    assert meant.select("role", "to").rows() == [
+        ("measurement", "LOINC:8867-4"),
+        ("measurement", "SNOMED:364075005"),
+        ("code", "SNOMED:1"),
+        ("billed", "ICD9CM:4280"),
+    ]
+
+
+def test_billing_code_is_known_at_the_end_whatever_its_stamp_and_dropped_ones_are_told(tmp_path):
+    stay = [
+        (DAY(2), "HOSPITAL_ADMISSION//EW EMER.//UNK", 10, None, None),
+        (DAY(6), "HOSPITAL_DISCHARGE//HOME", 10, None, None),
+    ]
+    stamps = {"ICD9CM//428.0": None, "ICD10CM//I50.9": DAY(2), "ICD9CM/4019": DAY(4),
+              "DIAGNOSIS//ICD9//5849": DAY(6), "CPT4/93000": DAY(3)}  # fmt: skip
+    rows = [(time, code, 10, None, None) for code, time in stamps.items()]
+    rows += [(DAY(3), "DRG//HCFA//291", 10, None, None), (DAY(3), "Mrs Smith fell", 10, None, None)]
+    records = meds.read(external(tmp_path, stay + rows))
+    assert dict(records.codes.select("code", "time").rows()) == dict.fromkeys(
+        ("ICD9CM:4280", "ICD10CM:I509", "ICD9CM:4019", "ICD9CM:5849", "CPT4:93000")
+    )
+    told = "events of codes that mean nothing here, the most frequent DRG, left out"
+    assert records.oddities[told] == 2
