@@ -23,6 +23,7 @@ from ehr_jax.records import (
     mimic4,
     mimic_common,
     tables,
+    when,
 )
 
 # Column to its names in data sets, the best first; attributes stand on the admission.
@@ -42,7 +43,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
     """Reads the MEDS data set of the folder `root` (which holds `data` and `metadata`).
 
     ICD codes come undotted with their version ("ICD9CM:4280", "ICD10CM:I509"), without a time:
-    they are billed after the discharge, whatever time the ETL gave them. Numeric events become
+    they are billed after the discharge, whatever time the ETL gave them. So do other diagnoses and
+    procedures stamped with the start of their visit, or its day alone. Numeric events become
     measurements ("LAB:50868", "CHART:220045", else under their own code).
 
     Raises RecordsError for a missing or damaged shard, one of another schema, a subject in two
@@ -202,11 +204,16 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     system, rest = _split(pl.col("to"))
     plain = system + ":" + code_systems.plain(rest)
     spelled = pl.when(system.is_in(code_systems.ICD)).then(plain).otherwise("to")
-    found = found.with_columns(
-        given="code",
-        code=spelled,
-        time=pl.when(~billed).then(pl.min_horizontal("time", "end")),
+    # A diagnosis or procedure stamped with the start of its visit, or that day alone, sums it up.
+    found = found.join(
+        spans.select("visit_id", start="since"), on="visit_id", maintain_order="left"
     )
+    dated, _ = when.known(pl.col("time"), pl.col("time"))
+    stamp = when.sums_up(pl.col("time"), pl.col("start"))
+    of_stay = pl.col("kind") != "drug"
+    known = pl.when(of_stay & ~stamp).then(dated).when(~of_stay).then("time")
+    known = pl.when(~billed & known.is_not_null()).then(pl.min_horizontal(known, "end"))
+    found = found.with_columns(given="code", code=spelled, time=known)
     names = meds_shards.codes(root).rename({"code": "given"})
     named = found.select("code", "kind", "given").unique(maintain_order=True).sort("code", "given")
     named = named.join(names, on="given", how="left", maintain_order="left")

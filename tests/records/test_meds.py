@@ -715,12 +715,19 @@ def test_billing_code_is_known_at_the_end_whatever_its_stamp_and_dropped_ones_ar
         (DAY(6), "HOSPITAL_DISCHARGE//HOME", 10, None, None),
     ]
     stamps = {"ICD9CM//428.0": None, "ICD10CM//I50.9": DAY(2), "ICD9CM/4019": DAY(4),
-              "DIAGNOSIS//ICD9//5849": DAY(6), "CPT4/93000": DAY(3)}  # fmt: skip
+              "DIAGNOSIS//ICD9//5849": DAY(6), "CPT4/93000": DAY(3), "SNOMED/1": DAY(2),
+              "SNOMED/2": DAY(2)[:10] + " 00:00:00", "SNOMED/3": DAY(3)[:10] + " 00:00:00",
+              "SNOMED/4": DAY(3), "SNOMED/5": DAY(9), "RxNorm/6": DAY(2)}  # fmt: skip
     rows = [(time, code, 10, None, None) for code, time in stamps.items()]
     rows += [(DAY(3), "DRG//HCFA//291", 10, None, None), (DAY(3), "Mrs Smith fell", 10, None, None)]
     records = meds.read(external(tmp_path, stay + rows))
-    assert dict(records.codes.select("code", "time").rows()) == dict.fromkeys(
-        ("ICD9CM:4280", "ICD10CM:I509", "ICD9CM:4019", "ICD9CM:5849", "CPT4:93000")
-    )
+    at = {code: str(time) for code, time in records.codes.select("code", "time").rows()}
+    billed = ("ICD9CM:4280", "ICD10CM:I509", "ICD9CM:4019", "ICD9CM:5849", "CPT4:93000")
+    assert at == dict.fromkeys((*billed, "SNOMED:1", "SNOMED:2"), "None") | {
+        "SNOMED:3": DAY(3)[:10] + " 23:59:59",
+        "SNOMED:4": DAY(3),
+        "SNOMED:5": DAY(6),
+        "RXNORM:6": DAY(2),
+    }
     told = "events of codes that mean nothing here, the most frequent DRG, left out"
     assert records.oddities[told] == 2
