@@ -12,7 +12,6 @@ Ids are texts in FHIR; the numbers here are hashes of them (`fhir_files.identifi
 """
 
 import pathlib
-import types
 
 import polars as pl
 
@@ -25,6 +24,7 @@ from ehr_jax.records import (
     fhir_versions,
     reading,
     tables,
+    tally,
 )
 
 KINDS = (
@@ -115,10 +115,10 @@ def read(root: str | pathlib.Path) -> tables.Records:
             codes=codes,
             code_names=code_names,
             attributes=_attributes(visits),
-            measurements=fhir_events.measurements(files["Observation"], places),
+            measurements=fhir_events.measurements(files["Observation"], places, oddities),
             notes=fhir_events.notes(files["DocumentReference"], places, oddities),
             terms=reading.terms(root),
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
         )
     )
 

@@ -196,18 +196,21 @@ def _rows(
     return tables.conform(rows, _ROW)
 
 
-def measurements(paths: list[pathlib.Path], places: pl.DataFrame) -> pl.LazyFrame:
+def measurements(
+    paths: list[pathlib.Path], places: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns the numeric Observations of visits as `tables.MEASUREMENTS`, with their components
     and the members that stand inside them.
 
     `variable` is the code ("LOINC:8867-4"). The time is that of the observation, the end of a
     period or of a day given alone, else when it was issued. Left out: rows without a number, code,
-    time or encounter, and those cancelled or entered in error.
+    time or encounter, those cancelled or entered in error, and older versions, which are counted
+    when the frame is collected.
     """
     visits = places.filter("part").select("encounter", "visit_id", "stay_id")
 
     def produce() -> Iterator[pl.DataFrame]:
-        old = fhir_versions.outdated(paths, "Observation", {})
+        old = fhir_versions.outdated(paths, "Observation", oddities)
         for batch in fhir_versions.batches(paths, "Observation", _OBSERVATION, old):
             yield _measured(batch, visits)
 

@@ -74,8 +74,9 @@ def outdated(paths: list[pathlib.Path], kind: str, oddities: dict[str, int]) -> 
     _check(versions, newest, kind)
     old = versions.join(newest, on=["file", "line"], how="anti", maintain_order="left")
     same = versions.height - versions.unique(["id", "content"]).height
-    oddities[f"{kind} resources standing more than once, taken once"] = same
-    oddities[f"{kind} resources with a newer version, left out"] = old.height - same
+    counts = {"standing more than once, taken once": same}
+    counts["with a newer version, left out"] = old.height - same
+    oddities |= {f"{kind} resources {rule}": n for rule, n in counts.items() if n}
     return old.select(*_PLACE)
 
 
