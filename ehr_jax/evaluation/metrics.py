@@ -5,7 +5,9 @@ many resamples at once: scores are sorted once (`rank`), and each row of weights
 cumulative sums. With weights of one the values equal scikit-learn's, tied scores included.
 
 A metric that the labels leave undefined is nan: AUROC, average precision and min(+P,Se) where only
-one class carries weight, F1 where no positive does, all of them where nothing does.
+one class carries weight, F1 where no positive does, all of them where nothing does. A score that is
+nan has no rank: the three are nan where a cell with a label has one, as on the device
+(`nn.ranking`).
 """
 
 from typing import NamedTuple
@@ -87,11 +89,16 @@ def rank(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None)
         scores: [cells] float.
         labels: [cells] bool or float with nan; nan cells are left out.
         rows: [cells] int, the sample each cell belongs to; default its own place.
+
+    Returns:
+        A ranking without positives, and so without metrics, where a score is nan.
     """
     labels = np.asarray(labels, np.float64)
     given = np.flatnonzero(~np.isnan(labels))
     order = given[np.argsort(-np.asarray(scores)[given], kind="stable")]
     ranked, positive = np.asarray(scores)[order], labels[order] > 0
+    if np.isnan(ranked).any():
+        return Ranking(order, *(np.zeros(0, int) for _ in Ranking._fields[1:]))
     ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True][: ranked.size]) + 1
     starts = np.r_[0, ends[:-1]][: ends.size]
     hits = np.cumsum(positive)[ends - 1]

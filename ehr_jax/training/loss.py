@@ -39,7 +39,8 @@ def positive_weights(labels: np.ndarray, wanted: float | str) -> np.ndarray:
     Raises:
       ConfigError: `wanted` is neither.
     """
-    positives = np.maximum(np.nansum(labels, axis=0), 1.0)
+    # In float64, as numpy adds the rows of a float32 table one after another.
+    positives = np.maximum(np.nansum(labels, axis=0, dtype=np.float64), 1.0)
     if wanted == "balanced":
         negatives = (~np.isnan(labels)).sum(axis=0) - positives
         return np.clip(negatives / positives, 1.0, 100.0).astype(np.float32)
