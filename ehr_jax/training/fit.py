@@ -89,7 +89,7 @@ def fit(
       compiled: gives what `compile_chunk` does; asked where there is something left to train.
 
     Raises:
-      ConfigError: config.train.select is unknown, or the loss is not finite.
+      ConfigError: config.train.select is unknown, or the loss or a validation score is not finite.
       RunFolderError: a checkpoint cannot be written.
     """
     check(config)
@@ -108,12 +108,12 @@ def fit(
             state, metrics = compiled().run(state, data, key)
             metrics = {name: float(value) for name, value in metrics.items()}
             step = int(state.step)
-            if not np.isfinite(metrics["loss"]):
+            if fault := stepping.fault(metrics):
                 raise errors.ConfigError(
-                    f"the training loss is {metrics['loss']} at step {step}; lower "
-                    f"config.train.learning_rate (now {config.learning_rate})"
+                    f"at step {step} {fault}; lower config.train.learning_rate (now "
+                    f"{config.learning_rate})"
                 )
-            log.write(step, metrics, time.monotonic() - began)
+            log.write(step, stepping.logged(metrics), time.monotonic() - began)
             if "input_wait" in metrics:
                 waits.append(metrics["input_wait"])
             bar.advance(

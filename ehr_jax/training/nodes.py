@@ -57,7 +57,8 @@ class Split(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Per epoch [epoch] float32: training loss before the step, accuracies after it."""
+    """Per epoch [epoch] float32: training loss before the step, accuracies after it, nan where a
+    score is."""
 
     loss: jax.Array
     validation: jax.Array
@@ -156,8 +157,10 @@ def train(network, optimizer, problem: Problem, key: jax.Array, epochs: int) -> 
         updates, state = optimizer.update(gradients, state, parameters)
         parameters = optax.apply_updates(parameters, updates)
         logits = network.apply(parameters, problem.features, problem.held_out_hops, train=False)
-        guesses = logits[: problem.held_out_labels.size].argmax(-1)
-        right = (guesses == problem.held_out_labels).astype(jnp.float32)  # [validation + test]
+        logits = logits[: problem.held_out_labels.size]
+        right = (logits.argmax(-1) == problem.held_out_labels).astype(jnp.float32)
+        # [validation + test]; the highest of scores that are not finite says nothing.
+        right = jnp.where(jnp.isfinite(logits).all(-1), right, jnp.nan)
         validation, test = jnp.split(right, [problem.num_validation])
         return (parameters, state), Curve(loss, validation.mean(), test.mean())
 
@@ -167,12 +170,13 @@ def train(network, optimizer, problem: Problem, key: jax.Array, epochs: int) -> 
 
 def summarise(index: int, split: Split, curve: Curve) -> dict[str, Any]:
     """Returns what RUN/splits/NNN.json holds: the split, the chosen epoch and its accuracies."""
-    if not np.isfinite(curve.loss).all():
-        epoch = int(np.flatnonzero(~np.isfinite(curve.loss))[0])
-        raise errors.ConfigError(
-            f"the loss of split {index} is not finite at epoch {epoch + 1}; lower "
-            "config.train.learning_rate"
-        )
+    for name, values in (("the loss", curve.loss), ("a validation score", curve.validation)):
+        if not np.isfinite(values).all():
+            epoch = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise errors.ConfigError(
+                f"{name} of split {index} is not finite at epoch {epoch + 1}; lower "
+                "config.train.learning_rate"
+            )
     best = int(np.argmax(curve.validation))  # the first, where several are equal
     return {
         "split": index,

@@ -28,7 +28,8 @@ class Population(flax.struct.PyTreeNode):
 
     Attributes:
       state: of each member, every leaf with a leading [member].
-      failed: [member] int32, the step at which its loss was no longer finite; 0 while it is.
+      failed: [member] int32, the step at which its loss, or a score of a validation sample, was no
+        longer finite; 0 while they are.
       turns: chunks done, [] int32.
     """
 
@@ -51,8 +52,8 @@ def train(
 ) -> Population:
     """Trains `members` by config.train, or goes on where an earlier start stopped.
 
-    A member whose loss is not finite stays at its last finite state and is named; it stops none
-    of the others.
+    A member whose loss or validation scores are not finite stays at its last finite state and is
+    named; it stops none of the others.
 
     Args:
       folder: of the population's checkpoints.
@@ -168,7 +169,7 @@ def run_chunk(
         new, metrics = jax.vmap(of_member)(*given)
     else:
         new, metrics = jax.lax.map(lambda each: of_member(*each), given, batch_size=few)
-    finite = jnp.isfinite(metrics["loss"])
+    finite = stepping.finite(metrics)
 
     def freeze(now, before):
         kept = (going & finite).reshape(-1, *(1,) * (now.ndim - 1))
@@ -236,14 +237,15 @@ def _advance(
             seconds = time.monotonic() - chunk_began
             failed = np.asarray(part.failed)
             for at in np.unique(rows, return_index=True)[1]:
+                values = {name: float(value[at]) for name, value in told.items()}
                 if failed[at] and going[at]:
                     print(
-                        f"{show}: member {rows[at]} stopped at step {failed[at]}, where its "
-                        f"training loss is {told['loss'][at]}"
+                        f"{show}: member {rows[at]} stopped at step {failed[at]}, where "
+                        f"{stepping.fault(values)}"
                     )
                 elif going[at]:
-                    values = {name: float(value[at]) for name, value in told.items()}
-                    open_logs[rows[at]].write(int(state.step[at]), values, time.monotonic() - began)
+                    values, seconds_so_far = stepping.logged(values), time.monotonic() - began
+                    open_logs[rows[at]].write(int(state.step[at]), values, seconds_so_far)
             if turn is not None:
                 step = int(state.step[failed == 0].max(initial=0))
                 scores = np.asarray(stepping.selection_score(told, config.select))

@@ -30,8 +30,8 @@ def fit_seeds(
       show: what the progress lines begin with.
 
     Raises:
-      ConfigError: a setting is not possible, or the loss of a seed is not finite; the other seeds
-        are fitted all the same.
+      ConfigError: a setting is not possible, or the loss or a validation score of a seed is not
+        finite; the other seeds are fitted all the same.
       RunFolderError: a checkpoint cannot be written.
     """
     together = at_once(model, data, config, len(seeds))
@@ -133,8 +133,9 @@ def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
             f"{seed} at step {step}" for seed, step in zip(seeds, failed, strict=True) if step
         )
         raise errors.ConfigError(
-            f"the training loss is not finite with seed {which}; the other seeds are fitted. Lower "
-            f"config.train.learning_rate (now {config.learning_rate})"
+            f"the training loss, or the scores of validation samples, are not finite with seed "
+            f"{which}; the other seeds are fitted. Lower config.train.learning_rate (now "
+            f"{config.learning_rate})"
         )
     shutil.rmtree(at)
     return fitted

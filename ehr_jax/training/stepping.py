@@ -1,6 +1,7 @@
 """A step of training, and what a validation makes of the state: parts of compiled programs."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def validated(
     positive_weight: jax.Array,
     select: str,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The state after a validation, and what is logged of it.
+    """The state after a validation, and what is told of it.
 
     Args:
       state: at the validation before, of which only what is best so far is read.
@@ -85,6 +86,7 @@ def validated(
       scores, labels: [validation, label] float32.
     """
     metrics = means._asdict() | {
+        "not_finite": ranking.not_finite(scores, labels),
         "validation_auroc": jnp.nanmean(ranking.auroc(scores, labels)),
         "validation_auprc": jnp.nanmean(ranking.auprc(scores, labels)),
         "validation_loss": losses.cross_entropy(scores, labels, positive_weight),
@@ -104,10 +106,34 @@ def validated(
 
 
 def selection_score(metrics: dict[str, jax.Array], select: str) -> jax.Array:
-    """What validations are compared by, the higher the better."""
+    """What validations are compared by, the higher the better; -inf, which is never better, where
+    the score of a sample with a label is not finite."""
     score = -metrics["validation_loss"] if select == "loss" else metrics[f"validation_{select}"]
     # Where no validation label has both classes there is no ranking to select by.
-    return jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
+    score = jnp.where(jnp.isnan(score), -metrics["validation_loss"], score)
+    return jnp.where(finite(metrics), score, -jnp.inf)
+
+
+def finite(metrics: dict[str, jax.Array]) -> jax.Array:
+    """Whether training may go on from a validation: [] bool, or one a member."""
+    return jnp.isfinite(metrics["loss"]) & (metrics["not_finite"] == 0)
+
+
+def fault(metrics: dict[str, float]) -> str:
+    """Says in words what is not finite at a validation; empty where everything is."""
+    if not math.isfinite(metrics["loss"]):
+        return f"the training loss is {metrics['loss']}"
+    if metrics["not_finite"]:
+        return (
+            f"the scores of {metrics['not_finite']:.0f} validation label(s) are not finite, though "
+            "the training loss is"
+        )
+    return ""
+
+
+def logged(metrics: dict[str, float]) -> dict[str, float]:
+    """What of a validation that has no `fault` belongs into the log."""
+    return {name: value for name, value in metrics.items() if name != "not_finite"}
 
 
 def merged(tree: dict, kept: dict) -> dict:

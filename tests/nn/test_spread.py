@@ -57,6 +57,14 @@ def test_moments_leave_padding_out():
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_moments_of_a_million_rows_are_those_of_float64():
+    rows = np.random.default_rng(0).random((1_000_000, 2)).astype(np.float32) + 1
+    for real in (None, np.ones(len(rows), np.float32)):
+        mean, variance = jax.jit(norms.moments)(rows, real)
+        np.testing.assert_allclose(mean, rows.mean(0, dtype=np.float64), rtol=1e-6)
+        np.testing.assert_allclose(variance, rows.var(0, dtype=np.float64), rtol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1.0, 300.0])
 def test_streamed_attention_equals_the_softmax_of_each_target(scale):
     rng = np.random.default_rng(1)

@@ -186,3 +186,11 @@ def test_all_splits_fit_one_compiled_program(path):
     shapes = [[leaf.shape for leaf in jax.tree.leaves(problem)] for problem in problems]
     assert all(shape == shapes[0] for shape in shapes)
     assert len({jax.tree.structure(problem) for problem in problems}) == 1
+
+
+def test_an_epoch_whose_scores_are_not_finite_is_not_chosen_and_named():
+    split = nodes.Split(*(np.arange(2),) * 3)
+    good = np.array([0.5, 0.6, 0.7], np.float32)
+    curve = nodes.Curve(good, np.array([0.5, np.nan, 0.9], np.float32), good)
+    with pytest.raises(errors.ConfigError, match="validation score of split 4 .* epoch 2"):
+        nodes.summarise(4, split, curve)
