@@ -4,10 +4,21 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 
 import numpy as np
 
+from ehr_jax import errors
+
 LEVEL = 0.95
 CHUNK_CELLS = 2**22  # weighted cells worked on at once: some 100 MB with what a statistic builds
 
 Statistic = Callable[[np.ndarray], Mapping[Hashable, np.ndarray]]
+
+
+def check(resamples: int, seed: int) -> None:
+    """Raises ConfigError unless so many resamples can be drawn with that seed."""
+    for key, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise errors.ConfigError(
+                f"config.evaluation.{key} is {value!r}; expected a whole number, {least} or more"
+            )
 
 
 def weights(
@@ -61,10 +72,12 @@ def interval(values: np.ndarray) -> tuple[float, float, int]:
         values: [resamples] float; nan where the metric was undefined, which are left out.
 
     Returns:
-        (low, high, number left out); low and high are nan where all are.
+        (low, high, number left out); low and high are nan where fewer than half are defined, since
+        the rest would tell of resamples unlike those drawn.
     """
     defined = values[~np.isnan(values)]
-    if not defined.size:
-        return float("nan"), float("nan"), values.size
+    undefined = int(values.size - defined.size)
+    if 2 * defined.size < values.size or not defined.size:
+        return float("nan"), float("nan"), undefined
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high), int(values.size - defined.size)
+    return float(low), float(high), undefined

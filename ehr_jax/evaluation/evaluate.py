@@ -30,7 +30,7 @@ def evaluate(
         subjects: [samples] the patient of each sample.
         label_names: one name a label.
         thresholds: for F1 and accuracy: [seeds, labels] or what broadcasts to it, fitted on
-            training predictions; the protocol "paper" always takes 0.5.
+            validation predictions; the protocol "paper" always takes 0.5.
         resamples: bootstrap resamples of patients.
         seed: of the resampling.
         protocol: "strict": the headline is macro. "paper": the headline follows the authors' code.
@@ -40,11 +40,13 @@ def evaluate(
         "undefined_resamples"}, ...} for each of metrics.METRICS, and beside them "conventions",
         "macro" and "micro" of the same form ("macro" entries also count the "labels" they are the
         mean of), "per_label" {name: {"samples", "positives", "thresholds", "auroc", ...}},
-        "samples", "patients", "resamples".
+        "samples", "patients", "resamples". "undefined_resamples" are left out of the interval: a
+        macro mean is of the same labels in every resample, and undefined where one of them is.
 
     Raises:
-        ConfigError, UserError, ValueError: as `scorer.check`.
+        ConfigError, UserError, ValueError: as `scorer.check` and `bootstrap.check`.
     """
+    bootstrap.check(resamples, seed)
     probabilities, labels, thresholds = scorer.check(
         probabilities, labels, label_names, thresholds, protocol
     )

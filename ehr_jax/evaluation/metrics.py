@@ -78,8 +78,8 @@ def macro(metric, scores: np.ndarray, labels: np.ndarray) -> float:
         scores: [samples, labels] float.
         labels: [samples, labels] bool or float with nan.
     """
-    values = [metric(scores[:, k], labels[:, k]) for k in range(scores.shape[1])]
-    return float(mean_defined(np.array(values)))
+    values = np.array([metric(scores[:, k], labels[:, k]) for k in range(scores.shape[1])])
+    return float(mean_of(values[~np.isnan(values)]))
 
 
 def rank(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> Ranking:
@@ -206,11 +206,10 @@ def brier(counts: Counts) -> np.ndarray:
     return _ratio(counts.squared_error, counts.cells, counts.cells > 0)
 
 
-def mean_defined(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean over the values that are not nan; nan where none is."""
-    defined = ~np.isnan(values)
-    number = defined.sum(axis=axis)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=axis), number, number > 0)
+def mean_of(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis; nan where one of them is, or where there is none."""
+    number = np.array(values.shape[-1])
+    return _ratio(values.sum(axis=-1), number, number > 0)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, defined: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """All metrics of one method's predictions under any sample weights, for every seed at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,11 +37,22 @@ def prepare(
     ]
     pooled = [metrics.rank(probabilities[s].ravel(), labels.ravel(), rows) for s in range(seeds)]
 
+    def each_label(counts: metrics.Counts, weights: np.ndarray) -> dict[str, np.ndarray]:
+        ranked = [[metrics.ranking_metrics(r, weights) for r in s] for s in by_label]
+        return _decide(counts) | _stack(ranked)
+
+    # The labels of a macro mean: the same in every resample, or intervals would be of means of
+    # other labels than the value is.
+    alone = np.ones((1, samples), np.int32)
+    defined = {
+        name: ~np.isnan(value).any(axis=(0, 1))
+        for name, value in each_label(metrics.count(cells, alone), alone).items()
+    }
+
     def score(weights: np.ndarray) -> Scores:
         counts = metrics.count(cells, weights)
-        per_label = _decide(counts)
-        per_label |= _stack([[metrics.ranking_metrics(r, weights) for r in s] for s in by_label])
-        macro = {name: metrics.mean_defined(value) for name, value in per_label.items()}
+        per_label = each_label(counts, weights)
+        macro = {n: metrics.mean_of(value[..., defined[n]]) for n, value in per_label.items()}
         if number == 1:
             micro = {name: value[..., 0] for name, value in per_label.items()}
         else:
@@ -62,7 +73,9 @@ def conventions(protocol: str, labels: int) -> dict[str, str]:
             said["f1"] = "mean of the F1 of class 0 and of class 1, threshold 0.5"
             said["accuracy"] = "of the one label, threshold 0.5"
         return said
-    said = dict.fromkeys(metrics.METRICS, "macro: mean over the labels where it is defined")
+    said = dict.fromkeys(
+        metrics.METRICS, "macro: mean over the labels where the whole split defines it"
+    )
     if protocol == "paper":
         said["auroc"] = said["auprc"] = "micro: all (sample, label) cells together"
         said["accuracy"] = "element-wise: share of right (sample, label) cells, threshold 0.5"
@@ -81,7 +94,7 @@ def check(
 
     Raises:
         ConfigError: the protocol is unknown.
-        UserError: a probability is not a number from 0 to 1.
+        UserError: a probability is not a number from 0 to 1, or a label is not 0, 1 or null.
         ValueError: the shapes do not belong together.
     """
     if protocol not in PROTOCOLS:
@@ -97,6 +110,7 @@ def check(
         )
     if labels.shape[1] != len(label_names):
         raise ValueError(f"{len(label_names)} label names for {labels.shape[1]} label columns")
+    check_labels(labels, label_names)
     bad = ~((probabilities >= 0) & (probabilities <= 1)) & ~np.isnan(labels)
     if bad.any():
         seed, _, label = np.argwhere(bad)[0]
@@ -108,6 +122,18 @@ def check(
     seeds = probabilities.shape[0]
     wanted = 0.5 if protocol == "paper" else thresholds  # the authors' code knows no other
     return probabilities, labels, np.broadcast_to(wanted, (seeds, labels.shape[1]))
+
+
+def check_labels(labels: np.ndarray, label_names: Sequence[str]) -> None:
+    """Raises UserError unless all of `labels` [samples, labels] are 0, 1 or nan."""
+    for column, name in zip(np.asarray(labels, np.float64).T, label_names, strict=True):
+        other = ~np.isin(column, (0, 1)) & ~np.isnan(column)
+        if other.any():
+            raise errors.UserError(
+                f"label '{name}': {int(other.sum())} of {other.size} values are neither 0, 1 nor "
+                "null, so that it is not known which of them are positive; make them 0 (no), 1 "
+                "(yes) or null (not known)"
+            )
 
 
 def _decide(counts: metrics.Counts) -> dict[str, np.ndarray]:

@@ -1,6 +1,15 @@
-"""Decision thresholds, fitted on training predictions and then only applied."""
+"""Decision thresholds, fitted on validation predictions and then only applied.
+
+Not on training predictions: a method scores the samples it has learned apart from others, so that
+their best cut is no cut for any other. And never on test predictions.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+FEWEST = 10  # positives, below which a fitted threshold is said to be uncertain
+WITHOUT = 0.5  # the threshold of a label without a positive to fit to
 
 
 def fit_f1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -10,11 +19,11 @@ def fit_f1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     moves no cell across it; of equally good ones the highest wins.
 
     Args:
-        probabilities: [..., samples, labels] float; give training samples only.
+        probabilities: [..., samples, labels] float; give validation samples only.
         labels: [samples, labels] bool or float with nan for cells to leave out.
 
     Returns:
-        [..., labels] float64; 0.5 for a label without a positive.
+        [..., labels] float64; WITHOUT for a label without a positive.
     """
     probabilities = np.asarray(probabilities, np.float64)
     labels = np.asarray(labels, np.float64)
@@ -23,12 +32,30 @@ def fit_f1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array(fitted).reshape(*probabilities.shape[:-2], probabilities.shape[-1])
 
 
+def doubts(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+    """Says of each label whose threshold rests on too few positives what became of it.
+
+    Args:
+        labels: [samples, labels] as `fit_f1` is given them.
+    """
+    said = []
+    for name, positives in zip(label_names, (np.asarray(labels) > 0).sum(axis=0), strict=True):
+        if not positives:
+            said.append(f"'{name}': validation has no positive, so the threshold is {WITHOUT}")
+        elif positives < FEWEST:
+            said.append(
+                f"'{name}': validation has fewer than {FEWEST} positives, so the threshold is "
+                "uncertain"
+            )
+    return said
+
+
 def _fit_label(scores: np.ndarray, labels: np.ndarray) -> float:
     given = ~np.isnan(labels)
     order = np.argsort(-scores[given], kind="stable")
     scores, positive = scores[given][order], labels[given][order] > 0
     if not positive.any():
-        return 0.5
+        return WITHOUT
     ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])  # last cell of each tied group
     hits = np.cumsum(positive)[ends]
     best = ends[np.argmax(2 * hits / (ends + 1 + positive.sum()))]

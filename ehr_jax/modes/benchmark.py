@@ -49,6 +49,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
                 "name": name,
                 "label": result["label"],
                 "test": result["test"],
+                "thresholds_from": result.get("thresholds_from"),
                 "seconds": result["seconds"],
                 "samples": len(predictions.read(folder / "predictions.parquet", "test").samples),
             }
@@ -86,10 +87,12 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
         folder = workdir / f"fold_{fold}"
         folder.mkdir(exist_ok=True)
         prepared.append((cohort, inputs.arrange(records, cohort, config, folder)))
-    for name in ("data.json", "DATA_USE.txt"):
-        run_folder.write_whole(
-            workdir / name, lambda path, name=name: shutil.copy(workdir / "fold_0" / name, path)
-        )
+    run_folder.write_whole(
+        workdir / "DATA_USE.txt",
+        lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),
+    )
+    made = [run_folder.read_json(workdir / f"fold_{k}" / "data.json") for k in range(count)]
+    run_folder.write_json(workdir / "data.json", folds.data_of(made))
     return prepared
 
 
@@ -128,5 +131,5 @@ def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]
         if name == reference:
             continue
         found = [differ(one, two) for one, two in zip(own, predicted(name), strict=True)]
-        differences[name] = folds.mean(found) | {"samples": sum(one["samples"] for one in found)}
+        differences[name] = found[0] if len(found) == 1 else folds.join(found, folds.COUNTS)
     return {"reference": reference, "reference_minus": differences}

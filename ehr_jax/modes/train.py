@@ -13,7 +13,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.evaluation import evaluate, thresholds
+from ehr_jax.evaluation import bootstrap, evaluate, scorer, thresholds
 from ehr_jax.features import prepare, stays
 from ehr_jax.models import registry, unified
 from ehr_jax.modes import explanations, inputs
@@ -48,8 +48,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 
 
 def check_method(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError for a method that cannot be made, or not on these devices, before anything
-    long is done for it."""
+    """Raises ConfigError for a method that cannot be made or not on these devices, or whose results
+    cannot be evaluated as asked, before anything long is done for it."""
+    bootstrap.check(config.evaluation.resamples, config.evaluation.seed)
     if not hasattr(registry.load(config.model.name), "build"):
         return
     registry.build(config, 1)
@@ -89,6 +90,7 @@ def fit_and_score(
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
     began = time.monotonic()
     _check_seeds(config.train)
+    scorer.check_labels(arrays.labels, arrays.label_names)
     method = registry.load(config.model.name)
     if hasattr(method, "build"):
         taught = teacher.softened(config, arrays, folder)
@@ -119,11 +121,7 @@ def fit_and_score(
     scored: np.ndarray | bool = True
     if not hasattr(method, "build"):  # may leave samples without a score
         scored = np.isfinite(probabilities).all(axis=(0, 2))
-    fitted_on = rows_of(arrays, "train", scored)
-    cuts = np.stack(
-        [thresholds.fit_f1(p[fitted_on], arrays.labels[fitted_on]) for p in probabilities]
-    )
-    results["thresholds"] = cuts.tolist()
+    cuts = fit_thresholds(probabilities, arrays, cohort, scored, results)
     if hasattr(method, "build"):
         results["positive_weight"] = np.asarray(data.positive_weight).tolist()
     for split in ("validation", "test"):
@@ -140,6 +138,27 @@ def fit_and_score(
         )
     run_folder.write_json(folder / "results.json", results)
     return results
+
+
+def fit_thresholds(
+    probabilities: np.ndarray, arrays, cohort, scored: np.ndarray | bool, results: dict
+) -> np.ndarray:
+    """Returns a threshold a seed and label, [seed, label]; adds to `results` what they rest on.
+
+    Of the protocol "paper" all are 0.5, as published.
+    """
+    results["thresholds_from"] = "validation predictions: the highest F1"
+    if cohort.protocol == "paper":
+        results["thresholds_from"] = "the protocol 'paper'"
+        cuts = np.full((len(probabilities), len(cohort.labels)), 0.5)
+    else:
+        rows = rows_of(arrays, "validation", scored)
+        cuts = thresholds.fit_f1(probabilities[:, rows], arrays.labels[rows])
+        results["thresholds_in_doubt"] = thresholds.doubts(arrays.labels[rows], cohort.labels)
+        for doubt in results["thresholds_in_doubt"]:
+            print(f"threshold of label {doubt}")
+    results["thresholds"] = cuts.tolist()
+    return cuts
 
 
 def label_of(config: ml_collections.ConfigDict) -> str:

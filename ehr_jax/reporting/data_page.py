@@ -20,8 +20,12 @@ def section(data: Mapping) -> str:
         return page.section("Data", page.text("data.json is not there.", "missing"))
     cohort = data.get("cohort") or {}
     parts = []
-    if cohort.get("splits"):
-        parts += [page.heading("Splits"), _splits(cohort["splits"])]
+    splits = cohort.get("splits") or {
+        f"test, {name.replace('_', ' ')}": one["splits"]["test"]
+        for name, one in (data.get("folds") or {}).items()
+    }
+    if splits:
+        parts += [page.heading("Splits"), _splits(splits)]
     # Knowledge has a section of its own.
     features = data.get("features")
     if features:
@@ -40,7 +44,8 @@ def section(data: Mapping) -> str:
     parts.append(page.columns(*shown))
     told = ("description", "faults", "labels", "excluded", "splits")
     rest = {key: value for key, value in cohort.items() if key not in told}
-    known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source")
+    known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source",
+             "folds")  # fmt: skip
     rest |= {key: value for key, value in data.items() if key not in known}
     parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
     if data.get("encoder"):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,8 @@ def write_meds(
     run = pathlib.Path(run)
     path = run / "predictions.parquet"
     frame, names = _rows(path, split)
+    if "fold" not in frame.columns:
+        frame = frame.with_columns(fold=pl.lit(0, pl.Int64))
     if frame.is_empty():
         raise errors.RunFolderError(f"{path}: has no row of split '{split}'")
     if undated := frame["prediction_time"].null_count():
@@ -103,9 +106,11 @@ def write_meds(
             target = pathlib.Path(folder) / file / f"seed_{seed}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             probability = pl.col(f"probability.{label}")
+            cut = {fold: cuts.get((label, seed, fold), 0.5) for fold in rows["fold"].unique()}
             predictions = rows.drop_nulls(f"label.{label}").with_columns(
                 boolean_value=f"label.{label}",
-                predicted_boolean_value=probability >= cuts.get((label, seed), 0.5),
+                predicted_boolean_value=probability
+                >= pl.col("fold").replace_strict(cut, return_dtype=pl.Float64),
                 predicted_boolean_probability=probability,
             )
             predictions = predictions.select(pl.col(n).cast(dtype) for n, dtype in MEDS.items())
@@ -144,8 +149,8 @@ def _file_names(labels: list[str]) -> list[str]:
     return [f"{name}_{k}" if plain.count(name) > 1 else name for k, name in enumerate(plain)]
 
 
-def _thresholds(run: pathlib.Path, split: str) -> dict[tuple[str, int], float]:
-    """Returns (label, seed) to the threshold in results.json; empty where it has none."""
+def _thresholds(run: pathlib.Path, split: str) -> dict[tuple[str, int, int], float]:
+    """Returns (label, seed, fold) to the threshold in results.json; empty where it has none."""
     path = run / "results.json"
     if not path.exists():
         return {}
@@ -156,7 +161,14 @@ def _thresholds(run: pathlib.Path, split: str) -> dict[tuple[str, int], float]:
             f"{path}: is not JSON; run the same command again to write it anew"
         ) from fault
     return {
-        (label, seed): cut
+        (label, seed, fold): cut
         for label, scores in results.get(split, {}).get("per_label", {}).items()
-        for seed, cut in zip(results["seeds"], scores.get("thresholds", []), strict=False)
+        for fold in range(results.get("folds", 1))
+        for seed, cut in zip(results["seeds"], _of_fold(scores, fold), strict=False)
     }
+
+
+def _of_fold(scores: Mapping, fold: int) -> list[float]:
+    """The thresholds of a label in one fold, a seed each; those of all folds where they are one."""
+    each = scores.get("fold_thresholds")
+    return each[fold] if each else scores.get("thresholds", [])

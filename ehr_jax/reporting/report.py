@@ -140,12 +140,14 @@ def _headline(results: Mapping) -> str:
 def _interval_note(test: Mapping) -> str:
     if "resamples" not in test:
         return ""
+    over = tables.spread_over(test)
     words = (
         f"Test samples: {page.shown_count(test.get('samples'))} of "
-        f"{page.shown_count(test.get('patients'))} patients. Values are means over seeds. "
+        f"{page.shown_count(test.get('patients'))} patients. Values are means over seeds"
+        f"{' and folds' if over == 'folds' else ''}. "
         f"Intervals: {test['resamples']:,} bootstrap resamples of patients, the same for all "
-        "seeds. SD: standard deviation over seeds. ↓: lower is better. F1 and accuracy take "
-        "thresholds fitted on training predictions, or 0.5 where the protocol says so."
+        f"seeds. SD: standard deviation over {over}. ↓: lower is better. F1 and accuracy take "
+        "thresholds fitted on validation predictions, or 0.5 where the protocol says so."
     )
     return page.text(words, "note")
 

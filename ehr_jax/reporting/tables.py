@@ -10,6 +10,8 @@ METRIC_NAMES = {
     "accuracy": "Accuracy",
     "brier": "Brier ↓",
 }
+# The deviation of an entry, and what it is between.
+SPREADS = {"seed_std": "seeds", "fold_std": "folds", "std": "splits"}
 NONE = "–"  # where a metric is undefined or was not computed
 
 Rows = list[list[str]]
@@ -42,10 +44,16 @@ def results_rows(results: Mapping) -> tuple[list[str], Rows]:
     beside = [group for group in ("macro", "micro") if _differs(test, test.get(group), names)]
     rows = []
     for name in names:
-        spread = test[name].get("seed_std", test[name].get("std"))
+        spread = next((test[name][key] for key in SPREADS if key in test[name]), None)
         row = [metric_name(name), interval(test[name]), number(spread)]
         rows.append(row + [interval(test[group].get(name, {})) for group in beside])
     return ["Metric", "Test [95 % interval]", "SD", *(name.capitalize() for name in beside)], rows
+
+
+def spread_over(test: Mapping) -> str:
+    """What the deviations of `results_rows` are between, in a word."""
+    keys = [SPREADS[key] for name in metrics_of(test) for key in SPREADS if key in test[name]]
+    return keys[0] if keys else "seeds"
 
 
 def comparison_rows(results: Mapping) -> tuple[list[str], Rows]:

@@ -169,7 +169,8 @@ def test_probabilities_that_are_no_numbers_are_refused():
 def test_a_method_differs_from_itself_by_nothing():
     probabilities, labels, subjects, names = make(labels=2, seeds=2)
     result = paired.difference(probabilities, probabilities, labels, subjects, names, resamples=50)
-    for name in metrics.METRICS:
+    assert set(result) == set(paired.COMPARED) and not set(result) & {"f1", "accuracy"}
+    for name in paired.COMPARED:
         assert (result[name]["value"], result[name]["low"], result[name]["high"]) == (0, 0, 0)
 
 
@@ -188,3 +189,52 @@ def test_a_split_without_samples_has_null_results():
     result = evaluate.evaluate(np.zeros((2, 0, 3)), np.zeros((0, 3)), np.zeros(0), list("abc"))
     assert all(result[name]["value"] is None for name in metrics.METRICS)
     assert result["samples"] == 0 and result["auroc"]["undefined_resamples"] == 1000
+
+
+def test_a_macro_mean_is_of_the_same_labels_in_every_resample():
+    """Of a label that few resamples hold, those that do not are left out, and counted."""
+    probabilities, labels, _, names = make(samples=60, labels=2)
+    labels[:, 1] = np.arange(60) == 7
+    subjects, resamples = np.arange(60), 300
+    result = evaluate.evaluate(probabilities, labels, subjects, names, resamples=resamples)
+    drawn = np.concatenate(list(bootstrap.weights(subjects, resamples, np.random.default_rng(0))))
+    values = []
+    for weights in drawn:
+        if weights[7]:
+            each = [metrics.auroc(probabilities[0, :, k], labels[:, k], weights) for k in (0, 1)]
+            values.append(np.mean(each))
+    assert result["macro"]["auroc"]["labels"] == 2
+    assert result["auroc"]["undefined_resamples"] == resamples - len(values) > 50
+    low, high = np.quantile(values, [0.025, 0.975])
+    assert result["auroc"]["low"] == pytest.approx(low, abs=1e-12)
+    assert result["auroc"]["high"] == pytest.approx(high, abs=1e-12)
+    other = np.random.default_rng(1).random(probabilities.shape)
+    compared = paired.difference(probabilities, other, labels, subjects, names, resamples)
+    assert compared["auroc"]["undefined_resamples"] == result["auroc"]["undefined_resamples"]
+
+
+def test_there_is_no_interval_where_most_resamples_are_undefined():
+    values = np.where(np.arange(100) < 51, np.nan, 0.5)
+    low, high, undefined = bootstrap.interval(values)
+    assert np.isnan([low, high]).all() and undefined == 51
+    assert bootstrap.interval(values[2:])[:2] == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("changes", [{"resamples": 0}, {"resamples": -5}, {"resamples": 2.5},
+                                     {"resamples": True}, {"seed": -1}])  # fmt: skip
+def test_resamples_that_cannot_be_drawn_are_refused_by_their_key(changes):
+    key = f"config.evaluation.{next(iter(changes))}"
+    with pytest.raises(errors.ConfigError, match=key):
+        evaluate.evaluate(*make(), **changes)
+    probabilities, *rest = make()
+    with pytest.raises(errors.ConfigError, match=key):
+        paired.difference(probabilities, probabilities, *rest, **changes)
+
+
+@pytest.mark.parametrize("other", [2, -1, 0.5, np.inf])
+def test_a_label_that_is_neither_0_nor_1_is_refused_by_its_name(other):
+    probabilities, labels, subjects, names = make(labels=2)
+    labels = labels.astype(float)
+    labels[3, 0], labels[4:6, 1] = np.nan, other
+    with pytest.raises(errors.UserError, match="label 'label_1': 2 of 200 values"):
+        evaluate.evaluate(probabilities, labels, subjects, names)

@@ -149,3 +149,11 @@ def test_thresholds_are_fitted_for_each_seed_and_label():
     probabilities = np.array([[[0.8, 0.1, 0.9], [0.2, 0.2, 1.0], [0.1, 0.3, 0.6]]])
     fitted = thresholds.fit_f1(np.concatenate([probabilities, probabilities / 2]), labels)
     np.testing.assert_allclose(fitted, [[0.5, 0.5, 0.6], [0.25, 0.5, 0.3]])
+
+
+def test_a_threshold_that_rests_on_few_positives_is_said_to():
+    labels = np.zeros((40, 3))
+    labels[:9, 1], labels[:10, 2] = 1, 1
+    first, second = thresholds.doubts(labels, ("none", "few", "enough"))
+    assert "'none': validation has no positive" in first and "0.5" in first
+    assert "'few': validation has fewer than 10" in second
