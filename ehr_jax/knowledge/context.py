@@ -2,6 +2,8 @@
 
 Rules in the manner of ConText (Harkema et al. 2009): a cue speaks of the mentions before or behind
 it, up to the end of its sentence or to a word that ends its reach. A section speaks of all in it.
+What a form says with a mark (`answers`) is said of the name it stands with alone, whatever the cues
+around it would say.
 """
 
 import bisect
@@ -10,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ehr_jax.knowledge import cues, normalise, phrases, sections, sentences
+from ehr_jax.knowledge import answers, cues, normalise, phrases, sections, sentences
 
 
 class Flags(NamedTuple):
@@ -21,6 +23,10 @@ class Flags(NamedTuple):
     historical: bool = False
     family: bool = False
     hypothetical: bool = False
+
+
+# What a mark of a form decides, so that no cue does.
+_ANSWERED = ("negated", "possible")
 
 
 class Cue(NamedTuple):
@@ -38,13 +44,18 @@ def flags(note: sentences.Note, spans: Sequence[tuple[int, int]]) -> list[Flags]
         at = sentences.sentence_of(note.sentences, start, end)
         by_sentence.setdefault(at, []).append(number)
     found = [Flags()] * len(spans)
+    in_order = sorted(range(len(spans)), key=lambda number: spans[number])
+    marks = answers.answers(note.text, [spans[number] for number in in_order])
+    said = dict(zip(in_order, marks, strict=True))
     for at, numbers in by_sentence.items():
         if at < 0:
             continue
         sentence = note.sentences[at]
         held = _in_sentence(note, sentence, [spans[number] for number in numbers])
         for number, categories in zip(numbers, held, strict=True):
-            found[number] = Flags(**{category: True for category in categories})
+            if said[number] is not None:
+                categories = categories.difference(_ANSWERED) | {said[number]}
+            found[number] = Flags(**{name: name in categories for name in Flags._fields})
     return found
 
 
@@ -60,7 +71,11 @@ def _in_sentence(note: sentences.Note, sentence, spans) -> list[set[str]]:
         )
         for start, end in spans
     ]
-    spoken = _spoken([word.word for word in words], places)
+    spoken = [
+        (left, right, cue)
+        for left, right, cue in _spoken([word.word for word in words], places)
+        if cue.direction <= 0 or _has_object(note.text, words[right - 1].end, cue)
+    ]
     always = {sections.HISTORY: {"historical"}, sections.FAMILY: {"family"}}.get(sentence.section)
     found = []
     for (start, _), (begin, stop) in zip(spans, places, strict=True):
@@ -71,8 +86,12 @@ def _in_sentence(note: sentences.Note, sentence, spans) -> list[set[str]]:
             if cue.category in categories or not cue.direction:
                 continue
             if cue.direction > 0 and right <= begin and begin - right <= cue.reach:
+                if not _reaches(note.text, words, left, right, begin, cue):
+                    continue
                 between = [other for other in spoken[at + 1 :] if other[1] <= begin]
             elif cue.direction < 0 and stop <= left and left - stop <= cue.reach:
+                if not _reaches_back(note.text, words, stop, left, cue):
+                    continue
                 between = [other for other in spoken[:at] if other[0] >= stop]
             else:
                 continue
@@ -83,6 +102,58 @@ def _in_sentence(note: sentences.Note, sentence, spans) -> list[set[str]]:
 
 
 _QUESTION = re.compile(r"\?\s?$")
+# Between the fields of a form: no cue that denies or doubts reaches across.
+_FIELDS = re.compile(r"[;|\t]|[ \u00a0]{3,}")
+_NOTHING = re.compile(r"\s*[,;.)\]|]|\t|[ \u00a0]{3,}")
+_MARK = re.compile(r"[:=]\s*$|\s[-\u2013]\s*$|[(\[]\s*$")
+_LIST_END = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
+_ALONE = ("without", "w o")  # of what comes after these the first is meant
+_ITEM = re.compile(r",\s*$")
+
+
+def _has_object(text: str, end: int, cue: Cue) -> bool:
+    """Says whether something may follow a cue that speaks of what follows: in "fever: no, asthma"
+    nothing does."""
+    if cue.category not in _ANSWERED:
+        return True
+    return _NOTHING.match(text, end) is None
+
+
+def _reaches(text: str, words, left: int, right: int, begin: int, cue: Cue) -> bool:
+    """Says whether a cue speaks of the mention that starts with word `begin` after it.
+
+    All items of a list are meant that ends in "or". Of another list "without" means the first item
+    alone, as does "no" that is itself an item of it: "sepsis, no stroke, asthma".
+    """
+    if cue.category not in _ANSWERED:
+        return True
+    start, target = words[right - 1].end, words[begin].start
+    if _FIELDS.search(text, start, target):
+        return False
+    if cue.category != "negated" or "," not in text[start:target]:
+        return True
+    first = " ".join(word.word for word in words[left:right])
+    item = first == "no" and _ITEM.search(text, 0, words[left].start)
+    if not item and first not in _ALONE:
+        return True
+    clause = _FIELDS.search(text, start)
+    end = min(clause.start() if clause else len(text), words[-1].end)
+    closing = [match.end() for match in _LIST_END.finditer(text, start, end)]
+    return bool(closing) and target <= closing[-1] + 1
+
+
+def _reaches_back(text: str, words, stop: int, left: int, cue: Cue) -> bool:
+    """Says whether a cue speaks of the mention that ends before word `stop`, in front of it.
+
+    One that is the mark of a form speaks of its own label alone: in "stroke, influenza swab:
+    negative" of the swab.
+    """
+    if cue.category not in _ANSWERED:
+        return True
+    between = text[words[stop - 1].end : words[left].start]
+    if _FIELDS.search(between):
+        return False
+    return not (_MARK.search(between) and "," in between)
 
 
 def _spoken(words: list[str], places: list[tuple[int, int]]) -> list[tuple[int, int, Cue]]:

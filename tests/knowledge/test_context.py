@@ -1,7 +1,11 @@
 """How notes mean what they name, in sentences made up for the purpose."""
 
+import re
+
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ehr_jax.knowledge import context, mentions, sentences
 
@@ -82,19 +86,63 @@ Monitor for [y sepsis].
 [y Influenza] vaccine was given.
 Continue [- heart failure] management.
 Presented to the ward with no complaint, who has [- asthma].
+[n Diabetes]: No, [- asthma]: Yes, [n stroke]: No
+[n Asthma]: No. [- Stroke]: Yes
+[n Diabetes]: No [- Asthma]: Yes
+[n Diabetes]: No   [- Asthma]
+Fever: No   [- Asthma]
+Fever: no, [- asthma]
+[n Diabetes] No [- Hypertension] Yes
+[n Asthma] (-), [- stroke] (+), [- diabetes]
+[n Asthma] (neg) [- stroke] (positive)
+[- Stroke], [n asthma]: negative, [- diabetes]
+[- Stroke], [n influenza] swab: negative
+[n Asthma]/[n diabetes]: No, [- stroke]
+[n Diabetes] - none; [- asthma]
+[n Asthma] neg, [- stroke] pos
+[ ] [n asthma] [x] [- stroke] [ ] [n sepsis]
+[n Asthma] ( ) [- stroke] (x)
+☐ [n asthma] ☑ [- stroke]
+[n Asthma]: N  [- Stroke]: Y  [n Diabetes]: N
+[p Asthma] ?; [- stroke]
+[p Asthma]: N/A, [- stroke]
+[n Asthma]|No|[- Stroke]|Yes
+[n Asthma]	No	[- Stroke]	Yes
++[- asthma], -[n stroke]
+[n Stroke] -, [- asthma] +
+[n Asthma] = no, [- stroke] = yes
+[n Asthma]? No. [- Stroke]? Yes.
+[n Asthma]: denies, [- stroke]
+[- Asthma]: no [n diabetes]
+[- Asthma]: no known cause
+[- Sepsis] w/o [n pneumonia], [- diabetes]
+[- Sepsis] without [n pneumonia], [n asthma] or [n stroke]
+[- Sepsis], no [n pneumonia], [- asthma]
+[- Sepsis], no [n pneumonia], [n asthma], or [n stroke], [- diabetes]
+No [n pneumonia], [n asthma], [n stroke]
+No  evidence of  [n pneumonia]
+Negative for [n pneumonia], [n asthma] or [n stroke]; has [- sepsis]
+Denies [n asthma]; [- stroke]
+[n Pneumonia] ruled out; [- sepsis]
+[- Sepsis]; [n pneumonia] was ruled out
+R/o [p pneumonia]; [- sepsis]
+[n Influenza] test was negative, has [- sepsis]
 """
+
+
+_MARKED = re.compile(r"\[([nphfy-]) ([^\]]+)\]")
 
 
 def marked(line: str) -> tuple[str, list[tuple[int, int]], list[str]]:
     """Returns a line without its marks, where the names stand, and their marks."""
-    text, spans, marks = "", [], []
-    for piece in line.replace("]", "[").split("["):
-        if piece[:2] in ("n ", "p ", "h ", "f ", "y ", "- "):
-            marks.append(piece[0])
-            spans.append((len(text), len(text) + len(piece) - 2))
-            piece = piece[2:]
-        text += piece
-    return text, spans, marks
+    text, spans, marks, end = "", [], [], 0
+    for match in _MARKED.finditer(line):
+        text += line[end : match.start()]
+        spans.append((len(text), len(text) + len(match[2])))
+        marks.append(match[1])
+        text += match[2]
+        end = match.end()
+    return text + line[end:], spans, marks
 
 
 @pytest.mark.parametrize("line", CASES.strip().splitlines())
@@ -109,6 +157,41 @@ def test_a_sentence_means_what_it_says(line):
         # "no family history" is both absent and another's: either way it is dropped.
         assert mark in raised if mark != "-" else not raised, raised
         assert mark == "n" or "n" not in raised
+
+
+@pytest.mark.parametrize(
+    "text, negated",
+    [
+        ("Influenza swab negative", True),
+        ("Influenza swab of today negative", True),
+        ("Influenza swab of this day negative", False),  # the cue reaches three words
+        ("Influenza screen none", True),
+        ("Influenza seen on none", True),
+        ("Influenza seen on the none", False),
+        ("Influenza on the ward was not seen", True),  # and this one as far as its sentence
+    ],
+)
+def test_a_cue_behind_a_mention_reaches_so_far(text, negated):
+    note = sentences.read(text)
+    assert [flags.negated for flags in context.flags(note, [(0, 9)])] == [negated]
+
+
+LABELS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True)
+MARKS = {": No": True, ": Yes": False, " (-)": True, " (+)": False, ": negative": True,
+         ": N": True, " - none": True, "": False}  # fmt: skip
+
+
+@given(LABELS, st.lists(st.sampled_from(list(MARKS)), min_size=5, max_size=5),
+       st.sampled_from([", ", "; ", "\n", "   ", " | "]))  # fmt: skip
+def test_each_label_of_a_form_keeps_its_own_mark(names, marks, between):
+    fields = [name.capitalize() + mark for name, mark in zip(names, marks, strict=False)]
+    text = between.join(fields)
+    spans, at = [], 0
+    for name, field in zip(names, fields, strict=True):
+        spans.append((at, at + len(name)))
+        at += len(field) + len(between)
+    found = context.flags(sentences.read(text), spans)
+    assert [flags.negated for flags in found] == [MARKS[m] for m in marks[: len(names)]]
 
 
 def test_a_section_speaks_of_all_in_it():
