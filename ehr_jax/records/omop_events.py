@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax.records import damage, encounters, omop_concepts, reading, tables, when
+from ehr_jax.records import encounters, omop_concepts, reading, tables, when
 
 
 class _Table(NamedTuple):
@@ -120,8 +120,7 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
     schema = dict.fromkeys(("visit_occurrence_id", concept, form, source), pl.Int64)
     schema |= {table.time: tables.TIME, clock: tables.TIME, value: pl.String}
     rows = reading.scan(path, schema, optional=(source, value, clock))
-    if not damage.is_parquet(path):
-        damage.check_widths(path)
+    reading.check_widths(path)
     stated = pl.coalesce(clock, table.time)
     time, day_only = when.known(pl.col(clock), pl.col(table.time))
     first = pl.when(day_only).then(stated.dt.truncate("1d")).otherwise(stated)

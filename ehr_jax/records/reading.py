@@ -15,17 +15,14 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records import damage, reading_progress, tables
+from ehr_jax.records import damage, parsing, parts, reading_progress
 
-# Where two files hold the same table the first kind wins: it is the quickest to read.
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
-
-_ROW = "__row__"
 _BATCH_BYTES = 1 << 24  # of text parsed at once: much work a call, little memory
 
 
 def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pathlib.Path | None:
-    """Returns the file that holds table `stem` in the folder `root`, whatever its letter case.
+    """Returns the file, or folder of parts (see `parts`), that holds table `stem` in the folder
+    `root`, whatever its letter case.
 
     Returns None for a missing table that is not `required`.
     Raises RecordsError for a missing folder or a missing required table.
@@ -35,9 +32,10 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise errors.RecordsError(f"{folder}: this data folder {what}; check the path")
     held = {path.name.lower(): path for path in sorted(folder.iterdir())}
-    for suffix in SUFFIXES:
-        if stem.lower() + suffix in held:
-            return held[stem.lower() + suffix]
+    for suffix in (*parts.SUFFIXES, ""):
+        path = held.get(stem.lower() + suffix)
+        if path and (suffix or (path.is_dir() and parts.is_table(path))):
+            return path
     if not required:
         return None
     stems = {re.sub(r"\.(parquet|csv\.gz|csv)$", "", name): path for name, path in held.items()}
@@ -55,9 +53,17 @@ def read(
 ) -> pl.DataFrame:
     """Reads a whole table as `scan` does, with every row's number of fields checked first."""
     frame = scan(path, columns, optional)
-    if not damage.is_parquet(path):
-        damage.check_widths(pathlib.Path(path))
+    check_widths(path)
     return frame.collect(engine="streaming")
+
+
+def check_widths(path: str | pathlib.Path) -> None:
+    """Raises RecordsError for the first row of a CSV, or of its parts, of another width."""
+    path = pathlib.Path(path)
+    for part in parts.of(path):
+        if not damage.is_parquet(part):
+            with parts.told_of(path, part):
+                damage.check_widths(part)
 
 
 def scan(
@@ -81,9 +87,54 @@ def scan(
     being collected, for a damaged file, for one that changed since, and for the first value that
     does not parse.
     """
-    path = pathlib.Path(path)
+    path, optional, made = pathlib.Path(path), set(optional), made or {}
+    files = []
+    for part in parts.of(path):
+        with parts.told_of(path, part):
+            files.append((part, _checked_header(part, columns, optional), damage.stamp(part)))
+    _check_alike(path, files)
+    schema = dict(columns) | dict.fromkeys(made, pl.String)
+
+    def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
+        del batch_size
+        asked = [name for name in schema if with_columns is None or name in with_columns]
+        needed = {made[name][1] if name in made else name for name in asked}
+        wanted = {name: dtype for name, dtype in columns.items() if name in needed}
+        left = n_rows
+        for part, header, since in files:
+            raw = _raw(part, header, wanted, left)
+            for some in [] if predicate is None else _conjuncts(predicate):
+                if (numbers := _numbers_asked(some, made)) is not None:
+                    # What is no number as it stands is left to the parser.
+                    item = pl.col(made[numbers.name][1]).cast(pl.Int64, strict=False)
+                    raw = raw.filter(item.is_in(numbers.implode()) | item.is_null())
+            with parts.told_of(path, part):
+                for rows, batch in _batches(part, raw, since, wanted):
+                    left = None if left is None else left - rows
+                    batch = batch.select(_made(*made[n], n) if n in made else n for n in asked)
+                    yield batch if predicate is None else batch.filter(predicate)
+
+    return plugins.register_io_source(batches, schema=schema)
+
+
+def _batches(
+    path: pathlib.Path, raw: pl.LazyFrame, since, wanted: Mapping[str, pl.DataType]
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yields the typed rows of one file, and how many there are, batch by batch."""
+    with damage.unchanged(path, since), reading_progress.watch(path) as reached:
+        try:
+            for text in _gathered(raw.collect_batches(maintain_order=True)):
+                yield text.height, parsing.typed(path, text, wanted)
+                if text.height:
+                    reached(text[parsing.ROW][-1] + 1)
+        except damage.ERRORS as error:
+            raise damage.explained(path, error) from None
+
+
+def _checked_header(
+    path: pathlib.Path, columns: Mapping[str, pl.DataType], optional: set[str]
+) -> dict[str, str]:
     header = _header(path)
-    optional = set(optional)
     for name in columns:
         if name not in header and name not in optional:
             raise errors.RecordsError(
@@ -92,38 +143,27 @@ def scan(
             )
     if not damage.is_parquet(path):
         damage.check_ending(path, len(header))
+    return header
 
-    made, since = made or {}, damage.stamp(path)
-    schema = dict(columns) | dict.fromkeys(made, pl.String)
 
-    def batches(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
-        del batch_size
-        asked = [name for name in schema if with_columns is None or name in with_columns]
-        needed = {made[name][1] if name in made else name for name in asked}
-        wanted = {name: dtype for name, dtype in columns.items() if name in needed}
-        raw = _raw(path, header, wanted, n_rows)
-        for part in [] if predicate is None else _conjuncts(predicate):
-            if (numbers := _numbers_asked(part, made)) is not None:
-                # What is no number as it stands is left to the parser.
-                found = pl.col(made[numbers.name][1]).cast(pl.Int64, strict=False)
-                raw = raw.filter(found.is_in(numbers.implode()) | found.is_null())
-        with damage.unchanged(path, since), reading_progress.watch(path) as reached:
-            try:
-                for text in _gathered(raw.collect_batches(maintain_order=True)):
-                    batch = _typed(path, text, wanted)
-                    batch = batch.select(_made(*made[n], n) if n in made else n for n in asked)
-                    yield batch if predicate is None else batch.filter(predicate)
-                    if text.height:
-                        reached(text[_ROW][-1] + 1)
-            except damage.ERRORS as error:
-                raise damage.explained(path, error) from None
-
-    return plugins.register_io_source(batches, schema=schema)
+def _check_alike(path: pathlib.Path, files: list) -> None:
+    """Raises RecordsError where the parts of a table have different columns."""
+    first, header, _ = files[0]
+    for part, other, _ in files[1:]:
+        if set(other) != set(header):
+            raise errors.RecordsError(
+                f"{path.name}: the part '{part.name}' has {damage.columns(other)}, and "
+                f"'{first.name}' has {damage.columns(header)}; every part needs the same header. "
+                "Were two exports put into one folder?"
+            )
 
 
 def columns(path: str | pathlib.Path) -> tuple[str, ...]:
     """Returns the names of a table's columns, in lower case."""
-    return tuple(_header(pathlib.Path(path)))
+    path = pathlib.Path(path)
+    part = parts.of(path)[0]
+    with parts.told_of(path, part):
+        return tuple(_header(part))
 
 
 def terms(root: str | pathlib.Path) -> str:
@@ -166,12 +206,12 @@ def _header(path: pathlib.Path) -> dict[str, str]:
 def _raw(path, header, wanted, n_rows) -> pl.LazyFrame:
     present = [pl.col(header[name]).alias(name) for name in wanted if name in header]
     if damage.is_parquet(path):
-        lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=_ROW, glob=False)
+        lazy = pl.scan_parquet(path, n_rows=n_rows, row_index_name=parsing.ROW, glob=False)
     else:
         known = damage.dialect(path)
-        known |= {"n_rows": n_rows, "row_index_name": _ROW}
+        known |= {"n_rows": n_rows, "row_index_name": parsing.ROW}
         lazy = pl.scan_csv(path, infer_schema=False, glob=False, **known)
-    return lazy.select(_ROW, *present)
+    return lazy.select(parsing.ROW, *present)
 
 
 def _gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -221,99 +261,3 @@ def _numbers_asked(part: pl.Expr, made: Mapping) -> pl.Series | None:
 
 def _made(prefix: str, column: str, name: str) -> pl.Expr:
     return (prefix + pl.col(column).cast(pl.String)).alias(name)
-
-
-def _typed(
-    path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataType]
-) -> pl.DataFrame:
-    typed = []
-    for name, dtype in wanted.items():
-        if name in raw.columns:
-            typed.append(_parsed(path, raw[_ROW], raw[name], dtype))
-        else:
-            typed.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height))
-    return pl.DataFrame(typed, height=raw.height)
-
-
-def _parsed(path: pathlib.Path, rows: pl.Series, found: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Returns column `found` as `dtype`, or raises RecordsError for the first value that is not.
-
-    A parquet file brings types of its own, which are taken as they are where that loses nothing.
-    """
-    name = found.name
-    if dtype == tables.TIME and found.dtype.is_temporal():
-        zoned = getattr(found.dtype, "time_zone", None)
-        return (found.dt.replace_time_zone(None) if zoned else found).cast(tables.TIME)
-    if dtype == pl.Int64 and found.dtype.is_integer():
-        return found.cast(dtype)
-    if dtype == pl.Float64 and found.dtype == pl.Duration:
-        return found.dt.total_microseconds() / 3.6e9
-    if dtype == pl.Float64 and found.dtype.is_numeric():
-        return _finite(found.cast(dtype))
-    if found.dtype == pl.String and dtype in _PLAIN:
-        parsed = found.to_frame().select(_PLAIN[dtype](pl.col(name))).to_series()
-        if parsed.null_count() == found.null_count():
-            return _finite(parsed) if dtype == pl.Float64 else parsed
-    text = found.cast(pl.String)
-    trimmed = text.str.strip_chars()
-    blank = trimmed == ""
-    if dtype == pl.String:
-        return text.set(blank, None)
-    text = trimmed.set(blank, None)
-    parsed = text.to_frame().select(_PARSERS[dtype](pl.col(name))).to_series()
-    if parsed.null_count() > text.null_count():
-        at = (text.is_not_null() & parsed.is_null()).arg_true()[0]
-        raise errors.RecordsError(
-            f"{path.name}: row {rows[at] + 1} (the header not counted), column '{name}': "
-            f"{_shown(name, text[at])} is not {_EXPECTED[dtype]}"
-        )
-    return _finite(parsed) if dtype == pl.Float64 else parsed
-
-
-def _finite(number: pl.Series) -> pl.Series:
-    # "nan" and "inf" are how some exports write that there is no value.
-    return number.set(~number.is_finite(), None)
-
-
-def _whole(text: pl.Expr) -> pl.Expr:
-    # "142345.0" is what pandas writes for a whole number in a column with gaps.
-    return text.str.strip_suffix(".0").cast(pl.Int64, strict=False)
-
-
-def _time(text: pl.Expr) -> pl.Expr:
-    length = text.str.len_bytes()
-    rest = pl.when(length == 10).then(pl.lit(" 00:00:00"))
-    rest = rest.when(length == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
-    full = pl.concat_str(text.str.replace("T", " ", literal=True).str.strip_suffix("Z"), rest)
-    return full.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-
-
-# What most files hold throughout; where a value is written otherwise, the parsers take over.
-_PLAIN = {
-    pl.Int64: lambda text: text.cast(pl.Int64, strict=False),
-    pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
-    tables.TIME: lambda text: text.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False
-    ),
-}
-_PARSERS = {
-    pl.Int64: _whole,
-    pl.Float64: lambda text: text.cast(pl.Float64, strict=False),
-    tables.TIME: _time,
-}
-_EXPECTED = {
-    pl.Int64: "a whole number",
-    pl.Float64: "a number",
-    tables.TIME: "a date or time (YYYY-MM-DD or YYYY-MM-DD HH:MM:SS)",
-}
-
-
-def _shown(column: str, value: str) -> str:
-    # A cell of a shifted row may hold anything, a name or note text too: only what looks like a
-    # date or a number is repeated, and nothing of a column that identifies somebody.
-    private = column.endswith(("_id", "_nbr", "stayid"))
-    private = private or column in ("dob", "dod", "dod_hosp", "dod_ssn")
-    private = private or re.search(r"\d{5}", value)
-    if not private and re.fullmatch(r"[-+0-9.:/, TZ]{1,32}", value):
-        return f"'{value}'"
-    return f"a text of {len(value)} character(s)"

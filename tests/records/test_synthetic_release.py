@@ -11,7 +11,14 @@ from polars import testing
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import series, variables
-from ehr_jax.records import mimic3, mimic3_events, reading, synthetic_charts, synthetic_release
+from ehr_jax.records import (
+    mimic3,
+    mimic3_events,
+    parsing,
+    reading,
+    synthetic_charts,
+    synthetic_release,
+)
 
 ROWS = 120_000
 
@@ -100,14 +107,14 @@ def test_impossible_arguments_are_refused(tmp_path, rows, suffix, said):
 
 
 def test_measurements_come_in_batches_while_the_file_is_still_read(folder, monkeypatch):
-    parsed, parse = [], reading._typed
+    parsed, parse = [], parsing.typed
 
     def slowly(path, raw, wanted):
         time.sleep(0.01)
         parsed.append(raw.height)
         return parse(path, raw, wanted)
 
-    monkeypatch.setattr(reading, "_typed", slowly)
+    monkeypatch.setattr(parsing, "typed", slowly)
     monkeypatch.setattr(reading, "_BATCH_BYTES", 1)
     charted = mimic3.read(folder).measurements.filter(pl.col("variable").str.starts_with("CHART:"))
     parsed.clear()
