@@ -182,7 +182,10 @@ def _codes(path: pathlib.Path, raw: pl.DataFrame, titles: icd9.Titles, oddities:
     slots = [f"diag_{position}" for position in (1, 2, 3)]
     long = raw.select(pl.col("encounter_id").alias("visit_id"), *slots)
     diagnoses = long.unpivot(slots, index="visit_id", variable_name="slot", value_name="given")
-    diagnoses = diagnoses.drop_nulls("given")
+    # The publisher writes no ".0": it comes from a writer that made the column one of numbers.
+    diagnoses = diagnoses.drop_nulls("given").with_columns(
+        pl.col("given").str.strip_chars().str.replace(r"^(\d+)\.0+$", "${1}")
+    )
     spelling = {given: icd9.canonical(given) for given in diagnoses["given"].unique()}
     diagnoses = diagnoses.select(
         "visit_id",

@@ -6,14 +6,16 @@ versions side by side; "EICUDX:" and "EICUTX:" with the path a diagnosis or trea
 """
 
 import re
+from collections.abc import Container, Iterable
 
 import polars as pl
 
-from ehr_jax.records import eicu_events, icd9, reading, tables
+from ehr_jax.records import code_spelling, eicu_events, icd9, reading, tables
 
 # Position of a diagnosis: the rank of its priority. A stay may have several of each.
 PRIORITIES = {"primary": 1, "major": 2, "other": 3}
 
+_PROCEDURES = ("31.1",)  # that the release has among its diagnoses
 _PROCEDURE = re.compile(r"\d{2}\.\d{1,2}")
 # External causes of ICD-9 have three digits after the E; with two it is ICD-10's fourth chapter.
 _ICD9 = re.compile(
@@ -40,6 +42,39 @@ def icd_code(text: str) -> str | None:
     return f"ICD10CM:{bare}" if _ICD10.fullmatch(text) else None
 
 
+def icd_codes(
+    texts: Iterable[str], known: Container[str]
+) -> tuple[dict[str, str | None], list[str], list[str]]:
+    """Returns the entries of the column icd9code as `icd_code` does, and which of them had lost a
+    zero and which may have.
+
+    In a column that somewhere became one of numbers no entry begins with 0: "38.9" is then 038.9,
+    and "250.0" may be 250.00. Such an entry becomes the one diagnosis of the dictionary (`known`)
+    that it can be, without a dictionary the shortest; what can be several is kept and named.
+    """
+    texts = sorted({text.strip() for text in texts})
+    read = {text: icd_code(text) for text in texts}
+    numeric = [text for text in texts if re.fullmatch(r"\d+(\.\d*)?", text)]
+    if any(text.startswith("0") for text in numeric):
+        return read, [], []
+    lost, unsure = [], []
+    floats = len(numeric) == len(texts) and all("." in text for text in numeric)
+    for text in numeric:
+        whole, _, detail = text.partition(".")
+        if text in _PROCEDURES or (len(whole) > 2 and not floats):
+            continue
+        endings = {detail} | ({detail.rstrip("0"), detail + "0"} if floats else set())
+        forms = sorted(form for end in endings if (form := whole.rjust(3, "0") + end) in known)
+        if not known and len(whole) < 3:
+            forms = [whole.rjust(3, "0") + detail]
+        if len(forms) == 1 and read[text] != f"ICD9CM:{forms[0]}":
+            lost.append(text)
+            read[text] = f"ICD9CM:{forms[0]}"
+        elif len(forms) > 1:
+            unsure.append(text)
+    return read, lost, unsure
+
+
 def codes(
     root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -55,7 +90,7 @@ def codes(
     ]
     if reading.find_table(root, "infusiondrug", required=False):
         found.append(_infused(root, units, oddities))
-    rows = pl.concat(found, how="vertical")
+    rows = code_spelling.joined(pl.concat(found, how="vertical"), oddities)
     distinct = rows.sort(
         "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
     ).unique(["visit_id", "code"], keep="first", maintain_order=True)
@@ -74,16 +109,33 @@ def _diagnosed(root, units, oddities) -> pl.DataFrame:
     raw = _rows(root, "diagnosis", columns, ("diagnosisoffset",), units, oddities)
     cells = raw["icd9code"].drop_nulls().unique().to_list()
     entries = {cell: [text for text in cell.split(",") if text.strip()] for cell in cells}
-    held = {cell: [icd_code(text) for text in texts] for cell, texts in entries.items()}
+    titles = icd9.load(root)
+    read, lost, unsure = icd_codes(
+        (text for texts in entries.values() for text in texts), {*titles.exact, *titles.groups}
+    )
+    held = {cell: [read[text.strip()] for text in texts] for cell, texts in entries.items()}
+    if unsure:
+        named = ", ".join(unsure[:5]) + ", ..." * (len(unsure) > 5)
+        rule = (
+            f"different entries of icd9code that are ambiguous, as a zero is lost ({named}), kept"
+        )
+        oddities[rule] = len(unsure)
     coded = pl.DataFrame(
         {
             "icd9code": cells,
             "code": [sorted({code for code in held[cell] if code}) or None for cell in cells],
             "unread": [sum(code is None for code in held[cell]) for cell in cells],
+            "lost": [sum(text.strip() in lost for text in entries[cell]) for cell in cells],
         },
-        schema={"icd9code": pl.String, "code": pl.List(pl.String), "unread": pl.Int64},
+        schema={
+            "icd9code": pl.String,
+            "code": pl.List(pl.String),
+            "unread": pl.Int64,
+            "lost": pl.Int64,
+        },
     )
     raw = raw.join(coded, on="icd9code", how="left", maintain_order="left")
+    oddities["entries of icd9code that had lost a zero, restored"] = int(raw["lost"].sum())
     oddities["entries of icd9code that are no ICD code, left out"] = int(raw["unread"].sum())
     oddities["diagnosis rows without an ICD code, kept as EICUDX"] = raw["code"].null_count()
     path = pl.col("diagnosisstring").str.strip_chars()

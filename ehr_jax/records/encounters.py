@@ -6,7 +6,7 @@ they ended, deaths, ICU stays made of moves between units, and codes each once a
 
 import polars as pl
 
-from ehr_jax.records import tables, when
+from ehr_jax.records import code_spelling, tables, when
 
 OLDEST = 130  # years; an age above is an error
 
@@ -123,6 +123,7 @@ def codes(rows: pl.DataFrame, oddities: dict[str, int]) -> tuple[pl.DataFrame, p
     `rows` has kind, visit_id, code, name (by a vocabulary), said (by the source, the name where
     there is none), time and n, the number of rows of the source.
     """
+    rows = code_spelling.joined(rows, oddities, "n")
     rank = pl.col("kind").replace_strict({kind: i for i, kind in enumerate(tables.KINDS)})
     kinds = rows.group_by("code").agg(
         pl.col("kind").sort_by(rank).first(), pl.col("kind").n_unique().alias("several")

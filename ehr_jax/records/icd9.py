@@ -55,16 +55,50 @@ def with_zeros(codes: Iterable[str], titles: Mapping[str, str], longest: int) ->
     code becomes its longest filled form (up to `longest` characters) that the dictionary knows.
     """
     codes = sorted(set(codes))
-    numeric = [code for code in codes if code.isdigit()]
-    if any(code.startswith("0") for code in numeric):
+    if kept_zeros(codes):
         return {code: code for code in codes}
-    known = {}
+    spelling = {}
     for code in codes:
-        filled = [code.rjust(n, "0") for n in range(longest, max(len(code), 2), -1)]
-        found = [form for form in filled if form in titles] if code.isdigit() else []
-        kept = code in titles or not found
-        known[code] = (code if len(code) > 2 else code.rjust(3, "0")) if kept else found[0]
-    return known
+        forms = _filled(code, titles, longest)
+        stands = code in titles or not forms
+        spelling[code] = (code if len(code) > 2 else code.rjust(3, "0")) if stands else forms[0]
+    return spelling
+
+
+def unsure(codes: Iterable[str], titles: Mapping[str, str], longest: int) -> list[str]:
+    """Returns the codes that may have lost zeros and are two codes of the dictionary either way.
+
+    "331" may be 331 (an incision of the lung) or 0331 (a spinal tap).
+    """
+    codes = sorted(set(codes))
+    if kept_zeros(codes):
+        return []
+    return [c for c in codes if len(_filled(c, titles, longest)) + (c in titles) > 1]
+
+
+def kept_zeros(codes: Iterable[str]) -> bool:
+    """Says whether some numeric code of a column begins with 0, so that none was lost."""
+    return any(code.isdigit() and code.startswith("0") for code in codes)
+
+
+def without_point(codes: pl.Series, before: int) -> pl.Series:
+    """Returns codes without the ".0" that a writer of floating numbers put behind whole ones.
+
+    A column is such a writer's if no point in it is followed by more than zeros; a dotted column
+    has other digits, too. With more than `before` digits before its point a code is no dotted one.
+    """
+    ends = codes.str.contains(r"^\d+\.0+$")
+    written = not (codes.str.contains(".", literal=True) & ~ends).any()
+    numbers = ends & (written | (codes.str.len_chars() > before + 2))
+    return codes.set(numbers.fill_null(False), None).fill_null(codes.str.replace(r"\.0+$", ""))
+
+
+def _filled(code: str, titles: Mapping[str, str], longest: int) -> list[str]:
+    """Returns the spellings of a numeric code with more zeros that the dictionary has."""
+    if not code.isdigit():
+        return []
+    forms = [code.rjust(n, "0") for n in range(longest, max(len(code), 2), -1)]
+    return [form for form in forms if form in titles]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +142,12 @@ def mimic_titles(root: str | pathlib.Path, table: str) -> dict[str, str]:
     if path is None:
         return {}
     frame = reading.read(path, {"icd9_code": pl.String, "long_title": pl.String})
-    frame = frame.drop_nulls()
-    return dict(zip(frame["icd9_code"], frame["long_title"], strict=True))
+    frame = frame.drop_nulls().with_columns(pl.col(pl.String).str.strip_chars())
+    codes = without_point(frame["icd9_code"], before=3)
+    titles = dict(zip(codes, frame["long_title"], strict=True))
+    # A dictionary that lost its own zeros has two titles for one number: neither is believed.
+    twice = frame.select(codes, "long_title").unique()["icd9_code"]
+    return {code: titles[code] for code in titles.keys() - set(twice.filter(twice.is_duplicated()))}
 
 
 def ccs_groups(path: str | pathlib.Path) -> dict[str, tuple[str, ...]]:

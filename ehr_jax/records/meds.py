@@ -14,6 +14,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records import (
+    code_spelling,
     code_systems,
     icd9,
     meds_codes,
@@ -214,6 +215,7 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     known = pl.when(of_stay & ~stamp).then(dated).when(~of_stay).then("time")
     known = pl.when(~billed & known.is_not_null()).then(pl.min_horizontal(known, "end"))
     found = found.with_columns(given="code", code=spelled, time=known)
+    found = code_spelling.joined(found, oddities)
     names = meds_shards.codes(root).rename({"code": "given"})
     named = found.select("code", "kind", "given").unique(maintain_order=True).sort("code", "given")
     named = named.join(names, on="given", how="left", maintain_order="left")

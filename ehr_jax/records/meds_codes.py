@@ -157,5 +157,4 @@ def disposition(place: pl.Expr) -> pl.Expr:
 
 
 def _value(found: str | None) -> str:
-    # As printed: the published vocabularies tell "Vitamin D3" from "Vitamin D3 ".
     return found if found and found.strip() not in ("", "UNK") else ""

@@ -55,8 +55,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
     Needs ADMISSIONS, PATIENTS, DIAGNOSES_ICD, PROCEDURES_ICD and PRESCRIPTIONS; takes ICUSTAYS,
     the dictionaries, LABEVENTS, CHARTEVENTS and NOTEEVENTS where they are there. Codes:
-    "ICD9CM:4280", "ICD9PROC:3961", and "DRUG:" with the drug exactly as printed (the published
-    vocabularies tell "Heparin" from "heparin"). A drug is known at the end of its start date.
+    "ICD9CM:4280", "ICD9PROC:3961", and "DRUG:" with the drug as most often printed
+    (see `code_spelling`: "heparin " is "Heparin"). A drug is known at the end of its start date.
 
     Raises RecordsError for a missing table or column, a damaged file, or a repeated hadm_id.
     """
@@ -157,11 +157,7 @@ def _billed(root, stem, prefix, titles, longest, visits, oddities) -> pl.DataFra
     path = reading.find_table(root, stem)
     raw = reading.read(path, {"hadm_id": pl.Int64, "seq_num": pl.Int64, "icd9_code": pl.String})
     raw = mimic_common.of_visits(raw, "icd9_code", stem, visits, oddities)
-    given = raw["icd9_code"].str.strip_chars().str.to_uppercase().str.replace(".", "", literal=True)
-    spelling = icd9.with_zeros(given, titles, longest)
-    restored = sum(given.is_in([old for old, new in spelling.items() if old != new]))
-    oddities[f"{stem} codes that had lost leading zeros, restored"] = restored
-    code = given.replace_strict(spelling, return_dtype=pl.String)
+    code = mimic_common.icd9_spelling(raw["icd9_code"], titles, longest, stem, oddities)
     return raw.select(
         "visit_id", code=prefix + code, time=mimic_common.NO_TIME, position=pl.col("seq_num")
     )

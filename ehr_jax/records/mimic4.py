@@ -67,7 +67,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Needs admissions, patients, diagnoses_icd, procedures_icd and prescriptions; takes icustays,
     the dictionaries, labevents, chartevents, outputevents, discharge and radiology where they are
     there. Codes: "ICD9CM:4280", "ICD10CM:I509", "ICD9PROC:3961", "ICD10PCS:5A1221Z", and "DRUG:"
-    with the drug exactly as printed. A drug is known at the end of its start date.
+    with the drug as most often printed. A drug is known at the end of its start date.
 
     The source gives an age in whole years in an anchor year: a visit's age is that age and the
     calendar years since, and a birth is put on the first of January (inferred).
@@ -198,43 +198,51 @@ def _titles(root, stem: str, systems: Mapping[int, str]) -> dict[str, dict[str, 
     if path := mimic4_events.find_table(root, stem, required=False):
         raw = _versioned(path, {"long_title": pl.String}, systems)
         for version, code, title in (
-            raw.drop_nulls().select("icd_version", "icd_code", "long_title").iter_rows()
+            _undotted(raw.drop_nulls()).select("icd_version", "icd_code", "long_title").iter_rows()
         ):
             titles[systems[version]][code] = title
     return titles
+
+
+def _undotted(raw: pl.DataFrame) -> pl.DataFrame:
+    plain = icd9.without_point(raw["icd_code"], before=3)
+    return raw.with_columns(plain.str.replace(".", "", literal=True).alias("icd_code"))
 
 
 def _billed(root, stem, systems, titles, longest, visits, oddities) -> pl.DataFrame:
     path = mimic4_events.find_table(root, stem)
     raw = _versioned(path, {"hadm_id": pl.Int64, "seq_num": pl.Int64}, systems)
     raw = mimic_common.of_visits(raw, "icd_code", stem, visits, oddities)
-    parts, restored = [], 0
+    parts = []
     for version, system in systems.items():
         part = raw.filter(icd_version=version)
         given = part["icd_code"]
-        spelling = (
-            icd9.with_zeros(given, titles[system], longest)
-            if version == 9
-            else {code: _whole_icd10(code, system) for code in given.unique()}
-        )
-        restored += sum(given.is_in([old for old, new in spelling.items() if old != new]))
-        code = f"{system}:" + given.replace_strict(spelling, return_dtype=pl.String)
+        if version == 9:
+            given = mimic_common.icd9_spelling(given, titles[system], longest, stem, oddities)
+        else:
+            given = _whole_icd10(given, system, stem, oddities)
+        code = f"{system}:" + given
         parts.append(
             part.select("visit_id", code=code, time=mimic_common.NO_TIME, position="seq_num")
         )
-    oddities[f"{stem} codes that had lost leading zeros, restored"] = restored
     return pl.concat(parts)
 
 
-def _whole_icd10(code: str, system: str) -> str:
+def _whole_icd10(codes: pl.Series, system: str, stem: str, oddities: dict) -> pl.Series:
     # Every ICD-10-PCS code has seven characters; one of digits alone may have lost its zeros.
-    return code.rjust(7, "0") if system == "ICD10PCS" and code.isdigit() else code
+    plain = icd9.without_point(codes, before=3).str.replace(".", "", literal=True)
+    if system != "ICD10PCS":
+        return plain
+    short = plain.str.contains(r"^\d{1,6}$").fill_null(False)
+    rule = f"{stem} codes that had lost leading zeros, restored"
+    oddities[rule] = oddities.get(rule, 0) + short.sum()
+    return plain.set(short, None).fill_null(plain.str.pad_start(7, "0"))
 
 
 def _versioned(
     path: pathlib.Path, columns: Mapping[str, pl.DataType], systems: Mapping[int, str]
 ) -> pl.DataFrame:
-    """Reads `columns`, undotted `icd_code` and `icd_version`; every code must say its version."""
+    """Reads `columns`, `icd_code` and `icd_version`; every code must say its version."""
     if "icd_version" not in reading.columns(path):
         raise errors.RecordsError(
             f"{path.name}: column 'icd_version' is missing. ICD-9 and ICD-10 stand in one table, "
@@ -254,5 +262,4 @@ def _versioned(
             f"{path.name}: row {row + 1} (the header not counted), column 'icd_version': {found}; "
             f"expected {' or '.join(str(version) for version in systems)} beside a code"
         )
-    code = pl.col("icd_code").str.strip_chars().str.to_uppercase()
-    return raw.with_columns(code.str.replace(".", "", literal=True))
+    return raw.with_columns(pl.col("icd_code").str.strip_chars().str.to_uppercase())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import reading, tables, when
+from ehr_jax.records import code_spelling, icd9, reading, tables, when
 
 # How the sources write that a text column has no value.
 NO_VALUE = (
@@ -217,6 +217,33 @@ def of_visits(
     return keep_known(raw, visits, "visit_id", f"{stem} rows of unknown visits", oddities)
 
 
+def icd9_spelling(
+    codes: pl.Series, titles: Mapping[str, str], longest: int, stem: str, oddities: dict
+) -> pl.Series:
+    """Returns a column of ICD-9 codes in capitals, undotted, with zeros that a writer took away.
+
+    A column that somewhere became one of numbers has lost the zeros before its codes, and has ".0"
+    behind them where the numbers were floating. What may be two codes stands as it is, counted and
+    named. `longest` is the number of characters of the longest code, 5 or 4 of procedures.
+    """
+    plain = icd9.without_point(codes.str.strip_chars().str.to_uppercase(), before=longest - 2)
+    plain = plain.str.replace(".", "", literal=True)
+    spelling = icd9.with_zeros(plain, titles, longest)
+    restored = plain.is_in([old for old, new in spelling.items() if old != new]).sum()
+    rule = f"{stem} codes that had lost leading zeros, restored"
+    oddities[rule] = oddities.get(rule, 0) + restored
+    if unsure := icd9.unsure(plain, titles, longest):
+        named = ", ".join(unsure[:5]) + ", ..." * (len(unsure) > 5)
+        rule = f"{stem} codes that are ambiguous, as a leading zero may be lost ({named}), kept"
+        oddities[rule] = plain.is_in(unsure).sum()
+    numeric = plain.filter(plain.str.contains(r"^\d+$"))
+    written = codes.str.contains(r"\.0+$").any() or (numeric.str.len_chars() < 3).any()
+    if not titles and written and not icd9.kept_zeros(numeric):
+        rule = f"{stem} codes that may have lost a leading zero, without a dictionary to tell, kept"
+        oddities[rule] = numeric.str.len_chars().is_between(3, longest - 1).sum()
+    return plain.replace_strict(spelling, return_dtype=pl.String)
+
+
 def keep_known(
     frame: pl.DataFrame, known: pl.DataFrame, key: str, rule: str, oddities: dict
 ) -> pl.DataFrame:
@@ -228,7 +255,7 @@ def keep_known(
 
 def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:
     """Returns `tables.CODES`, each code of a visit once."""
-    codes = pl.concat(parts, how="vertical")
+    codes = code_spelling.joined(pl.concat(parts, how="vertical"), oddities)
     rank = pl.col("position").cast(pl.Int32, strict=False)
     oddities["codes at a position beyond 2147483647, position unknown"] = int(
         codes.select((pl.col("position").is_not_null() & rank.is_null()).sum()).item()

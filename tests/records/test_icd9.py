@@ -1,11 +1,12 @@
 import gzip
 import json
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_jax.records import icd9, icd9_names
+from ehr_jax.records import icd9, icd9_names, mimic_common
 
 categories = st.one_of(
     st.integers(1, 999).map(lambda n: f"{n:03d}"),
@@ -56,6 +57,43 @@ def test_lost_zeros_are_restored_by_the_dictionary():
     found = icd9.with_zeros(["66", "331", "417", "9671", "4111"], titles, 4)
     # 331 stands in the dictionary itself; 4111 is in it in no spelling: both stay.
     assert found == {"66": "0066", "331": "331", "417": "0417", "9671": "9671", "4111": "4111"}
+
+
+def test_code_that_is_two_codes_without_its_zero_is_unsure():
+    titles = dict.fromkeys(["0066", "066", "0331", "331", "9671", "0417"], "a title")
+    assert icd9.unsure(["66", "331", "417", "9671"], titles, 4) == ["331", "66"]
+    assert icd9.unsure(["66", "331", "0417"], titles, 4) == []
+
+
+@pytest.mark.parametrize(
+    "column, plain",
+    [
+        (["9904.0", "331.0", None], ["9904", "331", None]),
+        (["9904.0", "V4581", "8.00"], ["9904", "V4581", "8"]),
+        (["428.0", "428.9", "V45.81"], ["428.0", "428.9", "V45.81"]),  # dotted by its source
+        (["4280.0", "38.9"], ["4280", "38.9"]),
+        (["4280", "0389"], ["4280", "0389"]),
+    ],
+)
+def test_point_of_a_writer_of_numbers_goes_and_that_of_a_dotted_code_stays(column, plain):
+    found = icd9.without_point(pl.Series(column, dtype=pl.String), before=3)
+    assert found.to_list() == plain
+
+
+@given(st.lists(st.sampled_from(["0331", "331", "9904", "3893", "0066", "8674"]), min_size=1))
+def test_a_column_of_numbers_becomes_no_other_code_without_being_told(codes):
+    titles = dict.fromkeys(["0331", "331", "9904", "3893", "0066", "8674"], "a title")
+    oddities = {}
+    floats = pl.Series([float(code) for code in codes]).cast(pl.String)
+    found = mimic_common.icd9_spelling(floats, titles, 4, "PROCEDURES", oddities).to_list()
+    wrong = sum(one != other for one, other in zip(found, codes, strict=True))
+    assert wrong <= sum(n for rule, n in oddities.items() if "ambiguous" in rule and "331" in rule)
+    assert all(code == "331" for code, true in zip(found, codes, strict=True) if code != true)
+
+
+def test_dictionary_that_lost_its_own_zeros_names_no_number_it_has_twice(tmp_path):
+    (tmp_path / "d.csv").write_text("icd9_code,long_title\n331,one\n331,another\n 9904.0 ,x\n")
+    assert icd9.mimic_titles(tmp_path, "d") == {"9904": "x"}
 
 
 def test_column_that_kept_its_zeros_is_left_alone():
