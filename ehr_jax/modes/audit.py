@@ -16,7 +16,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Audits the cohort and inputs of `config`, without encoding texts; 1 where a check fails."""
     workdir = run_folder.claim(workdir, config.to_dict())
     records = inputs.read(config)
-    run_folder.write_data_use(workdir, records.terms)
+    inputs.bind(records, config, workdir, also=("audit.json",))
     cohort = inputs.build_cohort(records, config)
     findings = audit.run(inputs.gather_evidence(records, cohort, config))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))

@@ -81,6 +81,7 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
     if count == 1:
         return [inputs.load(config, workdir)]
     records = inputs.read(config)
+    inputs.bind(records, config, workdir)
     whole = inputs.build_cohort(records, config)
     prepared = []
     for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):

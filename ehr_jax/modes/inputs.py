@@ -79,6 +79,31 @@ def arrange(
     return arrays
 
 
+def bind(
+    records: tables.Records,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    also: tuple[str, ...] = (),
+) -> None:
+    """Makes `workdir` the folder of these records, or finds that it is, before anything is written.
+
+    A mode that does not call `arrange` calls this: data.json then says whose the folder is.
+
+    Args:
+      also: files that count as work of a run beside `run_folder.WORK`.
+
+    Raises:
+      RunFolderError: the folder holds the work of other records.
+    """
+    path, digest = workdir / "data.json", fingerprint(records, config)
+    _check_same(path, digest, also)
+    run_folder.write_data_use(workdir, records.terms)
+    if not path.exists() or run_folder.read_json(path).get("fingerprint") != digest:
+        about = {"source": records.source, "fingerprint": digest, "records": counts(records)}
+        about |= {"oddities": dict(records.oddities), "terms": records.terms}
+        run_folder.write_json(path, about)
+
+
 def gather_evidence(
     records: tables.Records, cohort: cohorts.Cohort, config: ml_collections.ConfigDict
 ) -> evidence.Evidence:
@@ -165,11 +190,11 @@ def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
     return given.build(records, found, asked.split_seed, split=asked.split)
 
 
-def _check_same(path: pathlib.Path, fingerprint: str) -> None:
+def _check_same(path: pathlib.Path, fingerprint: str, also: tuple[str, ...] = ()) -> None:
     if not path.exists() or run_folder.read_json(path).get("fingerprint") == fingerprint:
         return
     (path.parent / run_folder.TEACHER).unlink(missing_ok=True)
-    if run_folder.has_work(path.parent):
+    if run_folder.has_work(path.parent) or any((path.parent / name).exists() for name in also):
         raise errors.RunFolderError(
             f"{path.parent} was begun with other records, or another query of config.cohort.aces "
             "(the fingerprint in data.json differs); choose another --workdir, or give the earlier "

@@ -17,11 +17,11 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     config = registry.configure(config, config.model.name)
     workdir = run_folder.claim(workdir, config.to_dict())
     folder = workdir / "meds"
+    records = inputs.read(config)
+    inputs.bind(records, config, workdir)
     if folder.exists():
         print(f"{folder}: written by an earlier start, kept")
     else:
-        records = inputs.read(config)
-        run_folder.write_data_use(workdir, records.terms)
         meds_files.write(records, folder)
         print(f"{folder}: {records.patients.height:,} patients of {records.source}")
     if (workdir / "predictions.parquet").exists():

@@ -22,10 +22,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     of_run, folder = _read_run(config)
     workdir = run_folder.claim(workdir, config.to_dict())
     records = inputs.read(of_run)
+    inputs.bind(records, of_run, workdir)
     asked = of_run.cohort
     changes = {key: value for key, value in of_run.task.items() if value is not None}
     cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
-    run_folder.write_data_use(workdir, records.terms)
     learned = fitted.from_json(run_folder.read_json(folder / "fitted.json"))
     cache = of_run.text.cache or None
     arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)

@@ -26,7 +26,7 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "store", "meds", "results.json")
+WORK = ("checkpoints", "methods", "splits", "store", "meds", "predictions.parquet", "results.json")
 
 # Scores of the teacher (`training.teacher`): long to make, and of one config and records alone.
 TEACHER = "teacher.npy"
