@@ -10,12 +10,11 @@ outcome that stands there is.
 
 import datetime
 import pathlib
-import types
 
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import eicu_codes, eicu_events, mimic_common, reading, tables
+from ehr_jax.records import eicu_codes, eicu_events, mimic_common, reading, tables, tally, when
 
 DEMO_TERMS = "eICU Collaborative Research Database Demo v2.0.1, Open Data Commons ODbL 1.0."
 CREDENTIALED_TERMS = (
@@ -84,14 +83,16 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         source="eicu",
         patients=_patients(visits),
         visits=tables.conform(visits, tables.VISITS),
-        stays=tables.conform(units.sort("stay_id"), tables.STAYS),
+        stays=when.stays(
+            tables.conform(units.sort("stay_id"), tables.STAYS), visits, "unit stays", oddities
+        ),
         codes=codes,
         code_names=code_names,
-        attributes=_attributes(root, units, visits),
-        measurements=eicu_events.measurements(root, units, series, oddities),
-        notes=eicu_events.notes(root, units),
+        attributes=_attributes(root, units, visits, oddities),
+        measurements=eicu_events.measurements(root, units, visits, series, oddities),
+        notes=eicu_events.notes(root, units, visits, oddities),
         terms=mimic_common.terms(pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS),
-        oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+        oddities=tally.standing(oddities),
         dated=False,
         scores=_scores(root, units),
     )
@@ -243,9 +244,9 @@ def _patients(visits: pl.DataFrame) -> pl.DataFrame:
     return tables.conform(found.sort("subject_id"), tables.PATIENTS)
 
 
-def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     first = units.unique("visit_id", keep="first", maintain_order=True)
-    known = eicu_events.admission_diagnosis_times(root, first)
+    known = eicu_events.admission_diagnosis_times(root, first, visits, oddities)
     columns = [(column, name, visits, "start") for column, name in OF_VISIT.items()]
     columns += [(column, name, first, "start") for column, name in OF_UNIT.items()]
     columns += [("apacheadmissiondx", ADMISSION_DIAGNOSIS, known, "known")]

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 
 import polars as pl
 
-from ehr_jax.records import code_spelling, eicu_events, icd9, reading, tables
+from ehr_jax.records import code_spelling, eicu_events, icd9, reading, tables, when
 
 # Position of a diagnosis: the rank of its priority. A stay may have several of each.
 PRIORITIES = {"primary": 1, "major": 2, "other": 3}
@@ -84,12 +84,12 @@ def codes(
     discharge keeps its time, so that nothing predicted in the visit or at its end sees it.
     """
     found = [
-        _diagnosed(root, units, oddities),
-        _treated(root, units, oddities),
-        _ordered(root, units, oddities),
+        _diagnosed(root, units, visits, oddities),
+        _treated(root, units, visits, oddities),
+        _ordered(root, units, visits, oddities),
     ]
     if reading.find_table(root, "infusiondrug", required=False):
-        found.append(_infused(root, units, oddities))
+        found.append(_infused(root, units, visits, oddities))
     rows = code_spelling.joined(pl.concat(found, how="vertical"), oddities)
     distinct = rows.sort(
         "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
@@ -104,9 +104,9 @@ def codes(
     return tables.conform(distinct, tables.CODES), _names(root, rows)
 
 
-def _diagnosed(root, units, oddities) -> pl.DataFrame:
+def _diagnosed(root, units, visits, oddities) -> pl.DataFrame:
     columns = ("icd9code", "diagnosisstring", "diagnosispriority")
-    raw = _rows(root, "diagnosis", columns, ("diagnosisoffset",), units, oddities)
+    raw = _rows(root, "diagnosis", columns, ("diagnosisoffset",), units, visits, oddities)
     cells = raw["icd9code"].drop_nulls().unique().to_list()
     entries = {cell: [text for text in cell.split(",") if text.strip()] for cell in cells}
     titles = icd9.load(root)
@@ -165,30 +165,32 @@ def _diagnosed(root, units, oddities) -> pl.DataFrame:
     )
 
 
-def _treated(root, units, oddities) -> pl.DataFrame:
-    raw = _rows(root, "treatment", ("treatmentstring",), ("treatmentoffset",), units, oddities)
+def _treated(root, units, visits, oddities) -> pl.DataFrame:
+    raw = _rows(
+        root, "treatment", ("treatmentstring",), ("treatmentoffset",), units, visits, oddities
+    )
     raw = _named(raw, "treatmentstring", "treatment", oddities)
     path = pl.col("treatmentstring").str.strip_chars()
     return _plain(raw, "EICUTX:" + path, "procedure", _readable(path))
 
 
-def _ordered(root, units, oddities) -> pl.DataFrame:
+def _ordered(root, units, visits, oddities) -> pl.DataFrame:
     """Drugs ordered, cancelled orders too: that an order was cancelled is known only later."""
     offsets = ("drugorderoffset", "drugstartoffset")
-    raw = _rows(root, "medication", ("drugname",), offsets, units, oddities)
+    raw = _rows(root, "medication", ("drugname",), offsets, units, visits, oddities)
     raw = _named(raw, "drugname", "medication", oddities)
     name = _drug(pl.col("drugname"))
     return _plain(raw, "DRUG:" + name, "drug", name)
 
 
-def _infused(root, units, oddities) -> pl.DataFrame:
-    raw = _rows(root, "infusiondrug", ("drugname",), ("infusionoffset",), units, oddities)
+def _infused(root, units, visits, oddities) -> pl.DataFrame:
+    raw = _rows(root, "infusiondrug", ("drugname",), ("infusionoffset",), units, visits, oddities)
     raw = _named(raw, "drugname", "infusiondrug", oddities)
     name = _drug(pl.col("drugname").str.strip_chars().str.replace(_UNIT, ""))
     return _plain(raw, "DRUG:" + name, "drug", name)
 
 
-def _rows(root, stem, columns, offsets, units, oddities) -> pl.DataFrame:
+def _rows(root, stem, columns, offsets, units, visits, oddities) -> pl.DataFrame:
     """Returns a table's rows of known unit stays, with visit_id and `time`.
 
     `time` is the latest of the offsets (a drug is known neither before its order nor its start),
@@ -203,16 +205,12 @@ def _rows(root, stem, columns, offsets, units, oddities) -> pl.DataFrame:
         units.select("stay_id", "visit_id", "start"), on="stay_id", maintain_order="left"
     )
     oddities[f"{stem} rows of unknown unit stays, left out"] = raw.height - known.height
-    latest = pl.max_horizontal(*offsets)
-    far = (latest.abs() > eicu_events.FURTHEST_MINUTES).fill_null(False)
-    near = known.filter(~far)
-    oddities[f"{stem} rows over ten years from the unit admission, left out"] = (
-        known.height - near.height
-    )
-    oddities[f"{stem} rows without a time, known at discharge"] = int(
-        near.select(latest.is_null()).to_series().sum()
-    )
-    return near.with_columns(time=eicu_events.after("start", latest))
+    timed = known.with_columns(time=eicu_events.after("start", pl.max_horizontal(*offsets)))
+    bounds = visits.select("visit_id", "start", "end")
+    timed = timed.drop("start").join(bounds, on="visit_id", maintain_order="left")
+    near = when.near(timed, f"{stem} rows", oddities, "time")
+    oddities[f"{stem} rows without a time, known at discharge"] = near["time"].null_count()
+    return near
 
 
 def _named(raw: pl.DataFrame, column: str, stem: str, oddities: dict) -> pl.DataFrame:

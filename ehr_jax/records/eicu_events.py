@@ -11,9 +11,10 @@ from typing import NamedTuple
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import reading, tables
+from ehr_jax.records import reading, tables, when
 
-FURTHEST_MINUTES = 10 * 365 * 24 * 60  # from the unit admission; beyond it an offset is an error
+FURTHEST_MINUTES = 10 * 365 * 24 * 60  # of a hospital stay's two ends from the unit admission
+_CENTURY_MINUTES = 100 * 365 * 24 * 60
 
 # Column to unit, null where the release does not say.
 PERIODIC = {"temperature": "degrees C", "sao2": "%", "heartrate": "bpm", "respiration": "/min"}
@@ -78,50 +79,71 @@ _CLERICAL = (
 
 
 def after(start: str, minutes: pl.Expr) -> pl.Expr:
-    """Returns the time that lies `minutes` after the column `start`; null where either is."""
-    return pl.col(start) + pl.duration(minutes=minutes, time_unit="us")
+    """Returns the time that lies `minutes` after the column `start`; null where either is.
+
+    More than a century is taken as one: such an offset is an error, and a time must hold it.
+    """
+    held = minutes.clip(-_CENTURY_MINUTES, _CENTURY_MINUTES)
+    return pl.col(start) + pl.duration(minutes=held, time_unit="us")
 
 
 def measurements(
-    root: str | pathlib.Path, units: pl.DataFrame, series: str | pathlib.Path, oddities: dict
+    root: str | pathlib.Path,
+    units: pl.DataFrame,
+    visits: pl.DataFrame,
+    series: str | pathlib.Path,
+    oddities: dict[str, int],
 ) -> pl.LazyFrame:
     """Returns the numeric observations of `units` as `tables.MEASUREMENTS`.
 
     `variable` is "VITAL:heartrate", "LAB:<labname>", "NURSE:<name>" or, of the hourly series,
     "YAIB:hr". A laboratory value is timed by its last revision, a nurse's by its entry: the value
     as it stands was known no earlier. A row of hour h of the series holds what was seen from h to
-    h + 1, and is timed at h + 1. A missing table gives no rows.
+    h + 1, and is timed at h + 1. A missing table gives no rows. Rows far outside their visit are
+    left out, and counted when the frame is collected.
 
     Raises RecordsError where `series` holds no dyn.parquet or none of the unit stays.
     """
-    found = [_wide(root, stem, units) for stem in WIDE]
-    found += [_labs(root, units), _nurses(root, units)]
+    found = {stem: _wide(root, stem, units) for stem in WIDE}
+    found |= {"lab": _labs(root, units), "nurseCharting": _nurses(root, units)}
     if series:
-        found.append(_hourly(series, units, oddities))
-    found = [frame for frame in found if frame is not None]
-    return pl.concat(found) if found else tables.empty(tables.MEASUREMENTS).lazy()
+        found["dyn"] = _hourly(series, units, oddities)
+    near = [
+        when.within(rows, tables.MEASUREMENTS, visits, f"{stem} rows", oddities)
+        for stem, rows in found.items()
+        if rows is not None
+    ]
+    return pl.concat(near) if near else tables.empty(tables.MEASUREMENTS).lazy()
 
 
-def notes(root: str | pathlib.Path, units: pl.DataFrame) -> pl.LazyFrame:
+def notes(
+    root: str | pathlib.Path, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.LazyFrame:
     """Returns texts of `units` as `tables.NOTES`: one a form (the category), unit stay and time.
 
     `time` is the later of the time a note is about and the time it was entered. physicalExam has no
     entry time of its own: it takes that of the note it belongs to (same unit stay and offset). A
-    missing table gives no rows. Collecting gathers a whole form in memory (in the full release at
+    missing table gives no rows, and texts far outside their visit are left out, counted when the
+    frame is collected. Collecting gathers a whole form in memory (in the full release at
     most 9 million short rows, of physicalExam), as the rows of a text may stand anywhere.
     """
     found = [
-        _texts(root, stem, form, path, units)
+        when.within(
+            _texts(root, stem, form, path, units), tables.NOTES, visits, f"{stem} texts", oddities
+        )
         for stem, form in FORMS.items()
         if (path := reading.find_table(root, stem, required=False))
     ]
     return pl.concat(found) if found else tables.empty(tables.NOTES).lazy()
 
 
-def admission_diagnosis_times(root: str | pathlib.Path, units: pl.DataFrame) -> pl.DataFrame:
+def admission_diagnosis_times(
+    root: str | pathlib.Path, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]
+) -> pl.DataFrame:
     """Returns `units` with `known`: when the APACHE admission diagnosis of each was entered.
 
-    Without an entry in admissionDx, 24 h after admission: APACHE is scored on the first day.
+    Without an entry in admissionDx, or with one far outside the visit (which is counted), 24 h
+    after admission: APACHE is scored on the first day.
     """
     minutes = pl.DataFrame(schema={"stay_id": pl.Int64, "minutes": pl.Int64})
     if path := reading.find_table(root, "admissionDx", required=False):
@@ -129,9 +151,14 @@ def admission_diagnosis_times(root: str | pathlib.Path, units: pl.DataFrame) -> 
         raw = reading.read(path, dict.fromkeys(("patientunitstayid", entered), pl.Int64))
         minutes = raw.group_by(stay_id="patientunitstayid").agg(minutes=pl.col(entered).max())
     joined = units.join(minutes, on="stay_id", how="left", maintain_order="left")
-    near = pl.col("minutes").abs() <= FURTHEST_MINUTES
+    bounds = visits.select("visit_id", first="start", last="end")
+    joined = joined.join(bounds, on="visit_id", how="left", maintain_order="left")
+    entered = after("start", pl.col("minutes"))
+    far = when.is_far(entered, pl.col("first"), pl.col("last"))
+    rule = when.left_out("admission diagnoses entered").replace("left out", "known after 24 h")
+    oddities[rule] = joined.select(far.sum()).item()
     return joined.with_columns(
-        known=after("start", pl.when(near).then("minutes").otherwise(24 * 60))
+        known=pl.coalesce(pl.when(~far).then(entered), after("start", pl.lit(24 * 60)))
     )
 
 
@@ -222,10 +249,9 @@ def _long(rows: pl.LazyFrame, names: dict[str, str]) -> pl.LazyFrame:
 
 
 def _measured(rows: pl.LazyFrame, units: pl.DataFrame) -> pl.LazyFrame:
-    near = pl.col("minutes").abs() <= FURTHEST_MINUTES
     return (
         rows.drop_nulls(["stay_id", "minutes", "variable", "value"])
-        .filter(near, pl.col("value").is_finite())
+        .filter(pl.col("value").is_finite())
         .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id")
         .with_columns(time=after("start", pl.col("minutes")))
         .select(pl.col(name).cast(dtype) for name, dtype in tables.MEASUREMENTS.items())
@@ -246,7 +272,6 @@ def _texts(root, stem: str, form: Form, path: pathlib.Path, units: pl.DataFrame)
         rows.filter(~pl.col(form.path).str.contains(_CLERICAL))
         .with_columns(minutes=minutes, line=_line(form))
         .drop_nulls(["stay_id", "minutes", "line"])
-        .filter(pl.col("minutes").abs() <= FURTHEST_MINUTES)
         .group_by("stay_id", "minutes")
         .agg(pl.col("line").sort_by(form.path, "line").unique(maintain_order=True).str.join("; "))
         .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id")

@@ -7,7 +7,7 @@ the start of its visit, or with that day alone, sums the visit up and is known a
 A slip of the year puts an event far from its visit, and a filled field into the year 50 or 9999.
 What lies more than `EVENT_DAYS` before the start or after the end of its visit is left out and
 counted. The margin is wide enough for whatever belongs to a visit in the open demos (at most 25
-days, of a procedure's date), and the nearest slip there is 336 days off. A diagnosis may be dated
+days, of a procedure's date), and the nearest slip there is 112 days off. A diagnosis may be dated
 by the onset of the disease, long before the visit that names it.
 """
 

@@ -145,7 +145,9 @@ def test_golden_counts_of_the_demo_codes(demo, data_root):
     # The source's 1,402 distinct names count having none as one; letter case is not told apart.
     ordered = pl.read_csv(data_root / DEMO / "medication.csv.gz", infer_schema=False)["drugname"]
     assert ordered.n_unique() == 1402
-    assert demo.oddities["medication rows without a name, left out"] == ordered.null_count()
+    nameless = demo.oddities["medication rows without a name, left out"]
+    far = demo.oddities["medication rows more than 30 days outside their visit, left out"]
+    assert (nameless + far, far) == (ordered.null_count(), 2)
     names = "DRUG:" + ordered.drop_nulls().str.strip_chars().str.to_lowercase()
     names = names.str.replace_all(r"\s+", " ").unique()
     assert names.is_in(kept.implode()).all()
@@ -481,7 +483,19 @@ ODD = {
         [{}, {"icd9code": "", "diagnosisstring": ""}],
     ),
     "diagnosis rows without a time": ("diagnosis", [{"diagnosisoffset": ""}]),
-    "treatment rows over ten years": ("treatment", [{}, {"treatmentoffset": 99_999_999_999}]),
+    "treatment rows more than 30 days outside": (
+        "treatment",
+        [{}, {"treatmentoffset": 99_999_999_999}],
+    ),
+    "diagnosis rows more than 30 days outside": ("diagnosis", [{}, {"diagnosisoffset": -525_600}]),
+    "medication rows more than 30 days outside": (
+        "medication",
+        [{}, {"drugorderoffset": 525_600, "drugname": "aspirin"}],
+    ),
+    "admission diagnoses entered more than 30 days outside": (
+        "admissionDx",
+        [{"admitdxenteredoffset": 525_600}],
+    ),
     "treatment rows without a name": ("treatment", [{}, {"treatmentstring": ""}]),
     "medication rows without a name": ("medication", [{}, {"drugname": " "}]),
     "infusiondrug rows without a name": ("infusiondrug", [{}, {"drugname": ""}]),
@@ -643,7 +657,8 @@ def test_whatever_the_offsets_times_are_in_order(hospital):
             (root / f"{stem}.csv").unlink()
         records = eicu.read(root)
     visits, held = records.visits, records.stays.join(records.visits, on="visit_id")
-    assert (visits.height, records.stays.height) == (6, len(rows))
+    outside = records.oddities.get("unit stays outside their visit, left out", 0)
+    assert (visits.height, records.stays.height + outside) == (6, len(rows))
     assert (visits["start"] <= visits["end"]).drop_nulls().all()
     assert (held["start"] <= held["end"]).drop_nulls().all()
     assert (held["start_right"] <= held["start"]).all()
@@ -686,3 +701,25 @@ def test_entry_that_may_be_two_codes_is_named():
 
 def test_without_a_dictionary_no_diagnosis_becomes_a_procedure():
     assert eicu_codes.icd_codes(["38.9"], ())[0] == {"38.9": "ICD9CM:0389"}
+
+
+def test_values_and_texts_a_year_off_are_left_out_and_counted(tmp_path):
+    slip = 525_600
+    rows = {
+        "vitalPeriodic": "observationoffset",
+        "vitalAperiodic": "observationoffset",
+        "lab": "labresultrevisedoffset",
+        "nurseCharting": "nursingchartentryoffset",
+        "note": "noteenteredoffset",
+        "pastHistory": "pasthistoryenteredoffset",
+    }
+    write(tmp_path, **{stem: [{}, {column: slip}] for stem, column in rows.items()})
+    records = eicu.read(tmp_path)
+    measured, notes = records.measurements.collect(), records.notes.collect()
+    starts = records.visits["start"][0], records.visits["end"][0]
+    month = datetime.timedelta(days=30)
+    for found in (measured, notes):
+        assert found["time"].is_between(starts[0] - month, starts[1] + month).all()
+    far = {rule.split()[0] for rule in records.oddities if "outside their visit" in rule}
+    # An examination is entered with the note it belongs to.
+    assert far == {*rows, "physicalExam"}
