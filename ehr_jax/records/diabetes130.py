@@ -14,6 +14,8 @@ from ehr_jax import errors
 from ehr_jax.records import diabetes130_ids as ids
 from ehr_jax.records import icd9, reading, tables
 
+MISSING = ("?",)  # the publisher's mark for no value, in any column
+
 TERMS = (
     "Diabetes 130-US Hospitals for Years 1999-2008, UCI Machine Learning Repository, CC BY 4.0. "
     "Cite Strack et al., BioMed Research International 2014, doi 10.1155/2014/781670."
@@ -107,7 +109,7 @@ def _raw(path: pathlib.Path) -> pl.DataFrame:
     texts = ("readmitted", "diag_1", "diag_2", "diag_3", *DRUGS, *TEXTS)
     schema = dict.fromkeys(texts, pl.String)
     schema |= dict.fromkeys(NUMBERS, pl.Float64) | dict.fromkeys((*keys, *ids.COLUMNS), pl.Int64)
-    raw = reading.read(path, schema)
+    raw = reading.read(path, schema, missing=MISSING)
     for name in (*keys, "readmitted"):
         if raw[name].null_count():
             row = raw[name].is_null().arg_true()[0] + 1
@@ -118,9 +120,8 @@ def _raw(path: pathlib.Path) -> pl.DataFrame:
             f"{path.name}: {repeated} row(s) repeat an 'encounter_id' of another row, first in row "
             f"{row}; every encounter may stand once. Remove the copies"
         )
-    return raw.with_columns(pl.col(pl.String).replace("?", None)).sort(
-        "patient_nbr", "encounter_id"
-    )
+    trimmed = raw.with_columns(pl.col(pl.String).str.strip_chars())
+    return trimmed.sort("patient_nbr", "encounter_id")
 
 
 def _visits(path: pathlib.Path, raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:

@@ -188,7 +188,12 @@ def _labs(root, units: pl.DataFrame) -> pl.LazyFrame | None:
     offsets = ("labresultoffset", "labresultrevisedoffset")
     schema = dict.fromkeys(("patientunitstayid", *offsets), pl.Int64)
     schema |= {"labname": pl.String, "labresult": pl.Float64, "labmeasurenamesystem": pl.String}
-    rows = reading.scan(path, schema, optional=("labresultrevisedoffset", "labmeasurenamesystem"))
+    rows = reading.scan(
+        path,
+        schema,
+        optional=("labresultrevisedoffset", "labmeasurenamesystem"),
+        worded=("labresult",),
+    )
     rows = rows.select(
         pl.col("patientunitstayid").alias("stay_id"),
         pl.max_horizontal(*offsets).alias("minutes"),
@@ -251,7 +256,7 @@ def _long(rows: pl.LazyFrame, names: dict[str, str]) -> pl.LazyFrame:
 def _measured(rows: pl.LazyFrame, units: pl.DataFrame) -> pl.LazyFrame:
     return (
         rows.drop_nulls(["stay_id", "minutes", "variable", "value"])
-        .filter(pl.col("value").is_finite())
+        .filter(~pl.col("value").is_infinite())
         .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id")
         .with_columns(time=after("start", pl.col("minutes")))
         .select(pl.col(name).cast(dtype) for name, dtype in tables.MEASUREMENTS.items())

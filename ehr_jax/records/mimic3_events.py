@@ -68,7 +68,7 @@ def numbers(
     if stem != "LABEVENTS":
         tell_without_storetime(path, stem, oddities)
     made = {"variable": (prefix, "itemid")}
-    rows = reading.scan(path, ids | values | words, optional, made)
+    rows = reading.scan(path, ids | values | words, optional, made, worded=(value,))
     if worded:
         # `replace_strict` would hold every row before it looks at the first.
         told = pl.coalesce(

@@ -234,7 +234,8 @@ def measurements(
     optional |= dict.fromkeys(("unit_source_value", "measurement_source_value"), pl.String)
     optional["measurement_datetime"] = tables.TIME
     values = {"measurement_date": tables.TIME, "value_as_number": pl.Float64}
-    rows = reading.scan(path, ids | values | optional, optional=optional)
+    worded = ("value_as_number",)
+    rows = reading.scan(path, ids | values | optional, optional=optional, worded=worded)
     time, _ = when.known(pl.col("measurement_datetime"), pl.col("measurement_date"))
     concept = _not_zero("measurement_concept_id")
     known_to = concepts.table.lazy().select("concept_id", "code", "name")

@@ -7,6 +7,7 @@ patient. No value becomes another one: what a type cannot hold exactly is refuse
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import polars as pl
 
@@ -16,7 +17,22 @@ from ehr_jax.records import tables
 ROW = "__row__"  # the column of a row's number in its file, from 0
 
 
-def typed(path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataType]) -> pl.DataFrame:
+class Marks(NamedTuple):
+    """Texts that stand for no value."""
+
+    missing: tuple[str, ...] = ()  # in any column, whatever the blanks around them
+    worded: frozenset[str] = frozenset()  # columns in which a text that is no number is NaN
+
+
+_NONE = Marks()
+
+
+def typed(
+    path: pathlib.Path,
+    raw: pl.DataFrame,
+    wanted: Mapping[str, pl.DataType],
+    marks: Marks = _NONE,
+) -> pl.DataFrame:
     """Returns the `wanted` columns (name to dtype) of rows as a file has them, numbered by ROW;
     null throughout where a column is absent.
 
@@ -25,7 +41,10 @@ def typed(path: pathlib.Path, raw: pl.DataFrame, wanted: Mapping[str, pl.DataTyp
     columns = []
     for name, dtype in wanted.items():
         if name in raw.columns:
-            columns.append(_parsed(path, raw[ROW], raw[name], dtype))
+            found = _without(raw[name], marks.missing)
+            lenient = name in marks.worded and found.dtype == pl.String
+            parsed = _numbers(found) if lenient else _parsed(path, raw[ROW], found, dtype)
+            columns.append(parsed)
         else:
             columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height))
     return pl.DataFrame(columns, height=raw.height)
@@ -116,6 +135,21 @@ def _clock_times(path: pathlib.Path, found: pl.Series) -> pl.Series:
             "and so in every table"
         )
     return found.dt.replace_time_zone(None).cast(tables.TIME) if zone else found.cast(tables.TIME)
+
+
+def _without(found: pl.Series, missing: tuple[str, ...]) -> pl.Series:
+    """Returns a column in which the texts `missing` are null."""
+    if not missing or found.dtype != pl.String:
+        return found
+    return found.set(found.str.strip_chars().is_in(list(missing)).fill_null(False), None)
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    """Returns numbers, NaN for a text that is none, null for a blank one and for "nan" or "inf"."""
+    text = text.str.strip_chars()
+    parsed = text.cast(pl.Float64, strict=False)
+    wordy = text.is_not_null() & (text != "") & parsed.is_null()
+    return _finite(parsed).set(wordy, float("nan"))
 
 
 def _finite(number: pl.Series) -> pl.Series:

@@ -43,7 +43,8 @@ PARAMETERS = (
 ).split()
 DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")
 
-_UNKNOWN = pl.lit(None, pl.Float64)
+UNKNOWN = -1  # the challenge's mark for no value, in any column of any file
+_NO_NUMBER = pl.lit(None, pl.Float64)
 SPLITS = {"a": "train", "b": "test", "c": "test"}  # the challenge trained on set a
 
 
@@ -66,7 +67,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     general = pl.concat([_survey(found, oddities) for found in sets])
     if sets[0].outcomes is None:  # new stays, to be scored
         outcomes = general.select(
-            "record_id", died=pl.lit(None, pl.Boolean), days=_UNKNOWN, lived=_UNKNOWN
+            "record_id", died=pl.lit(None, pl.Boolean), days=_NO_NUMBER, lived=_NO_NUMBER
         )
     else:
         outcomes = pl.concat([_outcomes(found, oddities) for found in sets])
@@ -107,13 +108,13 @@ def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
         if raw[name].null_count():
             row = raw[name].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
-    if not (known := raw["in-hospital_death"].is_in([0, 1])).all():
+    if not (known := raw["in-hospital_death"].is_in([0, 1, UNKNOWN])).all():
         row = (~known).arg_true()[0] + 1
         value = raw["in-hospital_death"][row - 1]
         found = value if abs(value) < 100 else "another number"
         raise errors.RecordsError(
             f"{path.name}: row {row}, column 'in-hospital_death' is {found}, expected 0 "
-            "(survived) or 1 (died)"
+            "(survived), 1 (died) or -1 (unknown)"
         )
     if repeated := raw.height - raw["recordid"].n_unique():
         row = raw["recordid"].is_first_distinct().not_().arg_true()[0] + 1
@@ -121,8 +122,10 @@ def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
             f"{path.name}: {repeated} row(s) repeat a 'RecordID', first in row {row}; every stay "
             "may stand once"
         )
+    oddities["outcomes of -1, unknown"] += int((raw["in-hospital_death"] == UNKNOWN).sum())
     days, lived = pl.col("length_of_stay"), pl.col("survival")
-    died = pl.col("in-hospital_death") == 1
+    outcome = pl.col("in-hospital_death")
+    died = pl.when(outcome != UNKNOWN).then(outcome == 1)
     after = (lived > days.clip(SHORTEST_DAYS)) & (lived <= LONGEST_LIFE)
     # -1 is of who is not known to have died.
     oddities["survivors' days until death within the stay, or impossible, left out"] += raw.filter(
@@ -149,7 +152,9 @@ def _survey(found: files.Set, oddities: Counter) -> pl.DataFrame:
             blank.sum().alias("rows without a parameter or a value, left out"),
             (~blank & strange).sum().alias("rows of an unknown parameter, left out"),
             (~blank & _late()).sum().alias("rows after the first 48 h, left out"),
-            (~blank & _no_weight()).sum().alias("weights of -1, unknown, left out"),
+            (~blank & ~_known() & ~pl.col("parameter").is_in(DESCRIPTORS))
+            .sum()
+            .alias("values of -1, unknown, left out"),
         )
         oddities.update(counted.row(0, named=True))
         seen.append(rows.select("record_id").unique())
@@ -170,7 +175,7 @@ def _survey(found: files.Set, oddities: Counter) -> pl.DataFrame:
     names = ("Age", "Gender", "Height", "ICUType", "Weight")
     wide = general.group_by("record_id").agg(
         pl.col("value")
-        .filter(pl.col("parameter") == name, pl.col("value") >= 0)
+        .filter(pl.col("parameter") == name, _known() & (pl.col("value") >= 0))
         .first()
         .alias(name)
         for name in names
@@ -184,8 +189,9 @@ def _late() -> pl.Expr:
     return pl.col("minutes") > OBSERVED_HOURS * 60
 
 
-def _no_weight() -> pl.Expr:
-    return (pl.col("parameter") == "Weight") & (pl.col("value") < 0)
+def _known() -> pl.Expr:
+    """Says whether a row has a value: -1 is the challenge's mark for none, in any parameter."""
+    return pl.col("value") != UNKNOWN
 
 
 def _is_weight_at_start() -> pl.Expr:
@@ -312,7 +318,7 @@ def _measurements(sets: list[files.Set], visits: pl.DataFrame) -> pl.LazyFrame:
 def _numbers(rows: pl.DataFrame) -> pl.DataFrame:
     series = pl.col("parameter").is_in(PARAMETERS) & pl.col("value").is_not_null()
     return tables.conform(
-        rows.filter(series, ~_late(), ~_no_weight()).select(
+        rows.filter(series, ~_late(), _known()).select(
             pl.col("record_id").alias("visit_id"),
             pl.col("record_id").alias("stay_id"),
             (pl.lit(START) + pl.duration(minutes="minutes")).alias("time"),

@@ -49,10 +49,13 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
 
 
 def read(
-    path: str | pathlib.Path, columns: Mapping[str, pl.DataType], optional: Iterable[str] = ()
+    path: str | pathlib.Path,
+    columns: Mapping[str, pl.DataType],
+    optional: Iterable[str] = (),
+    missing: Iterable[str] = (),
 ) -> pl.DataFrame:
     """Reads a whole table as `scan` does, with every row's number of fields checked first."""
-    frame = scan(path, columns, optional)
+    frame = scan(path, columns, optional, missing=missing)
     check_widths(path)
     return frame.collect(engine="streaming")
 
@@ -71,6 +74,8 @@ def scan(
     columns: Mapping[str, pl.DataType],
     optional: Iterable[str] = (),
     made: Mapping[str, tuple[str, str]] | None = None,
+    missing: Iterable[str] = (),
+    worded: Iterable[str] = (),
 ) -> pl.LazyFrame:
     """Returns the wanted `columns` (lower-case name to dtype) of a table, read when collected.
 
@@ -78,6 +83,10 @@ def scan(
     `tables.TIME` are parsed; a time may be a date alone (its midnight), a parquet file's length of
     time is a number of hours. An absent `optional` column is null throughout. Rows keep the file's
     order.
+
+    `missing` are the texts by which the source says, in any column, that there is no value; blanks
+    around them do not matter. In the Float64 columns `worded` a text that is no number ("<5") is
+    NaN, for the caller to count, where it would else be refused.
 
     `made` adds text columns: name to (prefix, which of the Int64 `columns` follows it). Where a
     filter names the values of such a column (`==`, `is_in`), other rows are dropped before they are
@@ -88,6 +97,7 @@ def scan(
     does not parse.
     """
     path, optional, made = pathlib.Path(path), set(optional), made or {}
+    marks = parsing.Marks(tuple(missing), frozenset(worded))
     files = []
     for part in parts.of(path):
         with parts.told_of(path, part):
@@ -109,7 +119,7 @@ def scan(
                     item = pl.col(made[numbers.name][1]).cast(pl.Int64, strict=False)
                     raw = raw.filter(item.is_in(numbers.implode()) | item.is_null())
             with parts.told_of(path, part):
-                for rows, batch in _batches(part, raw, since, wanted):
+                for rows, batch in _batches(part, raw, since, wanted, marks):
                     left = None if left is None else left - rows
                     batch = batch.select(_made(*made[n], n) if n in made else n for n in asked)
                     yield batch if predicate is None else batch.filter(predicate)
@@ -118,13 +128,17 @@ def scan(
 
 
 def _batches(
-    path: pathlib.Path, raw: pl.LazyFrame, since, wanted: Mapping[str, pl.DataType]
+    path: pathlib.Path,
+    raw: pl.LazyFrame,
+    since,
+    wanted: Mapping[str, pl.DataType],
+    marks: parsing.Marks,
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yields the typed rows of one file, and how many there are, batch by batch."""
     with damage.unchanged(path, since), reading_progress.watch(path) as reached:
         try:
             for text in _gathered(raw.collect_batches(maintain_order=True)):
-                yield text.height, parsing.typed(path, text, wanted)
+                yield text.height, parsing.typed(path, text, wanted, marks)
                 if text.height:
                     reached(text[parsing.ROW][-1] + 1)
         except damage.ERRORS as error:

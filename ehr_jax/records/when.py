@@ -96,7 +96,8 @@ def within(
 ) -> pl.LazyFrame:
     """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
 
-    The others are counted when the frame is collected. Beside `schema` the rows may have `taken`,
+    The others are counted when the frame is collected, and so are those whose `value` is NaN: a
+    text that is no number. Beside `schema` the rows may have `taken`,
     the time at which a value was taken, where `time` is when it was known: both must be near.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
@@ -107,8 +108,14 @@ def within(
 
     def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         held = batch.join(bounds, on="visit_id", maintain_order="left")
-        sound = held.filter(~far)
-        return sound, {left_out(what): held.height - sound.height}
+        near = held.filter(~far)
+        counts = {left_out(what): held.height - near.height}
+        if "value" not in schema:
+            return near, counts
+        sound = near.filter(pl.col("value").is_not_nan())
+        return sound, counts | {
+            f"{what} whose value is no number, left out": near.height - sound.height
+        }
 
     return tally.streamed(rows, schema, judge, oddities)
 

@@ -146,3 +146,15 @@ def test_broken_ids_mapping_is_explained(tmp_path, text, said):
     (tmp_path / "IDs_mapping.csv").write_text(text)
     with pytest.raises(errors.RecordsError, match=said):
         read(tmp_path, [{}])
+
+
+def test_question_mark_is_no_value_in_any_column_whatever_the_blanks(tmp_path):
+    marked = {"race": "? ", "diag_1": " ?", "weight": "?", "num_procedures": " ? ", "insulin": "No"}
+    marked |= {"admission_type_id": "?", "time_in_hospital": "?"}
+    records = read(tmp_path, [marked])
+    names = records.attributes["name"].to_list()
+    assert not {"race", "number of procedures other than laboratory tests"} & set(names)
+    assert not {"days in hospital", "admission type"} & set(names)
+    assert records.codes.is_empty()
+    texts = records.attributes["text"].drop_nulls()
+    assert not texts.str.contains("?", literal=True).any()

@@ -581,8 +581,8 @@ def test_missing_column_is_explained(tmp_path, column):
 
 
 def test_bad_value_of_a_lazy_table_is_explained_when_it_is_read(tmp_path):
-    records = eicu.read(write(tmp_path, lab=[{}, {"labresult": "high"}]))
-    with pytest.raises(errors.RecordsError, match="lab.csv: row 2 .*'labresult'"):
+    records = eicu.read(write(tmp_path, vitalPeriodic=[{}, {"heartrate": "high"}]))
+    with pytest.raises(errors.RecordsError, match="vitalPeriodic.csv: row 2 .*'heartrate'"):
         records.measurements.collect(engine="streaming")
 
 
@@ -723,3 +723,10 @@ def test_values_and_texts_a_year_off_are_left_out_and_counted(tmp_path):
     far = {rule.split()[0] for rule in records.oddities if "outside their visit" in rule}
     # An examination is entered with the note it belongs to.
     assert far == {*rows, "physicalExam"}
+
+
+def test_result_in_words_is_missing_and_counted(tmp_path):
+    records = eicu.read(write(tmp_path, lab=[{}, {"labresult": "<5"}]))
+    found = records.measurements.filter(pl.col("variable").str.starts_with("LAB:")).collect()
+    assert found.height == 1
+    assert records.oddities["lab rows whose value is no number, left out"] == 1

@@ -498,3 +498,11 @@ def test_stays_outside_and_prescriptions_far_from_their_visit_are_left_out(tmp_p
     assert records.stays["stay_id"].to_list() == [100]
     assert set(records.oddities.values()) == {1} and len(records.oddities) == 2
     assert "DRUG:Aspirin" not in records.codes["code"]
+
+
+def test_result_that_is_no_number_is_missing_and_counted(tmp_path):
+    values = [{"valuenum": text} for text in ("20.5", "<5", "NA", " ", "nan", ">= 3")]
+    records = mimic4.read(write(tmp_path, labevents=values))
+    labs = records.measurements.filter(pl.col("variable") == "LAB:50868").collect()
+    assert labs["value"].to_list() == [20.5]
+    assert records.oddities == {"labevents rows whose value is no number, left out": 3}

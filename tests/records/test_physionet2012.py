@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.records import archives, physionet2012, sources
+from ehr_jax.records import archives, meds, meds_files, physionet2012, sources
 
 HEADER = "Time,Parameter,Value\n"
 OUTCOMES = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n"
@@ -89,7 +89,7 @@ def test_golden_counts_of_set_a(set_a, data_root):
     assert counted.height == 37
     # Every row of the file is a measurement, one of five descriptors or a weight of -1.
     descriptors = len(physionet2012.DESCRIPTORS) * 4000
-    unknown = set_a.oddities["weights of -1, unknown, left out"]
+    unknown = set_a.oddities["values of -1, unknown, left out"]
     assert counted["len"].sum() + descriptors + unknown == 1_757_980
     assert set_a.given_split.is_empty() and not set_a.dated
 
@@ -167,7 +167,7 @@ def test_stays_read_as_described(tmp_path, form):
         (102, day[1].replace(hour=1), "P12:Temp", -17.8),
     ]
     assert records.oddities == {
-        "weights of -1, unknown, left out": 2,
+        "values of -1, unknown, left out": 2,
         "lengths of stay unknown, taken as the shortest of the challenge (2 days)": 1,
         "patients of unknown sex": 1,
         "patients of unknown age": 1,
@@ -425,3 +425,22 @@ def test_damage_at_random_ends_in_success_or_an_explained_error(tmp_path_factory
         physionet2012.read(folder).measurements.collect()
     except errors.RecordsError as error:
         assert "Traceback" not in str(error)
+
+
+def test_minus_one_is_no_value_in_any_parameter_or_outcome(tmp_path):
+    stays = {
+        stay: text + "01:00,NIDiasABP,-1\n02:00,DiasABP,-1\n03:00,HR,-1\n"
+        for stay, text in STAYS.items()
+    }
+    endings = ENDINGS | {102: "102,6,1,-1,-1,-1"}
+    records = physionet2012.read(write(tmp_path, "folder", stays, endings))
+    plain = physionet2012.read(write(tmp_path / "plain"))
+    order = ["visit_id", "time", "variable"]
+    measured = [found.measurements.collect().sort(order) for found in (records, plain)]
+    assert measured[0].equals(measured[1])
+    counted = records.oddities["values of -1, unknown, left out"]
+    assert counted == plain.oddities["values of -1, unknown, left out"] + 9
+    assert records.oddities["outcomes of -1, unknown"] == 1
+    assert records.visits.filter(visit_id=102)["disposition"].to_list() == [None]
+    copied = meds.read(meds_files.write(records, tmp_path / "meds"))
+    assert copied.measurements.filter(pl.col("value") == -1).collect().is_empty()
