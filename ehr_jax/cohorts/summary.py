@@ -54,7 +54,7 @@ def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
     Raises CohortError where the file is none of ours, holds other visits than the cohort or
     leaves a split without a positive.
     """
-    stored = _read_split(pathlib.Path(path))
+    stored = read_split(pathlib.Path(path))
     keys = ["subject_id", "visit_id"]
     lost = built.samples.join(stored, on=keys, how="anti").height
     extra = stored.join(built.samples, on=keys, how="anti").height
@@ -69,7 +69,8 @@ def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
     return dataclasses.replace(built, samples=samples)
 
 
-def _read_split(path: pathlib.Path) -> pl.DataFrame:
+def read_split(path: pathlib.Path) -> pl.DataFrame:
+    """Returns (subject_id, visit_id, split); CohortError where the file is none of ours."""
     try:
         stored = pl.read_parquet(path, glob=False)
     except FileNotFoundError as fault:

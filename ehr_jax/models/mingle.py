@@ -142,6 +142,8 @@ class Mingle(nn.Module):
             return None
         notes = notes if self.use_notes else jnp.zeros_like(notes)
         concepts = nodes.concept if self.use_concepts else jnp.zeros_like(nodes.concept)
+        # Without the source, nothing tells which visits have a note: it is as if none had.
+        has_note = has_note if self.use_notes else jnp.zeros_like(has_note)
         present = jnp.concatenate([has_note, jnp.ones(loops.shape, has_note.dtype)])
         return self.note_layer(jnp.concatenate([notes, concepts[loops]])) * present[:, None]
 

@@ -34,6 +34,12 @@ UNIFIED = "ehr_jax.models.unified"
 BASELINES = "ehr_jax.models.baselines"
 
 
+# What a method over stays may be given.
+_SOURCES = tuple(
+    f"realm.use_{name}" for name in ("series", "statics", "notes", "knowledge", "visit")
+)
+
+
 def _realm(label: str, **changes) -> Method:
     overrides = {f"realm.{key}": value for key, value in changes.items()}
     return Method(label, REALM, overrides | {"realm.use_visit": False}, "stays", "realm")
@@ -114,9 +120,14 @@ METHODS = {
         use_statics=False,
         use_knowledge=False,
     ),
-    "apache_iv": Method("APACHE IV", f"{BASELINES}.apache_iv", {}, "stays"),
+    "apache_iv": Method(
+        "APACHE IV", f"{BASELINES}.apache_iv", dict.fromkeys(_SOURCES, False), "stays"
+    ),
     "lightgbm_windows": Method(
-        "LightGBM on window statistics", f"{BASELINES}.lightgbm_windows", {}, "stays"
+        "LightGBM on window statistics",
+        f"{BASELINES}.lightgbm_windows",
+        dict.fromkeys(_SOURCES, False) | {"realm.use_series": True, "realm.use_statics": True},
+        "stays",
     ),
     "lightgbm": Method("LightGBM", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}),
 }

@@ -1,5 +1,10 @@
-"""--mode=predict: a finished run scores other records, or those it was trained on again."""
+"""--mode=predict: a finished run scores other records, or those it was trained on again.
 
+predictions.parquet has every sample, with the split of patients that the run itself had. Results
+are of the others alone: of new patients, and of those that the run tested.
+"""
+
+import dataclasses
 import pathlib
 
 import jax
@@ -12,7 +17,7 @@ from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
 from ehr_jax.features import fitted, stays
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs, train
+from ehr_jax.modes import inputs, own_patients, train
 from ehr_jax.reporting import tables
 from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
 
@@ -29,18 +34,27 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     learned = fitted.from_json(run_folder.read_json(folder / "fitted.json"))
     cache = of_run.text.cache or None
     arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)
+    own = own_patients.splits(folder, records, inputs.fingerprint(records, of_run))
+    found = own_patients.counts(cohort.samples, own)
+    samples = own_patients.marked(cohort.samples, own)
+    arrays = dataclasses.replace(arrays, split=samples["split"].to_numpy().astype(str))
     seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
-    train.write_predictions(cohort, of_run.train.seeds, seeds, workdir, labelled_only=False)
+    cohort = dataclasses.replace(cohort, samples=samples)
+    train.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
     print(f"{cohort.samples.height} samples scored by {len(seeds)} seed(s): {workdir}")
+    if words := own_patients.told(found):
+        print(words)
     rows = train.rows_of(arrays, "test")
     if not rows.size:
-        print("the records tell no outcomes, so there are no results")
+        print("the records tell no outcomes of other patients, so there are no results")
         return 0
     trained = run_folder.read_json(folder / "results.json")
     results = {
         **{key: trained[key] for key in ("task", "model", "label", "protocol", "seeds", "notes")},
         "source": of_run.data.source,
         "run": str(folder),
+        "patients": found,
+        "thresholds_from": trained.get("thresholds_from"),
         "test": evaluate.evaluate(
             np.stack([seed.probabilities for seed in seeds])[:, rows],
             arrays.labels[rows],

@@ -229,9 +229,10 @@ def rows_of(
 
 
 def write_predictions(
-    cohort, seeds, fitted: list[Seed], folder: pathlib.Path, labelled_only: bool = True
+    cohort, seeds, fitted: list[Seed], folder: pathlib.Path, everyone: bool = False
 ) -> None:
-    """Writes predictions.parquet: a row a (labelled, scored) validation or test sample and seed."""
+    """Writes predictions.parquet: a row a (scored) sample and seed; labelled ones of validation and
+    test alone, or all."""
     base = cohort.samples.select(
         "sample_id", "subject_id", "prediction_time", "split", "labelled",
         *[f"label.{name}" for name in cohort.labels],
@@ -242,9 +243,9 @@ def write_predictions(
             f"probability.{name}": one.probabilities[:, k] for k, name in enumerate(cohort.labels)
         }
         part = base.with_columns(pl.lit(seed, pl.Int64).alias("seed"), **columns)
-        shown = (pl.col("split") != "train") & pl.all_horizontal(pl.col(list(columns)).is_finite())
-        if labelled_only:
-            shown = shown & pl.col("labelled")
+        shown = pl.all_horizontal(pl.col(list(columns)).is_finite())
+        if not everyone:
+            shown = shown & pl.col("labelled") & (pl.col("split") != "train")
         parts.append(part.filter(shown).drop("labelled"))
     frame = pl.concat(parts)
     run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)

@@ -24,13 +24,15 @@ def _fit(train, train_labels, validation, validation_labels, x):
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=200)
         model.fit(x[train], train_labels)
-        score = _score(validation_labels, model.decision_function(x[validation]))
-        if score > best_score:
+        score = -np.inf
+        if validation.size:
+            score = _score(validation_labels, model.decision_function(x[validation]))
+        if best is None or score > best_score:
             best, best_score = model, score
     return best.predict_proba(x)[:, 1]
 
 
 def _score(labels, scores):
     if np.unique(labels).size < 2:
-        return -np.inf if scores.size == 0 else -float(np.mean(np.abs(scores)))
+        return -float(np.mean(np.abs(scores)))
     return roc_auc_score(labels, scores)
