@@ -51,6 +51,12 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"config.realm.use_series and use_statics are False for '{config.model.name}'; set it "
             "to ''"
         )
+    taught_notes = registry.find(asked).overrides.get("model.use_notes", False)
+    if kind == "visits" and taught_notes and not config.model.use_notes:
+        raise errors.ConfigError(
+            f"config.train.teacher is '{asked}', which reads notes, and config.model.use_notes is "
+            f"False for '{config.model.name}'; take a teacher without notes, or set it to ''"
+        )
     try:
         registry.load(asked)
     except errors.ConfigError as error:
@@ -111,7 +117,7 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
     """
     method, seed = registry.load(config.train.teacher), config.cohort.split_seed
     own = registry.configure(config, config.train.teacher)
-    targets = _targets(arrays)
+    targets, arrays = _targets(arrays), _read_by(config, arrays)
     days = tuple(f"death within {days:g} days" for days in config.realm.survival_days)
     names = (arrays.label_names + days)[: targets.shape[1]]
     train = np.flatnonzero((arrays.split == "train") & ~np.isnan(targets).all(axis=1))
@@ -139,6 +145,17 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
     label = registry.find(config.train.teacher).label
     print(f"teacher: {label}, {folds} fits, {time.monotonic() - began:.1f} s", flush=True)
     return scores
+
+
+def _read_by(config: ml_collections.ConfigDict, arrays: Arrays) -> Arrays:
+    """`arrays` without the series or statics that the taught network does not read: a source that
+    is switched off must not come back in what is learned."""
+    if registry.find(config.model.name).inputs != "stays":
+        return arrays
+    off = () if config.realm.use_series else ("values", "observed", "elapsed", "hours")
+    off += () if config.realm.use_statics else ("statics",)
+    emptied = {name: arrays.stays[name][:, :0] for name in off}
+    return dataclasses.replace(arrays, stays={**arrays.stays, **emptied})
 
 
 def _targets(arrays: Arrays) -> np.ndarray:

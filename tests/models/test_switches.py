@@ -134,7 +134,9 @@ def moved(one, other) -> bool:
 def cases():
     """Every method as it is registered, and those that leave all on with halves switched off."""
     for name, method in registry.METHODS.items():
-        yield pytest.param(name, (), id=name)
+        # Two networks in one take long to compile: one of their choices is tried by default.
+        slow = method.module == registry.UNIFIED and name != "unified_codes"
+        yield pytest.param(name, (), id=name, marks=[pytest.mark.slow] if slow else [])
         fixed = any(not value for key, value in method.overrides.items() if "use_" in key
                     and key != "realm.use_visit")  # fmt: skip
         sections = ("model",) if method.inputs == "visits" else ("realm",)

@@ -195,3 +195,20 @@ def test_a_kept_file_that_is_wrong_is_named(fault, arrays, tmp_path):
         np.save(path, np.zeros((3, 1), np.float32))
     with pytest.raises(errors.RunFolderError, match="teacher.npy"):
         teacher.softened(asked(), arrays, tmp_path)
+
+
+@pytest.mark.parametrize(("source", "field"), [("series", "values"), ("statics", "statics")])
+def test_a_teacher_is_not_given_what_the_network_is_not(source, field, arrays, teach):
+    calls = teach(constant(0.5))
+    config = asked()
+    config.realm[f"use_{source}"] = False
+    teacher.out_of_fold(config, arrays)
+    given = calls[0][0].stays
+    assert given[field].shape[1] == 0
+    assert sum(x.size > 0 for x in (given["values"], given["statics"])) == 1
+
+
+def test_a_teacher_that_reads_notes_teaches_no_network_without_them():
+    with pytest.raises(errors.ConfigError, match="reads notes, and config.model.use_notes"):
+        teacher.check(asked("logistic_regression_notes", model="mingle_no_notes"))
+    teacher.check(asked("logistic_regression_notes", model="mingle"))
