@@ -136,6 +136,24 @@ def load(root: str | pathlib.Path | None = None, exact: Mapping[str, str] | None
     return Titles.of(exact or {}, groups)
 
 
+def procedure_name(code: str, titles: Mapping[str, str]) -> str:
+    """Returns the title of an undotted ICD-9-CM procedure, or of the first one below it."""
+    if code in titles:
+        return titles[code]
+    below = sorted(other for other in titles if other.startswith(code))
+    return titles[below[0]] if below else f"ICD-9-CM procedure {code[:2]}.{code[2:]}"
+
+
+def code_name(code: str, titles: Titles) -> str:
+    """Returns a name for a code ("ICD9CM:4280", "DRUG:heparin") that its source does not name."""
+    system, rest = code.split(":", 1)
+    if system == "ICD9CM":
+        return name_of(rest, titles)
+    if system == "ICD9PROC":
+        return procedure_name(rest, {})
+    return rest if system == "DRUG" else f"{system} {rest}"
+
+
 def mimic_titles(root: str | pathlib.Path, table: str) -> dict[str, str]:
     """Returns undotted code to long title of a MIMIC dictionary; empty where it is absent."""
     path = reading.find_table(root, table, required=False)

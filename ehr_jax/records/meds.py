@@ -223,7 +223,7 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
         pl.col("kind").first(), name=pl.col("description").drop_nulls().first()
     )
     titles = icd9.load(root)
-    own = [_name(code, titles) for code in named["code"]]
+    own = [icd9.code_name(code, titles) for code in named["code"]]
     named = named.with_columns(name=pl.coalesce("name", pl.Series(own, dtype=pl.String)))
     codes = mimic_common.join_codes([found.select(*tables.CODES)], oddities)
     return codes, tables.conform(named, tables.CODE_NAMES)
@@ -232,16 +232,6 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
 def _split(code: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     parts = code.str.splitn(":", 2)
     return parts.struct.field("field_0"), parts.struct.field("field_1")
-
-
-def _name(code: str, titles: icd9.Titles) -> str:
-    """Returns a name for a code that codes.parquet does not describe."""
-    system, rest = code.split(":", 1)
-    if system == "ICD9CM":
-        return icd9.name_of(rest, titles)
-    if system == "ICD9PROC":
-        return mimic_common.procedure_name(rest, {})
-    return rest if system == "DRUG" else f"{system} {rest}"
 
 
 def _measurements(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:

@@ -147,7 +147,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
     codes = mimic_common.join_codes([diagnosed, performed, prescribed], oddities)
     systems = {
         "ICD9CM": ("diagnosis", lambda code: icd9.name_of(code, titles)),
-        "ICD9PROC": ("procedure", lambda code: mimic_common.procedure_name(code, procedures)),
+        "ICD9PROC": ("procedure", lambda code: icd9.procedure_name(code, procedures)),
         "DRUG": ("drug", str.strip),
     }
     return codes, mimic_common.name_codes(codes, systems)

@@ -184,7 +184,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
         "ICD10CM": ("diagnosis", lambda code: tens[0].get(code, f"ICD-10-CM {code}")),
         "ICD9PROC": (
             "procedure",
-            lambda code: mimic_common.procedure_name(code, procedures["ICD9PROC"]),
+            lambda code: icd9.procedure_name(code, procedures["ICD9PROC"]),
         ),
         "ICD10PCS": ("procedure", lambda code: tens[1].get(code, f"ICD-10-PCS {code}")),
         "DRUG": ("drug", str.strip),

@@ -283,14 +283,6 @@ def name_codes(
     return pl.DataFrame(rows, schema=tables.CODE_NAMES, orient="row")
 
 
-def procedure_name(code: str, titles: Mapping[str, str]) -> str:
-    """Returns the title of an undotted ICD-9-CM procedure, or of the first one below it."""
-    if code in titles:
-        return titles[code]
-    below = sorted(other for other in titles if other.startswith(code))
-    return titles[below[0]] if below else f"ICD-9-CM procedure {code[:2]}.{code[2:]}"
-
-
 def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
     """Returns what binds the data: by its LICENSE.txt; without one, the strictest."""
     paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]

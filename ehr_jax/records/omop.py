@@ -14,6 +14,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.records import (
     encounters,
+    icd9,
     omop_concepts,
     omop_events,
     omop_persons,
@@ -53,7 +54,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     concepts = omop_concepts.load(root, _used_concepts(kept, persons, found))
     visits = _visits(kept, persons, concepts, oddities)
     moves = omop_events.moves(root, visits, concepts)
-    codes, code_names = omop_events.codes(found, concepts, oddities)
+    codes, code_names = omop_events.codes(found, concepts, icd9.load(root), oddities)
     _count_unobserved(root, visits, oddities)
     return tables.check(
         tables.Records(

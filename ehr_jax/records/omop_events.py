@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax.records import encounters, omop_concepts, reading, tables, when
+from ehr_jax.records import (
+    encounters,
+    icd9,
+    omop_concepts,
+    omop_sources,
+    reading,
+    tables,
+    when,
+)
 
 
 class _Table(NamedTuple):
@@ -170,13 +178,15 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
 
 
 def codes(
-    found: pl.DataFrame, concepts: omop_concepts.Concepts, oddities: dict
+    found: pl.DataFrame, concepts: omop_concepts.Concepts, titles: icd9.Titles, oddities: dict
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Returns `tables.CODES` and `tables.CODE_NAMES` of what `collect` found.
 
     A row's code is that of its source concept where the vocabulary has it in an edition of ICD,
     else that of its concept ("SNOMED:38341003"); "OMOP:<concept_id>" where the vocabulary does not
     have the concept; without a concept that of the source concept, else "SOURCE:<source value>".
+    Where no vocabulary names the concept and the source value is an ICD code, that is the code
+    (`omop_sources`), and `titles` name it.
     """
     known_to = concepts.table.select("concept_id", "code", "name", "icd")
     rows = found.join(known_to, left_on="concept", right_on="concept_id", how="left").join(
@@ -185,16 +195,20 @@ def codes(
     by_source = pl.col("icd_source").fill_null(False) | (
         pl.col("concept").is_null() & pl.col("code_source").is_not_null()
     )
+    rows = rows.with_columns(
+        code=pl.when(by_source).then("code_source").otherwise("code"),
+        name=pl.when(by_source).then("name_source").otherwise("name"),
+    )
+    rows = _with_source_codes(rows, titles, oddities)
     as_id = "OMOP:" + pl.col("concept").cast(pl.String)
     source_id = "OMOP:" + pl.col("source_concept").cast(pl.String)
-    code = pl.coalesce("code", as_id, "SOURCE:" + pl.col("source_value"), source_id)
     rows = rows.select(
         "kind",
         "visit_id",
         "time",
         "n",
-        pl.when(by_source).then("code_source").otherwise(code).alias("code"),
-        pl.when(by_source).then("name_source").otherwise("name").alias("name"),
+        pl.coalesce("code", as_id, "SOURCE:" + pl.col("source_value"), source_id).alias("code"),
+        "name",
         pl.coalesce("name_source", "source_value").alias("said"),
     )
     for table in _CODED:
@@ -210,6 +224,24 @@ def codes(
             of["n"].sum() - of.select("visit_id", "code").n_unique()
         )
     return encounters.codes(rows, oddities)
+
+
+def _with_source_codes(rows: pl.DataFrame, titles: icd9.Titles, oddities: dict) -> pl.DataFrame:
+    """Returns `rows` with a code by their source value where a vocabulary gives none."""
+    parts = [rows.filter(pl.col("kind") == "drug")]
+    for table in _CODED:
+        if table.kind != "drug":
+            of = rows.filter(kind=table.kind)
+            coded = omop_sources.coded(of, table.kind, table.stem, oddities)
+            names = {code: icd9.code_name(code, titles) for code in coded.drop_nulls().unique()}
+            name = coded.replace_strict(names, default=None, return_dtype=pl.String)
+            parts.append(
+                of.with_columns(
+                    code=pl.coalesce("code", coded.alias("by_value")),
+                    name=pl.coalesce("name", name.alias("by_value")),
+                )
+            )
+    return pl.concat(parts)
 
 
 def measurements(
