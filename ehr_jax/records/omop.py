@@ -19,6 +19,7 @@ from ehr_jax.records import (
     omop_events,
     omop_persons,
     reading,
+    repeats,
     tables,
     tally,
     when,
@@ -43,7 +44,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
     A birth of which only the year is told is taken at 1 July, one of year and month at the 15th.
     A visit's end given as a date is the end of that day.
 
-    Raises RecordsError for a missing table or column, a damaged file, or a repeated visit id.
+    Raises RecordsError for a missing table or column, a damaged file, or two rows of one visit or
+    person that contradict each other.
     """
     oddities: dict[str, int] = {}
     raw = _visit_rows(root, oddities)
@@ -89,12 +91,7 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
-    if repeated := raw.height - raw[ids[0]].n_unique():
-        row = raw[ids[0]].is_first_distinct().not_().arg_true()[0] + 1
-        raise errors.RecordsError(
-            f"{path.name}: {repeated} row(s) repeat a '{ids[0]}', first in row {row}; every visit "
-            "may stand once. Were two exports joined? Remove the copies"
-        )
+    raw = repeats.once(raw, ids[0], path.name, oddities)
     raw = raw.select(
         pl.col("visit_occurrence_id").alias("visit_id"),
         pl.col("person_id").alias("subject_id"),

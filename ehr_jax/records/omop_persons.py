@@ -4,7 +4,7 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax.records import omop_concepts, reading, tables, when
+from ehr_jax.records import omop_concepts, reading, repeats, tables, when
 
 
 def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
@@ -19,8 +19,7 @@ def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
     optional["gender_source_value"] = pl.String
     raw = reading.read(path, schema | optional, optional=(*optional, *parts[1:]))
     raw = raw.drop_nulls("person_id")
-    distinct = raw.unique("person_id", keep="first", maintain_order=True)
-    oddities["PERSON rows of a person named before, left out"] = raw.height - distinct.height
+    distinct = repeats.once(raw, "person_id", path.name, oddities)
     year, month, day = (
         pl.when(pl.col(name).is_between(low, high)).then(name)
         for name, low, high in zip(parts, (1800, 1, 1), (2300, 12, 31), strict=True)

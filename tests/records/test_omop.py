@@ -522,7 +522,8 @@ ODD = {
     },
     "visits before the patient's birth": {"person": [{"year_of_birth": 2020}]},
     "visits at an age over 130": {"person": [{"year_of_birth": 1820}]},
-    "PERSON rows of a person named": {"person": [{}, {"gender_concept_id": 8507}]},
+    "person.csv rows standing more than once": {"person": [{}, {}]},
+    "visit_occurrence.csv rows standing more than once": {"visit_occurrence": [{}, {}]},
     "deaths before the last visit": {"death": [{"death_date": "2014-01-01"}]},
     "hospital deaths told by the date": {"death": [{"death_datetime": "2015-03-08 01:00:00"}]},
     "condition_occurrence rows without a visit": {
@@ -558,7 +559,14 @@ def test_oddity_is_mended_or_left_out_and_counted(tmp_path, rule):
 
 
 BAD = {
-    "repeat a 'visit_occurrence_id', first in row 2": ("visit_occurrence", [{}, {}]),
+    "1 row.s. repeat a 'visit_occurrence_id' .* column 'visit_end_datetime'": (
+        "visit_occurrence",
+        [{}, {"visit_end_datetime": "2015-03-10 12:00:00"}],
+    ),
+    "1 row.s. repeat a 'person_id' .* column 'gender_concept_id'": (
+        "person",
+        [{}, {"gender_concept_id": 8507}],
+    ),
     "row 2 has no value in column 'person_id'": (
         "visit_occurrence",
         [{}, {"visit_occurrence_id": 9, "person_id": ""}],
