@@ -64,8 +64,8 @@ ROOMS = {
         ),
     ),
     "audit": (
-        ("cohorts", "features", "nn", "records"),
-        ("jraph", "numpy", "polars", "scipy"),
+        ("cohorts", "features", "models", "nn", "records", "training"),
+        ("jraph", "ml_collections", "numpy", "polars", "scipy", "sklearn"),
     ),
     "download": ((), ()),
     "models": (

@@ -1,27 +1,43 @@
 """All checks of a cohort and its inputs, as a list of findings and as JSON."""
 
+import dataclasses
+
 from ehr_jax import errors
-from ehr_jax.audit import association, evidence, integrity
+from ehr_jax.audit import (
+    association,
+    evidence,
+    integrity,
+    outcomes,
+    persons,
+    perturbation,
+    stamps,
+    strength,
+    taught,
+    words,
+)
 
 # What `strict` promises: where one of these fails, its figures mean nothing.
 PROMISED = (
-    integrity.patients_across_splits,
-    integrity.inputs_after_prediction,
-    integrity.notes_after_prediction,
-    integrity.windows_by_label,
-    integrity.fitted_on_training,
+    integrity.findings,
+    perturbation.findings,
+    taught.findings,
+    outcomes.findings,
 )
 # What points at a leak, for a person to judge.
 POINTERS = (
-    association.columns_that_encode_the_outcome,
-    association.notes_repeated_across_splits,
-    association.missingness_by_label,
+    association.findings,
+    persons.findings,
+    stamps.findings,
+    strength.findings,
+    words.findings,
 )
 
 
 def run(given: evidence.Evidence) -> list[evidence.Finding]:
     """Runs every check."""
-    return [check(given) for check in (*PROMISED, *POINTERS)]
+    promised = [finding for check in PROMISED for finding in check(given)]
+    stopping = [dataclasses.replace(finding, stops=True) for finding in promised]
+    return stopping + [finding for check in POINTERS for finding in check(given)]
 
 
 def failed(findings: list[evidence.Finding]) -> list[evidence.Finding]:
@@ -31,7 +47,7 @@ def failed(findings: list[evidence.Finding]) -> list[evidence.Finding]:
 
 def require(findings: list[evidence.Finding]) -> None:
     """Raises AuditError where a check of `PROMISED` failed."""
-    broken = failed(findings[: len(PROMISED)])
+    broken = [finding for finding in failed(findings) if finding.stops]
     if broken:
         said = "; ".join(f"{finding.check}: {finding.message}" for finding in broken)
         raise errors.AuditError(

@@ -4,15 +4,18 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import jraph
+import ml_collections
 import numpy as np
 import polars as pl
 
+from ehr_jax.audit import building, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, vocabulary
 from ehr_jax.records import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
 SHOWN = 1000  # rows at fault that a finding keeps
+EVERY_RUN, WHOLE = 200, 2000  # patients of `Evidence.some`: in every run, in --mode=audit
 
 
 class Evidence(NamedTuple):
@@ -20,15 +23,23 @@ class Evidence(NamedTuple):
 
     Attributes:
       config: of the whole experiment.
-      vocabulary, visits, structure: as in `prepare.Arrays`: what a model is given.
+      features: as config.features, by which the following were made.
+      vocabulary, visits, structure: the samples as hyperedges over nodes, as in `prepare.Arrays`;
+        where a method is given stays, their statics are nodes beside the codes.
+      arrays: what the method is given.
+      some: the records, lazy tables in memory where the method reads them, of the patients that
+        the costly checks look at (`subset.choose`).
     """
 
     records: tables.Records
     cohort: cohorts.Cohort
-    config: object
+    config: ml_collections.ConfigDict
+    features: ml_collections.ConfigDict
     vocabulary: vocabulary.Vocabulary
     visits: jraph.GraphsTuple
     structure: np.ndarray
+    arrays: building.Arrays
+    some: tables.Records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +49,7 @@ class Finding:
     Attributes:
       rows: what is at fault, at most `SHOWN` rows; patients only hashed.
       count: how many are at fault.
+      stops: a failure means that no figure of the run would be honest.
     """
 
     check: str
@@ -45,16 +57,39 @@ class Finding:
     message: str
     rows: pl.DataFrame = dataclasses.field(default_factory=pl.DataFrame)
     count: int = 0
+    stops: bool = False
 
 
-def of(records: tables.Records, cohort: cohorts.Cohort, config, made) -> Evidence:
-    """Returns the evidence of `made`, a `prepare.Graph` or `prepare.Arrays`."""
-    return Evidence(records, cohort, config, made.vocabulary, made.visits, made.structure)
+def of(
+    records: tables.Records,
+    cohort: cohorts.Cohort,
+    config: ml_collections.ConfigDict,
+    arrays: building.Arrays,
+    patients: int = EVERY_RUN,
+) -> Evidence:
+    """Returns the evidence of `arrays`, which a method of `config` is given."""
+    features, made = config.features, arrays
+    if building.over_stays(config):
+        features = config.features.copy_and_resolve_references()
+        features.columns = "full"
+        made = prepare.fit_graph(records, cohort, features)
+    nodes = made.vocabulary, made.visits, made.structure
+    some = subset.collected(
+        subset.records_of(records, subset.choose(cohort, patients)),
+        building.reads_measurements(config),
+        building.reads_notes(config),
+    )
+    return Evidence(records, cohort, config, features, *nodes, arrays, some)
 
 
-def gather(records: tables.Records, cohort: cohorts.Cohort, config) -> Evidence:
-    """Makes the inputs of `cohort`, all but vectors of text."""
-    return of(records, cohort, config, prepare.fit_graph(records, cohort, config.features))
+def gather(
+    records: tables.Records,
+    cohort: cohorts.Cohort,
+    config: ml_collections.ConfigDict,
+    patients: int = EVERY_RUN,
+) -> Evidence:
+    """Makes the inputs of `cohort` without encoding texts."""
+    return of(records, cohort, config, building.build(records, cohort, config), patients)
 
 
 def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status = "fail"):
@@ -62,6 +97,8 @@ def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status 
     if rows.is_empty():
         return Finding(check, "pass", fine)
     if "subject_id" in rows.columns:
-        patients = identifiers.hashed(rows["subject_id"]).alias("subject")
-        rows = rows.with_columns(patients).drop("subject_id")
+        patients = rows["subject_id"].drop_nulls().unique(maintain_order=True)
+        hashes = pl.DataFrame({"subject_id": patients, "subject": identifiers.hashed(patients)})
+        rows = rows.join(hashes, on="subject_id", how="left", maintain_order="left")
+        rows = rows.drop("subject_id")
     return Finding(check, status, fault.format(count=rows.height), rows.head(SHOWN), rows.height)

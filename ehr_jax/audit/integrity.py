@@ -6,14 +6,25 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
-from ehr_jax.audit import evidence
+from ehr_jax.audit import evidence, subset
 from ehr_jax.features import known, prepare, vocabulary
 from ehr_jax.nn import bipartite
-from ehr_jax.records import tables
 
 # Kinds of nodes.
 FACT = pl.col("kind") == "attribute"
 HISTORY = pl.col("kind").str.starts_with("earlier ")
+
+
+def findings(given: evidence.Evidence) -> list[evidence.Finding]:
+    """Returns the findings of this file."""
+    checks = (
+        patients_across_splits,
+        inputs_after_prediction,
+        notes_after_prediction,
+        windows_by_label,
+        fitted_on_training,
+    )
+    return [check(given) for check in checks]
 
 
 def patients_across_splits(given: evidence.Evidence) -> evidence.Finding:
@@ -113,12 +124,14 @@ def windows_by_label(given: evidence.Evidence) -> evidence.Finding:
 def fitted_on_training(given: evidence.Evidence) -> evidence.Finding:
     """Vocabulary, bins and structure vectors come out the same from training patients alone."""
     train = pl.col("split") == "train"
-    alone = _only(given, given.cohort.samples.filter(train)["subject_id"].unique())
+    alone = subset.records_of(
+        given.records, given.cohort.samples.filter(train)["subject_id"].unique()
+    )
     samples = given.cohort.samples.filter(train).with_columns(
         sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
     )
     fitted = prepare.fit_graph(
-        alone, dataclasses.replace(given.cohort, samples=samples), given.config.features
+        alone, dataclasses.replace(given.cohort, samples=samples), given.features
     )
     rows = [
         ("vocabulary", code)
@@ -187,7 +200,7 @@ def _late_history(given: evidence.Evidence) -> pl.DataFrame:
 
 def _code(given: evidence.Evidence) -> pl.Expr:
     code = pl.col("code")
-    return vocabulary.at_category_level(code) if given.config.features.categories else code
+    return vocabulary.at_category_level(code) if given.features.categories else code
 
 
 def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
@@ -195,7 +208,7 @@ def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
     # A node is called "<attribute>: <value>"; of a measurement, "last <variable>: <bin>".
     held = held.with_columns(fact=pl.col("name").str.extract(r"(?s)^(.*?): "))
     in_time = [_times(given.records.attributes, given).select("sample_id", fact="name").unique()]
-    if given.config.features.measurements:
+    if given.features.measurements:
         samples = given.cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
         measured = (
             given.records.measurements.join(samples, on="visit_id")
@@ -235,23 +248,3 @@ def _named(late: pl.DataFrame, given: evidence.Evidence) -> pl.DataFrame:
     subjects = given.cohort.samples.select("sample_id", "subject_id", "split")
     joined = late.join(subjects, on="sample_id")
     return joined.select("sample_id", "subject_id", "split", "input")
-
-
-def _only(given: evidence.Evidence, subjects: pl.Series) -> tables.Records:
-    """The records of these patients."""
-    records = given.records
-    of_patient = pl.col("subject_id").is_in(subjects.implode())
-    visits = records.visits.filter(of_patient)
-    of_visit = pl.col("visit_id").is_in(visits["visit_id"].implode())
-    return dataclasses.replace(
-        records,
-        patients=records.patients.filter(of_patient),
-        visits=visits,
-        stays=records.stays.filter(of_visit),
-        codes=records.codes.filter(of_visit),
-        attributes=records.attributes.filter(of_visit),
-        measurements=records.measurements.filter(of_visit),
-        notes=records.notes.filter(of_visit),
-        given_split=records.given_split.filter(of_patient),
-        scores=records.scores.filter(of_visit),
-    )

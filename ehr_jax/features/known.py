@@ -112,7 +112,7 @@ def note_rows(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
 
 def _known(table: pl.DataFrame, cohort: cohorts.Cohort) -> pl.DataFrame:
     samples = cohort.samples.select("sample_id", "visit_id", "prediction_time")
-    joined = table.join(samples, on="visit_id")
+    joined = table.join(samples, on="visit_id", maintain_order="left")
     in_time = pl.col("time") <= pl.col("prediction_time")
     if cohort.at_discharge:
         return joined.filter(pl.col("time").is_null() | in_time.fill_null(True))

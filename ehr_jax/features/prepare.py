@@ -9,10 +9,9 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import known, structure, texts, vocabulary
+from ehr_jax.features import known, structure, texts, vectors, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
-from ehr_jax.text import encode, options
 
 COLUMNS = ("codes", "full")
 
@@ -50,11 +49,18 @@ class Arrays:
     counts: Mapping
 
 
-def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str | None) -> Arrays:
+def prepare(
+    records: tables.Records,
+    cohort: cohorts.Cohort,
+    config,
+    cache: str | None,
+    encoding: vectors.Vectors | None = None,
+) -> Arrays:
     """Builds the arrays of `cohort` from config.features, config.notes and config.text.
 
     Args:
       cache: folder of the vector cache; None takes the user's.
+      encoding: how texts become vectors; None takes the encoder of config.text.
 
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
@@ -65,7 +71,9 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
     written, notes_source = texts.texts(
         records, cohort, config.notes.source, graph.nodes, graph.names
     )
-    concepts, notes, has_note, encoder = _vectors(fitted, written, shapes, config, cache)
+    if encoding is None:
+        encoding = vectors.by_encoder(config.text, cache)
+    concepts, notes, has_note = _vectors(fitted, written, shapes, encoding)
     label_columns = [f"label.{name}" for name in cohort.labels]
     labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
     kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
@@ -80,7 +88,7 @@ def prepare(records: tables.Records, cohort: cohorts.Cohort, config, cache: str 
         "samples_without_known_code": int(samples.height - np.unique(hyperedge).size),
         "codes_a_sample": round(incidences / max(samples.height, 1), 2),
         "notes": {"source": notes_source, "samples_with_text": int(has_note.sum())},
-        "encoder": encoder,
+        "encoder": encoding.described,
     }
     return Arrays(
         vocabulary=fitted,
@@ -136,12 +144,12 @@ def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config) -> Graph:
     fitted = vocabulary.fit(distinct, names, fitting, config.min_visits)
     node_index, hyperedge = _incidence(nodes, fitted)
     visits = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
-    vectors = structure.netmf(
+    walked = structure.netmf(
         select_visits(visits, np.flatnonzero(shapes)),
         config.structure_width,
         config.structure_window,
     )
-    return Graph(fitted, visits, vectors, shapes, nodes, names)
+    return Graph(fitted, visits, walked, shapes, nodes, names)
 
 
 def select_visits(graph: jraph.GraphsTuple, rows: np.ndarray) -> jraph.GraphsTuple:
@@ -193,31 +201,24 @@ def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
     return pairs["node"].to_numpy(), pairs["sample_id"].to_numpy()
 
 
-def _vectors(fitted, written, shapes, config, cache):
+def _vectors(fitted, written, shapes, encoding: vectors.Vectors):
     """Vectors of names and notes, scaled to a root mean square of 1 an entry of shaping samples."""
-    encoder = options.load(config.text)
-    budget = config.text.token_budget
-    concepts = encode.encode(list(fitted.names), encoder, cache, budget)
+    concepts = encoding.of(fitted.names)
     notes = np.zeros((shapes.size, concepts.shape[1]), np.float32)
     has_note = np.zeros(shapes.size, bool)
     if written.height:
         rows = written["sample_id"].to_numpy()
-        notes[rows] = encode.encode(written["text"].to_list(), encoder, cache, budget)
+        notes[rows] = encoding.of(written["text"].to_list())
         has_note[rows] = True
-    return (
-        unit_scale(concepts, concepts),
-        unit_scale(notes, notes[shapes]),
-        has_note,
-        options.record(encoder),
-    )
+    return unit_scale(concepts, concepts), unit_scale(notes, notes[shapes]), has_note
 
 
-def unit_scale(vectors: np.ndarray, fitting: np.ndarray) -> np.ndarray:
+def unit_scale(rows: np.ndarray, fitting: np.ndarray) -> np.ndarray:
     """Scales rows by one number, fitted on `fitting`: unit vectors have entries of about 0.05."""
-    return vectors / root_mean_square(fitting)
+    return rows / root_mean_square(fitting)
 
 
-def root_mean_square(vectors: np.ndarray) -> float:
+def root_mean_square(rows: np.ndarray) -> float:
     """Of the entries of all rows but empty ones; 1 where there is nothing."""
-    filled = vectors[np.any(vectors != 0, axis=1)]
+    filled = rows[np.any(rows != 0, axis=1)]
     return float(np.sqrt(np.mean(filled**2))) if filled.size else 1.0

@@ -56,32 +56,52 @@ class Retrieved(NamedTuple):
     counts: dict[str, Any]
 
 
+class Knowledge(NamedTuple):
+    """A graph, and what finds its nodes: by names in notes, and by names told otherwise."""
+
+    graph: graph.Graph
+    gazetteer: mentions.Gazetteer
+    linker: linking.Linker
+
+
+def open_knowledge(config, encoder: encoders.Encoder | None, cache: str | None) -> Knowledge:
+    """Opens the graph of `config`, config.knowledge.
+
+    Args:
+      encoder: by which names are linked by meaning; None links them by name alone.
+      cache: folder of the vector cache; None takes the user's.
+
+    Raises ConfigError, KnowledgeError or TextError: see the rooms that raise them.
+    """
+    _check(config)
+    opened = disk.open_graph(config.graph)
+    linker = linking.open_linker(opened, encoder, wanted=config.precision, cache_dir=cache)
+    if config.threshold is not None and encoder is not None:
+        linker = linker.accepting(config.threshold)
+    return Knowledge(opened, mentions.build(opened.terms()), linker)
+
+
 def retrieve(
     notes: pl.DataFrame,
     grid: series.Series | None,
     usual: abnormal.Usual | None,
     hours: float,
-    encoder: encoders.Encoder,
+    knowledge: Knowledge,
     config,
-    cache: str | None,
 ) -> Retrieved:
-    """Finds what samples' notes and series name in the graph of `config`, config.knowledge.
+    """Finds what samples' notes and series name in a graph; `config` is config.knowledge.
 
     Args:
       notes: (sample_id, time, text, hour): each note a sample may use; hours on the grid's clock.
       grid: of the samples; None where there is none.
       usual: what is usual of the grid's variables, from `usual_of`.
       hours: length of the grid.
+      knowledge: of the graph that `config` names.
 
     Raises:
       ConfigError, KnowledgeError, TextError: see the rooms that raise them.
     """
-    _check(config)
-    found = disk.open_graph(config.graph)
-    linker = linking.open_linker(found, encoder, wanted=config.precision, cache_dir=cache)
-    if config.threshold is not None:
-        linker = linker.accepting(config.threshold)
-    gazetteer = mentions.build(found.terms())
+    found, gazetteer, linker = knowledge
     model, of_model = _model(config), collections.Counter()
     extracted = extraction.extract(
         notes.select("sample_id", "time", "text"),

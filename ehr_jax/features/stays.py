@@ -13,11 +13,19 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import deaths
-from ehr_jax.features import known, prepare, retrieved, series, texts, variable, variables
+from ehr_jax.features import (
+    known,
+    prepare,
+    retrieved,
+    series,
+    texts,
+    variable,
+    variables,
+    vectors,
+)
 from ehr_jax.knowledge import abnormal
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
-from ehr_jax.text import encode, encoders, options
 
 RARE = 10  # training samples with a level of an attribute, below which it counts as none
 
@@ -95,6 +103,8 @@ def prepare_stays(
     config,
     cache: str | None,
     fitted: Fitted | None = None,
+    encoding: vectors.Vectors | None = None,
+    knowledge: retrieved.Knowledge | None = None,
 ) -> StayArrays:
     """Builds the arrays of `cohort` from config.series, config.notes, config.text and config.realm.
 
@@ -103,6 +113,8 @@ def prepare_stays(
     Args:
       fitted: of the samples a model was trained on; None fits to the cohort's training samples.
       cache: folder of the vector cache; None takes the user's.
+      encoding: how texts become vectors; None takes the encoder of config.text.
+      knowledge: what entities are found in; None opens the graph of config.knowledge.
 
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
@@ -112,7 +124,9 @@ def prepare_stays(
     counts: dict = {}
     survival = _survival(records, cohort, uses.survival_days, counts)
     hours = config.series.step_hours * config.series.length
-    encoder = options.load(config.text) if uses.use_notes or uses.use_knowledge else None
+    if encoding is None and (uses.use_notes or uses.use_knowledge or uses.use_visit):
+        encoding = vectors.by_encoder(config.text, cache)
+    told_in_texts = uses.use_notes or uses.use_knowledge
     grid = _grid(records, cohort, config, fitted)
     made, names = _features(grid if uses.use_series else None, samples.height)
     counts["series"] = {"variables": len(names), "steps": int(made["values"].shape[1])}
@@ -123,19 +137,21 @@ def prepare_stays(
     chosen = fitted.statics if fitted else _fit_statics(facts, samples.filter(pl.Series(train)))
     statics = _statics(facts, samples, chosen if uses.use_statics else ())
 
-    def vectors(rows: pl.DataFrame, size: float | None):
-        return _vectors(rows, samples.height, train, encoder, config, cache, size)
+    def encoded(rows: pl.DataFrame, size: float | None):
+        return _vectors(rows, samples.height, train, encoding if told_in_texts else None, size)
 
     written, source = _no_notes(), "none"
-    if encoder is not None:
+    if told_in_texts:
         written, source = _notes(records, cohort, config, hours)
     # First, so that a graph that is not there is said before texts are encoded.
     found = None
     if uses.use_knowledge:
-        found = retrieved.retrieve(written, grid, usual, hours, encoder, config.knowledge, cache)
+        if knowledge is None:
+            knowledge = retrieved.open_knowledge(config.knowledge, encoding.encoder, cache)
+        found = retrieved.retrieve(written, grid, usual, hours, knowledge, config.knowledge)
         counts["knowledge"] = found.counts
     pieces = _pieces(written, config.notes) if uses.use_notes else _no_notes()
-    notes, note_size = vectors(pieces, fitted.note_size if fitted else None)
+    notes, note_size = encoded(pieces, fitted.note_size if fitted else None)
     counts["notes"] = {
         "source": source if uses.use_notes else "none",
         "samples_with_text": int(notes[2].any(axis=1).sum()),
@@ -143,21 +159,21 @@ def prepare_stays(
     }
     visits, has_visit = None, np.zeros(samples.height, np.float32)
     if uses.use_visit:
-        visits, has_visit = _visits(records, cohort, config, cache)
+        visits, has_visit = _visits(records, cohort, config, cache, encoding)
         counts["visits"] = {
             key: visits.counts[key] for key in ("nodes", "incidences", "samples_without_known_code")
         }
     told = _no_notes() if found is None else found.texts
-    knowledge, knowledge_size = vectors(told, fitted.knowledge_size if fitted else None)
+    entities, knowledge_size = encoded(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = statics.shape[1]
-    counts["encoder"] = options.record(encoder) if encoder else {"name": "none"}
+    counts["encoder"] = encoding.described if told_in_texts else {"name": "none"}
     label_columns = [f"label.{name}" for name in cohort.labels]
     return StayArrays(
         stays={
             **made,
             "statics": statics,
             **dict(zip(("notes", "note_hours", "note_mask"), notes, strict=True)),
-            **dict(zip(("knowledge", "knowledge_hours", "knowledge_mask"), knowledge, strict=True)),
+            **dict(zip(("knowledge", "knowledge_hours", "knowledge_mask"), entities, strict=True)),
             "visit": np.zeros((samples.height, 0), np.float32),
             "has_visit": has_visit,
         },
@@ -251,14 +267,17 @@ def _statics(facts, samples: pl.DataFrame, chosen: tuple[Static, ...]) -> np.nda
 
 
 def _last(facts: pl.DataFrame, attribute: str) -> pl.DataFrame:
-    return facts.filter(name=attribute).group_by("sample_id").agg(pl.col("text", "number").last())
+    """(sample_id, text, number) of an attribute, in the order of samples, so that sums over them
+    are the same bits each time."""
+    rows = facts.filter(name=attribute).group_by("sample_id", maintain_order=True)
+    return rows.agg(pl.col("text", "number").last()).sort("sample_id")
 
 
-def _visits(records, cohort, config, cache) -> tuple[prepare.Arrays, np.ndarray]:
+def _visits(records, cohort, config, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
     """The hypergraph, without notes, which the stays have, and [sample] 1 where a code is known."""
     of_codes = config.copy_and_resolve_references()
     of_codes.notes.source = "none"
-    made = prepare.prepare(records, cohort, of_codes, cache)
+    made = prepare.prepare(records, cohort, of_codes, cache, encoding)
     has = np.zeros(cohort.samples.height, np.float32)
     has[bipartite.unpack(made.visits)[1]] = 1
     return made, has
@@ -361,9 +380,7 @@ def _vectors(
     rows: pl.DataFrame,
     count: int,
     train: np.ndarray,
-    encoder: encoders.Encoder | None,
-    config,
-    cache: str | None,
+    encoding: vectors.Vectors | None,
     size: float | None,
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], float]:
     """Vectors [sample, slot, width], hours and mask [sample, slot] of (sample_id, hour, text).
@@ -371,17 +388,17 @@ def _vectors(
     Vectors are divided by `size`, or by the root mean square of an entry of training samples, which
     comes second.
     """
-    width = encoder.width if encoder else 0
+    width = encoding.width if encoding else 0
     if rows.is_empty():
         empty = np.zeros((count, 0), np.float32)
         return (np.zeros((count, 0, width), np.float32), empty, empty), size or 1.0
-    found = encode.encode(rows["text"].to_list(), encoder, cache, config.text.token_budget)
+    found = encoding.of(rows["text"].to_list())
     sample = rows["sample_id"].to_numpy()
     slot = rows.select(pl.int_range(pl.len()).over("sample_id")).to_series().to_numpy()
-    vectors = np.zeros((count, int(slot.max()) + 1, width), np.float32)
-    hours, mask = np.zeros(vectors.shape[:2], np.float32), np.zeros(vectors.shape[:2], np.float32)
+    filled = np.zeros((count, int(slot.max()) + 1, width), np.float32)
+    hours, mask = np.zeros(filled.shape[:2], np.float32), np.zeros(filled.shape[:2], np.float32)
     if size is None:
         size = prepare.root_mean_square(found[train[sample]])
-    vectors[sample, slot] = found / size
+    filled[sample, slot] = found / size
     hours[sample, slot], mask[sample, slot] = rows["hour"].to_numpy(), 1
-    return (vectors, hours, mask), size
+    return (filled, hours, mask), size

@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax.audit import audit
+from ehr_jax.audit import audit, evidence
 from ehr_jax.modes import inputs
 from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
@@ -18,7 +18,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     records = inputs.read(config)
     inputs.bind(records, config, workdir, also=("audit.json",))
     cohort = inputs.build_cohort(records, config)
-    findings = audit.run(inputs.gather_evidence(records, cohort, config))
+    findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]
     print(tables.render(["Status", "Check", "Found"], rows))

@@ -57,10 +57,8 @@ def arrange(
     if registry.find(config.model.name).inputs == "stays":
         arrays = stays.prepare_stays(records, cohort, config, cache)
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
-        given = gather_evidence(records, cohort, config)
     else:
         arrays = prepare.prepare(records, cohort, config, cache)
-        given = evidence.of(records, cohort, config, arrays)
     # Of measurements and notes, what is left out is counted while they are read.
     data["oddities"] = dict(records.oddities)
     data["notes"] = arrays.counts["notes"]
@@ -70,7 +68,7 @@ def arrange(
     }
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
-    findings = audit.run(given)
+    findings = audit.run(evidence.of(records, cohort, config, arrays))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
         print(f"audit, {finding.check}: {finding.message}")
@@ -102,17 +100,6 @@ def bind(
         about = {"source": records.source, "fingerprint": digest, "records": counts(records)}
         about |= {"oddities": dict(records.oddities), "terms": records.terms}
         run_folder.write_json(path, about)
-
-
-def gather_evidence(
-    records: tables.Records, cohort: cohorts.Cohort, config: ml_collections.ConfigDict
-) -> evidence.Evidence:
-    """What the audit looks at, made without encoding texts."""
-    shown = ml_collections.ConfigDict(config.to_dict())
-    if registry.find(config.model.name).inputs == "stays":
-        # Their statics are attributes: the audit sees them as nodes, beside the codes.
-        shown.features.columns = "full"
-    return evidence.gather(records, cohort, shown)
 
 
 def read(config: ml_collections.ConfigDict) -> tables.Records:

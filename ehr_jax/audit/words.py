@@ -1,0 +1,121 @@
+"""Words that state an outcome, in names of inputs and in notes: for a person to judge.
+
+Only words of the list below are told, with shares of samples. No sentence of a note leaves the
+records.
+"""
+
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from ehr_jax.audit import columns, evidence
+from ehr_jax.features import known
+
+_DEATH = (
+    "death", "dead", "died", "deceased", "expired", "passed away", "comfort measures",
+    "comfort care", "cmo", "hospice", "palliative", "dnr", "dni", "do not resuscitate",
+    "do not intubate", "withdrawal of care", "brain death", "asystole", "autopsy", "morgue",
+)  # fmt: skip
+_STAY = ("length of stay", "prolonged stay", "discharged to", "discharge date")
+_RETURN = ("readmitted", "readmission", "will return", "planned admission")
+# What the labels of `cohorts/labels.py` ask for; other labels have no words of their own.
+WORDS = {
+    "death_in_hospital": _DEATH,
+    "death_in_hospital_by_date": _DEATH,
+    "long_stay": _STAY,
+    "readmission": _RETURN,
+    "readmission_or_death": _RETURN,
+}
+FEWEST = 10  # samples that hold a word
+BEYOND_CHANCE = 0.001
+
+
+def findings(given: evidence.Evidence) -> list[evidence.Finding]:
+    """Returns the findings of this file."""
+    spec = given.cohort.spec
+    words = WORDS.get(getattr(spec, "label", ""), _DEATH if spec is None else ())
+    return [_in_names(given, words), _in_notes(given, words)]
+
+
+def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
+    """Inputs whose name states the outcome."""
+    check = "names that state the outcome"
+    if not words:
+        return evidence.Finding(check, "skip", "the outcome has no words of its own")
+    inputs, labels = columns.of(given), columns.labels(given)
+    truth = _any_positive(labels)
+    names = pl.DataFrame({"node": range(len(inputs.held_names)), "input": inputs.held_names})
+    named = names.cast({"input": pl.String}).filter(
+        pl.col("input").str.to_lowercase().str.contains(_pattern(words))
+    )
+    rows = []
+    for node, name in named.select("node", "input").iter_rows():
+        held = np.asarray(inputs.held[:, [node]].todense()).ravel() > 0
+        rows += [(name, *shares) for shares in _shares(held, truth)]
+    schema = {"input": pl.String, **_SHARES}
+    return evidence.found(
+        check,
+        pl.DataFrame(rows, schema=schema, orient="row"),
+        "{count} input(s) are named by words that state the outcome, and are held more often by "
+        "one class",
+        f"no input that is held by {FEWEST} samples and tells the classes apart is named by a word "
+        "that states the outcome",
+        "warn",
+    )
+
+
+def _in_notes(given, words: tuple[str, ...]) -> evidence.Finding:
+    """Words in the notes that samples are given, which state the outcome."""
+    check = "words in notes that state the outcome"
+    if not words or given.config.notes.source not in ("auto", "own"):
+        return evidence.Finding(check, "skip", "no notes are used, or the outcome has no words")
+    used = known.notes(given.records, given.cohort)
+    if used.is_empty():
+        return evidence.Finding(check, "skip", "the records have no notes")
+    lowered = used.with_columns(pl.col("text").str.to_lowercase())
+    lowered = lowered.filter(pl.col("text").str.contains(_pattern(words)))
+    truth = _any_positive(columns.labels(given))
+    rows = []
+    for word in words:
+        samples = lowered.filter(pl.col("text").str.contains(_pattern((word,))))["sample_id"]
+        held = np.zeros(truth.size, bool)
+        held[samples.to_numpy()] = True
+        rows += [(word, *shares) for shares in _shares(held, truth)]
+    schema = {"word": pl.String, **_SHARES}
+    return evidence.found(
+        check,
+        pl.DataFrame(rows, schema=schema, orient="row"),
+        "{count} word(s) that state the outcome stand more often in the notes of one class",
+        f"no word of the list that stands in the notes of {FEWEST} samples tells the classes apart",
+        "warn",
+    )
+
+
+_SHARES = {"of_positives": pl.Float64, "of_negatives": pl.Float64}
+
+
+def _shares(held: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
+    """The shares of positives and negatives that hold it; none where chance explains them.
+
+    Where few samples of a class hold it, or few do not, the share is not told.
+    """
+    known = ~np.isnan(truth)
+    a, b = int((held & (truth == 1)).sum()), int((held & (truth == 0)).sum())
+    positives, negatives = int((truth == 1).sum()), int((truth == 0).sum())
+    if (held & known).sum() < FEWEST or min(positives, negatives) < FEWEST:
+        return []
+    test = scipy.stats.fisher_exact([[a, positives - a], [b, negatives - b]])
+    if test.pvalue >= BEYOND_CHANCE:
+        return []
+    pairs = ((a, positives), (b, negatives))
+    return [tuple(round(n / of, 3) if n >= FEWEST else None for n, of in pairs)]
+
+
+def _any_positive(labels: np.ndarray) -> np.ndarray:
+    """[sample] float32: 1 where any label is positive, 0 where all known are not, nan without."""
+    unknown = np.isnan(labels).all(axis=1)
+    return np.where(unknown, np.nan, (labels == 1).any(axis=1)).astype(np.float32)
+
+
+def _pattern(words: tuple[str, ...]) -> str:
+    return r"\b(" + "|".join(words) + r")\b"
