@@ -80,8 +80,8 @@ def write(
         return
     if not np.isfinite(best.score):
         raise errors.ConfigError(
-            "the training loss of every trial stopped being finite, or none was validated; try "
-            "lower values of train.learning_rate in config.sweep"
+            "the training loss or the validation scores of every trial stopped being finite, or "
+            "none was validated; try lower values of train.learning_rate in config.sweep"
         )
     made = sweep_plan.configured(config, best.values)
     made.sweep = configs.defaults().sweep

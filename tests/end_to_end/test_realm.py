@@ -114,7 +114,18 @@ def test_a_finished_run_predicts_its_own_samples_the_same(finished, synthetic, t
     np.testing.assert_allclose(
         both["probability.mortality"], both["probability.mortality_again"], atol=1e-6
     )
-    assert read(tmp_path / "out" / "results.json")["test"]["auroc"]["value"] > 0
+    # The patients that it learned from are scored, and in no result.
+    results, of_run = (read(at / "results.json") for at in (tmp_path / "out", finished))
+    for key in ("samples", "patients", "auroc", "f1"):
+        assert results["test"][key] == of_run["test"][key]
+    splits = read(finished / "data.json")["cohort"]["splits"]
+    assert results["patients"] == {
+        "new": 0,
+        "tested_by_the_run": splits["test"]["patients"],
+        "trained_on_and_left_out": splits["train"]["patients"],
+        "validated_on_and_left_out": splits["validation"]["patients"],
+    }
+    assert set(again["split"].unique()) == {"train", "validation", "test"}
 
 
 def test_what_is_no_finished_run_of_stays_is_refused(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Thresholds of a run: of validation predictions alone, whatever the other splits say."""
+"""Numbers of a run: thresholds of validation alone, and nothing that cannot be evaluated."""
 
 import types
 
@@ -6,6 +6,8 @@ import arrays as make
 import numpy as np
 import pytest
 
+from ehr_jax import config as base
+from ehr_jax import errors
 from ehr_jax.modes import train
 
 NAMES = ("label_0", "label_1")
@@ -40,3 +42,18 @@ def test_the_published_protocol_keeps_a_half():
     given = make.make_arrays(samples=300, protocol="paper")
     cuts, results = fit(np.random.default_rng(0).random((2, 300, 2)), given, "paper")
     assert (cuts == 0.5).all() and "paper" in results["thresholds_from"]
+
+
+@pytest.mark.parametrize("method", ["mingle", "lightgbm", "realm"])
+def test_resamples_that_cannot_be_drawn_are_refused_before_anything_is_read(method):
+    config = base.defaults()
+    config.model.name, config.evaluation.resamples = method, 0
+    with pytest.raises(errors.ConfigError, match="config.evaluation.resamples is 0"):
+        train.check_method(config)
+
+
+def test_labels_that_are_neither_0_nor_1_are_refused_before_a_fit(tmp_path):
+    given, config = make.make_arrays(), make.make_config(model__name="lightgbm")
+    given.labels[4, 1] = 2
+    with pytest.raises(errors.UserError, match="label 'label_1': 1 of 120 values"):
+        train.fit_and_score(config, None, given, tmp_path)
