@@ -11,7 +11,7 @@ from ehr_jax.models import registry
 
 @pytest.mark.parametrize("method", ["logistic_regression", "lightgbm"])
 def test_a_baseline_without_validation_samples_has_scores_all_the_same(method):
-    given = make.make_arrays(200)
+    given = make.make_arrays(600)
     split = np.where(given.split == "validation", "test", given.split)
     config = registry.configure(make.make_config(), method)
     given = dataclasses.replace(given, split=split)
