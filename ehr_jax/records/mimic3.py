@@ -113,7 +113,7 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     schema |= dict.fromkeys(("admittime", "dischtime", "deathtime", "edregtime"), tables.TIME)
     schema |= dict.fromkeys((*ATTRIBUTES, "discharge_location"), pl.String)
     raw = reading.read(path, schema, optional=("edregtime",))
-    mimic_common.check_admissions(path, raw)
+    raw = mimic_common.check_admissions(path, raw, oddities)
     return mimic_common.mend_admissions(raw, stays, DISPOSITIONS, oddities)
 
 

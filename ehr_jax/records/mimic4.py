@@ -128,7 +128,7 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     schema |= dict.fromkeys(("admittime", "dischtime", "deathtime", "edregtime"), tables.TIME)
     schema |= dict.fromkeys(texts, pl.String)
     raw = reading.read(path, schema, optional=("edregtime",)).rename({race: "race"})
-    mimic_common.check_admissions(path, raw)
+    raw = mimic_common.check_admissions(path, raw, oddities)
     # Some discharges of the dead are a date alone, the midnight before the death.
     leaving, death = pl.col("dischtime"), pl.col("deathtime")
     early = (leaving < death) & (leaving == death.dt.truncate("1d"))

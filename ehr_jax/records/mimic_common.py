@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import code_spelling, icd9, reading, tables, when
+from ehr_jax.records import code_spelling, icd9, reading, repeats, tables, when
 
 # How the sources write that a text column has no value.
 NO_VALUE = (
@@ -20,18 +20,18 @@ NO_VALUE = (
 NO_TIME = pl.lit(None, tables.TIME)
 
 
-def check_admissions(path: pathlib.Path, raw: pl.DataFrame) -> None:
-    """Raises RecordsError for an admission without a hadm_id or subject_id, or told twice."""
+def check_admissions(
+    path: pathlib.Path, raw: pl.DataFrame, oddities: dict[str, int]
+) -> pl.DataFrame:
+    """Returns admissions, each once.
+
+    Raises RecordsError for one without a hadm_id or subject_id, or told in two ways.
+    """
     for key in ("hadm_id", "subject_id"):
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
-    if repeated := raw.height - raw["hadm_id"].n_unique():
-        row = raw["hadm_id"].is_first_distinct().not_().arg_true()[0] + 1
-        raise errors.RecordsError(
-            f"{path.name}: {repeated} row(s) repeat a 'hadm_id', first in row {row}; every "
-            "admission may stand once. Were two exports joined? Remove the copies"
-        )
+    return repeats.once(raw, "hadm_id", path.name, oddities)
 
 
 def mend_admissions(
@@ -90,9 +90,7 @@ def mend_patients(
     Added are `sex`, `death_time`, and `first`, the start of the first of `admissions`. A death in
     hospital has a clock time; else the day alone is known and counts as its end.
     """
-    raw = raw.drop_nulls("subject_id")
-    distinct = raw.unique("subject_id", keep="first", maintain_order=True)
-    oddities[f"{stem} rows of a patient named before, left out"] = raw.height - distinct.height
+    distinct = repeats.once(raw.drop_nulls("subject_id"), "subject_id", stem, oddities)
     own = admissions.group_by("subject_id").agg(
         pl.col("deathtime").max(),
         pl.col("start").min().alias("first"),

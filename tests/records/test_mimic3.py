@@ -177,7 +177,7 @@ ODD = {
     "missing discharge times": ("admissions", [{"dischtime": ""}]),
     "ADMISSIONS rows of unknown patients": ("admissions", [{}, {"hadm_id": 11, "subject_id": 2}]),
     "hospital deaths told by one column": ("admissions", [{"hospital_expire_flag": 1}]),
-    "PATIENTS rows of a patient named before": ("patients", [{}, {"gender": "M"}]),
+    "PATIENTS rows standing more than once": ("patients", [{}, {}]),
     "ages masked by the source": ("patients", [{"dob": "1850-01-01"}]),
     "births after admission": ("patients", [{"dob": "2151-01-01"}]),
     "deaths before the last admission": ("patients", [{"dod": "2149-01-01"}]),
@@ -214,7 +214,10 @@ def test_visit_without_any_time_is_left_out_and_counted(tmp_path):
 
 
 BAD = {
-    "repeat a 'hadm_id', first in row 2": ("admissions", [{}, {}]),
+    "1 row.s. repeat a 'hadm_id' .* column 'dischtime'": (
+        "admissions",
+        [{}, {"dischtime": "2150-01-09 09:00:00"}],
+    ),
     "row 2 has no value in column 'subject_id'": (
         "admissions",
         [{}, {"hadm_id": 9, "subject_id": ""}],

@@ -322,7 +322,7 @@ ODD = {
         "admissions",
         [{"hospital_expire_flag": 1, "discharge_location": ""}],
     ),
-    "patients rows of a patient named before": ("patients", [{}, {"gender": "M"}]),
+    "patients rows standing more than once": ("patients", [{}, {}]),
     "ages masked by the source": ("patients", [{"anchor_age": 91}]),
     "births after admission": ("patients", [{"anchor_age": 20, "anchor_year": 2190}]),
     "ages over 120 at admission": ("patients", [{"anchor_age": 300}]),
@@ -380,7 +380,10 @@ def test_no_anchor_gives_an_impossible_age(tmp_path_factory, anchors):
 
 
 BAD = {
-    "repeat a 'hadm_id', first in row 2": ("admissions", [{}, {}]),
+    "1 row.s. repeat a 'hadm_id' .* column 'dischtime'": (
+        "admissions",
+        [{}, {"dischtime": "2150-01-09 09:00:00"}],
+    ),
     "row 2 has no value in column 'subject_id'": (
         "admissions",
         [{}, {"hadm_id": 9, "subject_id": ""}],
