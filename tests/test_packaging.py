@@ -22,11 +22,12 @@ DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
 }
 
-# Room (folder or file of ehr_jax) to the rooms it may import, beside `errors` and `progress`, and
-# to the packages. main and modes put the rooms together, so they may import all.
+# Room (folder or file of ehr_jax) to the rooms it may import, beside `errors`, `progress` and
+# `storage`, and to the packages. main and modes put the rooms together, so they may import all.
 ROOMS = {
     "errors": ((), ()),
     "progress": ((), ("rich",)),
+    "storage": ((), ()),
     "config": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
@@ -132,7 +133,7 @@ def test_rooms_import_only_what_stands_below_them():
         rooms, packages = ROOMS[room]
         top, inner = (name.split(".") + [""])[:2]
         if top == "ehr_jax":
-            allowed = inner in (room, "errors", "progress", *rooms)
+            allowed = inner in (room, "errors", "progress", "storage", *rooms)
         else:
             allowed = top in packages
         if not allowed:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.cohorts import cohort, splits, tasks
 
 SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
@@ -38,14 +38,9 @@ def summary(built: cohort.Cohort) -> dict[str, Any]:
 
 def save_split(built: cohort.Cohort, path: str | os.PathLike) -> None:
     """Writes (subject_id, visit_id, split) as parquet: whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        built.samples.select(*SPLIT_FILE).sort("visit_id").write_parquet(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    storage.make_folder(pathlib.Path(path).parent)
+    rows = built.samples.select(*SPLIT_FILE).sort("visit_id")
+    storage.write_file(path, rows.write_parquet)
 
 
 def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
 
-from ehr_jax import errors, progress
+from ehr_jax import errors, progress, storage
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, series
 from ehr_jax.nn import bipartite
@@ -63,24 +62,17 @@ def write(
     folder = pathlib.Path(folder).absolute()
     if folder.exists():
         raise errors.RunFolderError(f"{folder} already exists; remove it to prepare it again")
-    partial = folder.with_name(f"{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a start that was killed
-        partial.mkdir(mode=0o700)
-        (partial / "DATA_USE.txt").write_text(DATA_USE.format(terms=terms))
-        _write_examples(
-            partial, cohort, arrays, grid, _metadata(cohort, arrays, grid, config, records)
-        )
-        os.replace(partial, folder)
+        with storage.new_folder(folder) as unfinished:
+            (unfinished / "DATA_USE.txt").write_text(DATA_USE.format(terms=terms))
+            _write_examples(
+                unfinished, cohort, arrays, grid, _metadata(cohort, arrays, grid, config, records)
+            )
     except (OSError, RuntimeError) as error:  # array_record's own are RuntimeError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = "the disk is full" if "No space left" in reason else reason
         raise errors.RunFolderError(
-            f"{folder} could not be written: {reason}. Nothing of it is left; mend this and start "
-            "the same command again"
+            f"{folder} could not be written: {storage.reason(error)}. Nothing of it is left; mend "
+            "this and start the same command again"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ import numpy as np
 import polars as pl
 import safetensors.numpy
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.text import weights
 
 DESCRIPTION = "description.json"
@@ -47,24 +45,21 @@ def write(
     Raises KnowledgeError where it cannot be written; a folder that was there then stays.
     """
     folder = pathlib.Path(folder).expanduser()
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
-        partial.mkdir(parents=True)
-        for name, table in tables.items():
-            table.rechunk().write_ipc(partial / f"{name}.arrow", compression="uncompressed")
-        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        (partial / ARRAYS).write_bytes(safetensors.numpy.save(whole))
-        hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
-        text = json.dumps(dict(described) | {"files": hashes}, indent=1)
-        (partial / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        _put(partial, folder)
+        with storage.work_folder(folder, private=False) as partial:
+            for name, table in tables.items():
+                table.rechunk().write_ipc(partial / f"{name}.arrow", compression="uncompressed")
+            whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            (partial / ARRAYS).write_bytes(safetensors.numpy.save(whole))
+            hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
+            text = json.dumps(dict(described) | {"files": hashes}, indent=1)
+            (partial / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+            _put(partial, folder)
     except OSError as error:
         raise errors.KnowledgeError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or set EHR_JAX_CACHE "
-            "to a folder of yours"
+            f"{folder}: cannot be written ({storage.reason(error)}); free some space or set "
+            "EHR_JAX_CACHE to a folder of yours"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def exists(folder: str | os.PathLike) -> bool:
@@ -140,9 +135,8 @@ def _hash(path: pathlib.Path) -> str:
 def _put(partial: pathlib.Path, folder: pathlib.Path) -> None:
     """Puts a finished folder in its place; what another process put there meanwhile may stay."""
     if folder.exists():
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        os.replace(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        with storage.work_folder(folder) as aside:
+            os.replace(folder, aside)
     try:
         os.replace(partial, folder)
     except OSError:

@@ -11,14 +11,11 @@ import dataclasses
 import hashlib
 import json
 import operator
-import os
 import threading
-import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.knowledge import chat, sentences
 
 WORDS = 2000  # of a piece (EMERGE)
@@ -26,7 +23,6 @@ MOST_PIECES = 50  # of a note; the rest of one this long is left to the gazettee
 MOST_ENTITIES = 500  # of a piece
 LONGEST_ENTITY = 200  # characters
 GIVE_UP = 3  # pieces in a row that find the server down or slow, and no more are asked
-STALE_SECONDS = 86_400  # an unfinished file this old belongs to a process that was killed
 
 PROMPT_VERSION = "1"  # change it with any word of the prompt: answers to another are not used
 SYSTEM = """\
@@ -207,13 +203,11 @@ def parse(content: str) -> list[str]:
 def _open_cache(folder: Path) -> Path:
     """Makes the private folder of answers."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        storage.make_folder(folder)
         if not (folder / "DATA_USE.txt").exists():
-            (folder / "DATA_USE.txt").write_text(DATA_USE)
-        for unfinished in folder.glob(".*.tmp"):
-            if time.time() - unfinished.stat().st_mtime > STALE_SECONDS:
-                unfinished.unlink(missing_ok=True)
+            storage.write_text(folder / "DATA_USE.txt", DATA_USE)
+        for inside in folder.iterdir():
+            storage.remove_partials(inside)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return folder
@@ -235,23 +229,15 @@ def _read(path: Path) -> list[str] | None:
 
 
 def _write(path: Path, names: list[str]) -> None:
-    unfinished = path.parent.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        with open(unfinished, "x", encoding="utf-8", opener=_private) as file:
-            json.dump({"diseases": names}, file)
-        os.replace(unfinished, path)
+        storage.make_folder(path.parent)
+        storage.write_text(path, json.dumps({"diseases": names}))
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise _unwritable(path.parent.parent, error) from error
-
-
-def _private(path, flags):
-    return os.open(path, flags, 0o600)
 
 
 def _unwritable(folder: Path, error: OSError) -> errors.KnowledgeError:
     return errors.KnowledgeError(
-        f"{folder}: answers of the language model cannot be kept ({error.strerror}); free some "
-        "space or name another folder, then start again: what was kept is used"
+        f"{folder}: answers of the language model cannot be kept ({storage.reason(error)}); free "
+        "some space or name another folder, then start again: what was kept is used"
     )

@@ -6,21 +6,16 @@ say in their metadata what made them. Vectors of notes are as private as the not
 """
 
 import contextlib
-import errno
-import glob
 import json
 import os
 import pathlib
-import platform
-import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import polars as pl
 import safetensors
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.records import damage
 from ehr_jax.training import run_folder
 
@@ -100,39 +95,16 @@ def writing(
     Raises:
         RunFolderError: the disk is full or cannot be written.
     """
-    folder = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.partial")
     kind = _parquet if path.suffix == ".parquet" else _safetensors
     try:
-        _clear(path)
-        folder.mkdir(mode=0o700)
-        with kind(folder / path.name, texts, width, metadata) as add:
-            yield add
-        (folder / path.name).chmod(0o600)
-        if not (path.parent / "DATA_USE.txt").exists():
-            (path.parent / "DATA_USE.txt").write_text(DATA_USE, encoding="utf-8")
-        os.replace(folder / path.name, path)
+        with storage.work_folder(path) as folder:
+            with kind(folder / path.name, texts, width, metadata) as add:
+                yield add
+            if not (path.parent / "DATA_USE.txt").exists():
+                storage.write_text(path.parent / "DATA_USE.txt", DATA_USE)
+            storage.move(folder / path.name, path)
     except OSError as error:
         raise run_folder.disk_error(path, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clear(path: pathlib.Path) -> None:
-    """Removes what starts that were killed on this machine left of an output."""
-    for folder in path.parent.glob(f"{glob.escape(path.name)}.{platform.node()}-*.partial"):
-        process = folder.name.removesuffix(".partial").rsplit("-", 1)[1]
-        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's
-    return True
 
 
 @contextlib.contextmanager
@@ -148,24 +120,13 @@ def _parquet(
         frame = frame if ids is None else frame.with_columns(ids)
         frame = frame.with_columns(pl.Series("vector", vectors))
         parts.append(path.with_name(f"{len(parts):06}.part.parquet"))
-        with _disk_errors():
+        with storage.disk_errors():
             frame.write_parquet(parts[-1], **PLAIN)
         rows += len(vectors)
 
     yield add
-    with _disk_errors():
+    with storage.disk_errors():
         pl.scan_parquet(parts, glob=False).sink_parquet(path, metadata=dict(metadata), **PLAIN)
-
-
-@contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Turns what polars says of a disk into the OSError that it was."""
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        code = re.search(r"os error (\d+)", str(error))
-        number = int(code[1]) if code else errno.EIO
-        raise OSError(number, os.strerror(number)) from error
 
 
 @contextlib.contextmanager

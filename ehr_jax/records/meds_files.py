@@ -19,14 +19,13 @@ the future out of the events themselves:
 
 import importlib.metadata
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.records import meds_events, meds_exact, meds_parquet, meds_shards, tables
 
 SUBJECTS_A_SHARD = 1000
@@ -71,16 +70,9 @@ def write(
             "stay by it, so every stay needs its own"
         )
     names = _code_names(records)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
-    unfinished.mkdir(mode=0o700)
-    try:
+    with storage.new_folder(folder) as unfinished:
         used = _write_shards(records, names, unfinished, subjects_a_shard)
         _write_metadata(records, names, used, unfinished / "metadata")
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -6,15 +6,12 @@ attributes; measured variables come back under their item ids (`ITEMS`), diagnos
 the same codes.
 """
 
-import os
 import pathlib
-import shutil
-import tempfile
 from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.records import tables
 
 # fmt: off
@@ -99,14 +96,9 @@ def write(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise errors.RecordsError(f"{folder.name} already exists and is not empty; name a new one")
     _check_dates(records)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with storage.new_folder(folder) as unfinished:
         for table, make in _TABLES.items():
             _write_table(make(records), table, unfinished / (table + suffix), upper_case)
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

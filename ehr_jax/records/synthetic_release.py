@@ -5,16 +5,14 @@ LABEVENTS are made and written stay by stay, so that memory stays small. Notes a
 """
 
 import dataclasses
-import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 from polars.io import plugins
 
-from ehr_jax import errors, progress
+from ehr_jax import errors, progress, storage
 from ehr_jax.records import (
     mimic3_files,
     synthetic,
@@ -59,20 +57,14 @@ def write(
     )
     stays = synthetic.unit_stays(course)
     subject_id = records.stays["subject_id"].to_numpy()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
-    try:
-        made = mimic3_files.write(bare, unfinished / "hospital")
+    with storage.new_folder(folder) as made:
+        mimic3_files.write(bare, made)
         for table in ("CHARTEVENTS", "LABEVENTS", "NOTEEVENTS", "D_ITEMS"):
             (made / f"{table}.csv.gz").unlink()
         _items().write_csv(made / "D_ITEMS.csv.gz", compression="gzip")
         charts = _charts(stays, subject_id, _shares(stays, chart_rows), seed)
         _sink(charts, "CHARTEVENTS", chart_rows, made, suffix)
         _sink(_laboratory(stays, subject_id, seed), "LABEVENTS", stays.stay_id.size, made, suffix)
-        os.replace(made, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -15,6 +15,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
+from ehr_jax import storage
 from ehr_jax.reporting import curves, tables
 
 INK, MUTED, GRID = "#22303c", "#7b8794", "#d8dee5"
@@ -161,11 +162,11 @@ def dots(
 def save(figure: matplotlib.figure.Figure, path: str | os.PathLike) -> str:
     """Writes `path` (PNG, white ground) and returns the drawing as SVG for a page."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
+    storage.make_folder(path.parent)
     with matplotlib.rc_context(STYLE):
-        figure.savefig(unfinished, format="png", dpi=160, facecolor="white")
-        os.replace(unfinished, path)
+        storage.write_file(
+            path, lambda to: figure.savefig(to, format="png", dpi=160, facecolor="white")
+        )
         text = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 
 # What the evaluation tools of MEDS read: a row a prediction of one label.
 MEDS = {
@@ -104,7 +104,7 @@ def write_meds(
     for label, file in zip(names, _file_names(names), strict=True):
         for (seed,), rows in sorted(frame.partition_by("seed", as_dict=True).items()):
             target = pathlib.Path(folder) / file / f"seed_{seed}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
+            storage.make_folder(target.parent)
             probability = pl.col(f"probability.{label}")
             cut = {fold: cuts.get((label, seed, fold), 0.5) for fold in rows["fold"].unique()}
             predictions = rows.drop_nulls(f"label.{label}").with_columns(
@@ -114,9 +114,8 @@ def write_meds(
                 predicted_boolean_probability=probability,
             )
             predictions = predictions.select(pl.col(n).cast(dtype) for n, dtype in MEDS.items())
-            unfinished = target.with_suffix(".partial")
-            predictions.sort("subject_id", "prediction_time").write_parquet(unfinished)
-            os.replace(unfinished, target)
+            predictions = predictions.sort("subject_id", "prediction_time")
+            storage.write_file(target, predictions.write_parquet)
             written.append(target)
     return written
 

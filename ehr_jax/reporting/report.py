@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.reporting import curves, data_page, knowledge_page, page, plots, predictions, tables
 
 # Keys of results.json that have a place of their own on the page.
@@ -337,10 +337,10 @@ def _write(folder: pathlib.Path, text: str) -> pathlib.Path:
 
 
 def _write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
-    unfinished = path.with_name(f".{path.name}")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        storage.write_text(path, text)
     except OSError as fault:
-        raise errors.RunFolderError(f"{path} could not be written: {fault.strerror}") from fault
+        raise errors.RunFolderError(
+            f"{path} could not be written: {storage.reason(fault)}"
+        ) from fault
     return path

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ehr_jax import storage
 from ehr_jax.errors import TextError
 from ehr_jax.text import parts
 from ehr_jax.text.parts import KEY
 
-STALE_SECONDS = 86_400  # an unfinished file this old belongs to a process that was killed
 DATA_USE = """\
 These files hold vectors computed from texts, and keys (hashes) of those texts, no text itself.
 Vectors of patients' notes fall under the same terms as the notes: do not share this folder,
@@ -60,13 +60,13 @@ def open_folder(folder: Path | str | None, fingerprint: str) -> Path:
     inside = root / fingerprint[:16]
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        inside.mkdir(mode=0o700, exist_ok=True)
+        storage.make_folder(inside)
         if not (root / "DATA_USE.txt").exists():
-            (root / "DATA_USE.txt").write_text(DATA_USE)
+            storage.write_text(root / "DATA_USE.txt", DATA_USE)
         _tidy(inside)
     except OSError as error:
         raise TextError(
-            f"{inside}: the vector cache cannot be written ({error.strerror}); "
+            f"{inside}: the vector cache cannot be written ({storage.reason(error)}); "
             "set EHR_JAX_CACHE to a folder of yours"
         ) from error
     return inside
@@ -132,11 +132,11 @@ def write(folder: Path, fingerprint: str, keys: np.ndarray, vectors: np.ndarray)
 
 def _tidy(folder: Path) -> None:
     """Removes what no living process writes any more."""
-    for pattern in (".*.tmp", ".*.work"):
-        for path in folder.glob(pattern):
-            with contextlib.suppress(OSError):  # gone, or not ours to remove
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
+    storage.remove_partials(folder)
+    for path in folder.glob(".*.work"):
+        with contextlib.suppress(OSError):  # gone, or not ours to remove
+            if time.time() - path.stat().st_mtime > storage.ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _read_part(

@@ -6,13 +6,13 @@ has installed, and only by its loader that takes tensors and nothing else.
 """
 
 import json
-import os
 import re
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from ehr_jax import storage
 from ehr_jax.errors import TextError, UserError
 from ehr_jax.text import weights
 
@@ -66,12 +66,10 @@ def convert(folder: Path) -> list[Path]:
         where |= dict.fromkeys(tensors, path.name)
         size += sum(tensors.values())
     content = json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2)
-    unfinished = folder / f"{weights.INDEX}.partial"
     try:
-        unfinished.write_text(content + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / weights.INDEX)
+        storage.write_text(folder / weights.INDEX, content + "\n", private=False)
     except OSError as error:
-        raise TextError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise TextError(f"{folder}: cannot be written ({storage.reason(error)})") from error
     return [folder / weights.INDEX, *written]
 
 
@@ -118,13 +116,14 @@ def _convert_file(source: Path, target: Path, torch) -> tuple[Path, dict[str, in
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    unfinished = target.with_name(f"{target.name}.partial")
+
+    def write(temporary: str) -> None:
+        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+        weights.check_header(Path(temporary))
+
     try:
-        safetensors.torch.save_file(tensors, unfinished, metadata={"format": "pt"})
-        weights.check_header(unfinished)
-        os.replace(unfinished, target)
+        storage.write_file(target, write, private=False)
     except (OSError, safetensors.SafetensorError, ValueError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
         raise TextError(f"{target}: cannot be written ({error})") from error
     return target, {name: tensor.nbytes for name, tensor in tensors.items()}
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import os
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ehr_jax import storage
 from ehr_jax.errors import TextError
 from ehr_jax.text import weights
 
@@ -114,22 +114,16 @@ def write(
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with unfinished.open("wb") as file:
+
+    def fill(temporary: str) -> None:
+        with open(temporary, "wb") as file:
             file.write(_header(fingerprint, keys, width))
             file.write(keys.tobytes())
             file.write(sums.astype("<u4").tobytes())
             for block in vectors:
                 file.write(np.ascontiguousarray(block, "<f4").data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
+
+    storage.write_file(path, fill)
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -146,7 +140,9 @@ def sizes(folder: Path) -> dict[str, int]:
                     with contextlib.suppress(FileNotFoundError):
                         found[entry.name] = entry.stat().st_size
     except OSError as error:
-        raise TextError(f"{folder}: the vector cache cannot be read ({error.strerror})") from error
+        raise TextError(
+            f"{folder}: the vector cache cannot be read ({storage.reason(error)})"
+        ) from error
     return found
 
 
@@ -177,7 +173,7 @@ def save_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TextError(
-            f"{folder}: vectors cannot be saved ({error.strerror}); free some space or set "
+            f"{folder}: vectors cannot be saved ({storage.reason(error)}); free some space or set "
             "EHR_JAX_CACHE to another disk, then start again: what was saved is kept"
         ) from error
 
@@ -238,11 +234,3 @@ def _pread(file: BinaryIO, start: int, size: int) -> bytes:
         pieces.append(piece)
         start, size = start + len(piece), size - len(piece)
     return b"".join(pieces)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

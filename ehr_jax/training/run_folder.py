@@ -5,7 +5,6 @@ teacher.npy, split.parquet, predictions.parquet, results.json, report.html, plot
 profile/, DATA_USE.txt.
 """
 
-import errno
 import importlib.metadata
 import json
 import math
@@ -18,7 +17,7 @@ from typing import Any
 
 import jax
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 
 REPORTED_PACKAGES = (
     "ehr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy",
@@ -58,10 +57,11 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     """
     folder = pathlib.Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(folder)
+        storage.remove_partials(folder)
     except OSError as error:
         raise errors.RunFolderError(
-            f"run folder {folder} cannot be made: {error.strerror}; choose another --workdir"
+            f"run folder {folder} cannot be made: {storage.reason(error)}; choose another --workdir"
         ) from error
     path = folder / "config.json"
     wanted = flat(config)
@@ -112,28 +112,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_whole(path: str | os.PathLike, write: Callable[[str], None]) -> None:
-    """Calls `write(temporary path)` and moves the result to `path`, so that no half file remains.
-
-    Raises:
-      RunFolderError: the disk is full or the folder cannot be written.
-    """
-    temporary = f"{os.fspath(path)}.partial"
+def write_whole(path: str | os.PathLike, write: Callable[[str], Any]) -> None:
+    """Writes a private file as `storage.write_file` does; RunFolderError where it cannot."""
     try:
-        write(temporary)
-        os.replace(temporary, path)
+        storage.write_file(path, write)
     except OSError as error:
-        pathlib.Path(temporary).unlink(missing_ok=True)
         raise disk_error(path, error) from error
 
 
 def disk_error(path: str | os.PathLike, error: OSError) -> errors.RunFolderError:
     """The user's view of an OSError while writing `path`."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "the disk is full" if full else (error.strerror or str(error))
     return errors.RunFolderError(
-        f"{path} could not be written: {what}. What was saved before is whole; make room and start "
-        "the same command again to go on from there"
+        f"{path} could not be written: {storage.reason(error)}. What was saved before "
+        "is whole; make room and start the same command again to go on from there"
     )
 
 

@@ -354,10 +354,10 @@ def test_a_killed_call_goes_on_from_the_cache(tmp_path, cache_folder, capsys, mo
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    (left,) = tmp_path.glob("o.parquet.*.partial")
+    (left,) = tmp_path.glob(".o.parquet.*.partial")
     assert not output.exists() and stat.S_IMODE(left.stat().st_mode) == 0o700
     assert main.main(arguments) == 0
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*.partial"))
     said = capsys.readouterr().out
     (line,) = [line for line in said.splitlines() if "from the cache" in line]
     assert int(line.split(" distinct, ")[1].split(" ")[0].replace(",", "")) > 0

@@ -19,6 +19,7 @@ from ehr_jax.features import loader, series, store, variables
 from ehr_jax.nn import bipartite
 from ehr_jax.training import checkpoints
 from tests import arrays as made
+from tests.left_behind import dead_temporary
 
 SAMPLES, NODES, STEPS = 43, 12, 5
 FIRST_SUBJECT = 98_765_000
@@ -202,8 +203,9 @@ def test_a_write_that_fails_leaves_nothing(fault, seen, words, tmp_path, monkeyp
 
 
 def test_what_a_killed_start_left_is_replaced(tmp_path):
-    (tmp_path / "store.partial").mkdir()
-    (tmp_path / "store.partial" / "half").write_text("x")
+    left = tmp_path / dead_temporary("store")
+    left.mkdir()
+    (left / "half").write_text("x")
     folder = write(tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     assert not (folder / "half").exists()

@@ -62,7 +62,7 @@ def test_an_interrupted_write_leaves_the_old_graph(written, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(folder.safetensors.numpy, "save", fail)
-    with pytest.raises(errors.KnowledgeError, match="No space left"):
+    with pytest.raises(errors.KnowledgeError, match="the disk is full"):
         disk.write(tiny_graphs.made_up(), written)
     same(disk.read(written), tiny_graphs.made_up())
     assert [path.name for path in written.parent.iterdir()] == ["graph"]

@@ -26,6 +26,7 @@ from ehr_jax.records import (
     synthetic,
     tables,
 )
+from tests.left_behind import dead_temporary
 
 EAGER = ("patients", "visits", "stays", "codes", "code_names", "attributes", "given_split")
 EVENT_TYPES = [("subject_id", pl.Int64), ("time", pl.Datetime("us")), ("code", pl.String),
@@ -196,7 +197,7 @@ def test_numbers_texts_and_codes_of_any_kind_come_back(tmp_path):
 
 
 def test_a_folder_of_records_is_private_and_a_killed_start_is_cleared(small, tmp_path):
-    left = tmp_path / "out.partial" / "data"
+    left = tmp_path / dead_temporary("out") / "data"
     left.mkdir(parents=True)
     (left / "half.parquet").touch()
     folder = meds_files.write(small, tmp_path / "out")

@@ -10,6 +10,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ehr_jax import storage
 from ehr_jax.errors import TextError
 from ehr_jax.text import cache, encode, parts
 
@@ -245,7 +246,7 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing_half_written(tmp_path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, fails, full)
-    with pytest.raises(TextError, match="cannot be saved .No space left on device"):
+    with pytest.raises(TextError, match="cannot be saved .the disk is full"):
         cache.write(folder, FINGERPRINT, *make(5))
     assert list(folder.iterdir()) == []
 
@@ -272,11 +273,11 @@ def test_a_folder_of_somebody_else_is_a_clear_error(tmp_path, monkeypatch):
 
 def test_old_unfinished_files_are_tidied_new_ones_left(tmp_path):
     folder = cache.open_folder(tmp_path, FINGERPRINT)
-    old = [folder / ".old.tmp", folder / ".old.work"]
-    new = [folder / ".new.tmp", folder / ".new.work"]
+    old = [folder / ".part.elsewhere-7-8-0.partial", folder / ".old.work"]
+    new = [folder / ".part.elsewhere-7-9-0.partial", folder / ".new.work"]
     for path in old + new:
         path.write_bytes(b"half")
-    long_ago = time.time() - 2 * cache.STALE_SECONDS
+    long_ago = time.time() - 2 * storage.ABANDONED_SECONDS
     for path in old:
         os.utime(path, (long_ago, long_ago))
     cache.open_folder(tmp_path, FINGERPRINT)

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import stateful as hs
 from hypothesis import strategies as st
 
+from ehr_jax import storage
 from ehr_jax.errors import TextError
 from ehr_jax.text import cache, compaction, parts
 
@@ -213,7 +214,7 @@ def test_a_full_disk_stops_a_merge_and_loses_nothing(folder, monkeypatch, capsys
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(TextError, match="cannot be saved .No space left"):
+        with pytest.raises(TextError, match="cannot be saved .the disk is full"):
             compact(folder)
         assert compact(folder, automatic=True) == 0
     assert "stay many and small" in capsys.readouterr().out
@@ -253,7 +254,7 @@ class AnyOrder(hs.RuleBasedStateMachine):
         def or_die(action):
             def acted(path, *args, **kwargs):
                 left[0] -= 1
-                if left[0] < 0 and str(path).endswith((".tmp", parts.SUFFIX)):
+                if left[0] < 0 and str(path).endswith((storage.SUFFIX, parts.SUFFIX)):
                     raise KeyboardInterrupt
                 return action(path, *args, **kwargs)
 

@@ -9,6 +9,7 @@ import scipy.stats
 from ehr_jax import errors
 from ehr_jax.features import hypergraph_file
 from ehr_jax.training import nodes
+from tests.left_behind import dead_temporary
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_a_run_cut_between_splits_ends_with_the_same_results(path, tmp_path):
     (tmp_path / "cut" / "results.json").unlink()
     (tmp_path / "cut" / "splits" / "000.json").unlink()
     (tmp_path / "cut" / "splits" / "002.json").unlink()
-    (tmp_path / "cut" / "splits" / "002.json.partial").write_text('{"split": 2, "tes')
+    (tmp_path / "cut" / "splits" / dead_temporary("002.json")).write_text('{"split": 2, "tes')
     nodes.run(config(path), tmp_path / "cut")
     assert kept.stat().st_mtime_ns == before
     whole = (tmp_path / "whole" / "results.json").read_bytes()
