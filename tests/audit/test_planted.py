@@ -20,6 +20,7 @@ from ehr_jax.audit import (
     taught,
     words,
 )
+from ehr_jax.cohorts import tasks
 from tests.audit import faults_of_cohorts as cohorts
 from tests.audit import faults_of_inputs as inputs
 from tests.audit import faults_of_records as records
@@ -162,3 +163,12 @@ def test_what_strict_promises_stops_a_run(monkeypatch):
     assert not audit.failed([found for found in findings if found.stops])
     with pytest.raises(errors.AuditError, match="patients across splits"):
         audit.require(audit.run(given))
+
+
+def test_the_paper_protocol_fails_where_it_should():
+    scene = scenes.discharge()
+    cohort = tasks.build(scene.records, "readmission30", "paper")
+    failed = {
+        found.check for found in audit.failed(audit.run(scenes.look(scene._replace(cohort=cohort))))
+    }
+    assert {"patients across splits", FITTED, HELD_OUT} <= failed
