@@ -61,6 +61,9 @@ def arrange(
         arrays = prepare.prepare(records, cohort, config, cache)
     # Of measurements and notes, what is left out is counted while they are read.
     data["oddities"] = dict(records.oddities)
+    # What lazy tables left out is known once they were read.
+    data["oddities"] = dict(records.oddities)
+    data["tables"] = dict(records.accounts)
     data["notes"] = arrays.counts["notes"]
     data["encoder"] = arrays.counts["encoder"]
     data["features"] = {

@@ -74,7 +74,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     Raises RecordsError for a missing table or column, a damaged file, a repeated unit stay, a
     hospital stay of two patients, and a series of other stays.
     """
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     patient = _patient(root)
     visits = _visits(patient, oddities)
     units = _units(patient, visits, oddities)
@@ -93,6 +93,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         notes=eicu_events.notes(root, units, visits, oddities),
         terms=mimic_common.terms(pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS),
         oddities=tally.standing(oddities),
+        accounts=oddities.tables,
         dated=False,
         scores=_scores(root, units),
     )

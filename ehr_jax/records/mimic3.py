@@ -60,7 +60,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
     Raises RecordsError for a missing table or column, a damaged file, or a repeated hadm_id.
     """
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     stays = _stays(root)
     admissions = _admissions(root, stays, oddities)
     patients = _patients(root, admissions, oddities)
@@ -91,6 +91,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
                 pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS
             ),
             oddities=tally.standing(oddities),
+            accounts=oddities.tables,
         )
     )
 

@@ -75,22 +75,24 @@ def numbers(
             pl.when(pl.col("value") == word).then(number) for word, number in WORDS.items()
         )
         rows = rows.with_columns(pl.coalesce(value, told))
-    rows = (
-        rows.filter(pl.col("error").is_null() | (pl.col("error") != 1))
-        .drop_nulls(["hadm_id", "variable", "charttime", value])
-        .select(
-            pl.col("hadm_id").alias("visit_id"),
-            pl.col(stay).alias("stay_id"),
-            pl.max_horizontal("charttime", "storetime").alias("time"),
-            pl.col("charttime").alias("taken"),
-            "variable",
-            pl.col(value).alias("value"),
-            pl.col("valueuom").alias("unit"),
-        )
-        # Quicker than a semi-join, and asked while the file is read.
-        .filter(pl.col("visit_id").is_in(visits["visit_id"].implode()))
+    rows = rows.select(
+        pl.col("hadm_id").alias("visit_id"),
+        pl.col(stay).alias("stay_id"),
+        pl.max_horizontal("charttime", "storetime").alias("time"),
+        pl.col("charttime").alias("taken"),
+        "variable",
+        pl.col(value).alias("value"),
+        pl.col("valueuom").alias("unit"),
+        "error",
     )
-    return when.within(rows, tables.MEASUREMENTS, visits, f"{stem} rows", oddities)
+    faults = {
+        "marked as an error": pl.col("error") == 1,
+        "without a hadm_id": pl.col("visit_id").is_null(),
+        "without a number, time or item": pl.any_horizontal(
+            pl.col("variable", "taken", "value").is_null()
+        ),
+    }
+    return when.within(rows, tables.MEASUREMENTS, visits, f"{stem} rows", oddities, faults)
 
 
 def tell_without_storetime(path: pathlib.Path, stem: str, oddities: dict[str, int]) -> None:
@@ -147,17 +149,18 @@ def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, in
     tell_without_storetime(path, "NOTEEVENTS", oddities)
     taken = pl.coalesce("charttime", pl.col("chartdate").dt.truncate("1d"))
     stored = (pl.col("storetime") > taken).fill_null(False)
-    rows = (
-        reading.scan(path, columns | times, optional=("storetime",))
-        .filter(pl.col("iserror").is_null() | (pl.col("iserror") != 1))
-        .select(
-            pl.col("hadm_id").alias("visit_id"),
-            taken.alias("taken"),
-            pl.when(stored).then("storetime").otherwise(taken).alias("time"),
-            (pl.col("charttime").is_null() & ~stored).alias("date_only"),
-            pl.col("category").str.strip_chars(),
-            "text",
-        )
-        .drop_nulls(["visit_id", "time", "text"])
+    rows = reading.scan(path, columns | times, optional=("storetime",)).select(
+        pl.col("hadm_id").alias("visit_id"),
+        taken.alias("taken"),
+        pl.when(stored).then("storetime").otherwise(taken).alias("time"),
+        (pl.col("charttime").is_null() & ~stored).alias("date_only"),
+        pl.col("category").str.strip_chars(),
+        "text",
+        "iserror",
     )
-    return when.within(rows, tables.NOTES, visits, "NOTEEVENTS rows", oddities)
+    faults = {
+        "marked as an error": pl.col("iserror") == 1,
+        "without a hadm_id": pl.col("visit_id").is_null(),
+        "without a time or text": pl.any_horizontal(pl.col("time", "text").is_null()),
+    }
+    return when.within(rows, tables.NOTES, visits, "NOTEEVENTS rows", oddities, faults)

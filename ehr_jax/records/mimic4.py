@@ -75,7 +75,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for a missing table or column, a damaged file, a repeated hadm_id, or codes
     that do not say their version of ICD.
     """
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     stays = _stays(root)
     admissions = _admissions(root, stays, oddities)
     patients = _patients(root, admissions, oddities)
@@ -103,6 +103,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             notes=mimic4_events.notes(root, visits, oddities),
             terms=mimic_common.terms(mimic4_events.home(root), DEMO_TERMS, CREDENTIALED_TERMS),
             oddities=tally.standing(oddities),
+            accounts=oddities.tables,
         )
     )
 

@@ -94,16 +94,18 @@ def _notes(
     mimic3_events.tell_without_storetime(path, stem, oddities)
     times = dict.fromkeys(("charttime", "storetime"), tables.TIME)
     time = pl.max_horizontal("charttime", "storetime")
-    rows = (
-        reading.scan(path, {"hadm_id": pl.Int64, **times, "text": pl.String}, ("storetime",))
-        .drop_nulls(["hadm_id", "charttime", "text"])
-        .select(
-            pl.col("hadm_id").alias("visit_id"),
-            pl.col("charttime").alias("taken"),
-            time.alias("time"),
-            when.is_midnight(time).alias("date_only"),
-            pl.lit(category).alias("category"),
-            "text",
-        )
+    rows = reading.scan(
+        path, {"hadm_id": pl.Int64, **times, "text": pl.String}, ("storetime",)
+    ).select(
+        pl.col("hadm_id").alias("visit_id"),
+        pl.col("charttime").alias("taken"),
+        time.alias("time"),
+        when.is_midnight(time).alias("date_only"),
+        pl.lit(category).alias("category"),
+        "text",
     )
-    return when.within(rows, tables.NOTES, visits, f"{stem} rows", oddities)
+    faults = {
+        "without a hadm_id": pl.col("visit_id").is_null(),
+        "without a time or text": pl.any_horizontal(pl.col("taken", "text").is_null()),
+    }
+    return when.within(rows, tables.NOTES, visits, f"{stem} rows", oddities, faults)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import code_spelling, icd9, reading, repeats, tables, when
+from ehr_jax.records import code_spelling, icd9, reading, repeats, tables, tally, when
 
 # How the sources write that a text column has no value.
 NO_VALUE = (
@@ -208,11 +208,18 @@ def of_visits(
 ) -> pl.DataFrame:
     """Returns the rows of table `stem` with a value in `column` that belong to `visits`."""
     raw = raw.rename({"hadm_id": "visit_id"})
-    oddities[f"{stem} rows without a hadm_id, left out"] = raw["visit_id"].null_count()
-    raw = raw.drop_nulls("visit_id")
-    oddities[f"{stem} rows without a code, left out"] = raw[column].null_count()
-    raw = raw.drop_nulls(column)
-    return keep_known(raw, visits, "visit_id", f"{stem} rows of unknown visits", oddities)
+    known = raw["visit_id"].is_in(visits["visit_id"].implode()).fill_null(False)
+    nobody, codeless = raw["visit_id"].is_null(), raw[column].is_null()
+    sound = raw.filter(known & ~codeless)
+    left_out = {
+        f"{stem} rows without a hadm_id, left out": int(nobody.sum()),
+        f"{stem} rows without a code, left out": int((codeless & ~nobody).sum()),
+        f"{stem} rows of unknown visits, left out": int((~known & ~nobody & ~codeless).sum()),
+    }
+    oddities.account(stem, raw.height, sound.height, left_out)
+    if visits.height:
+        tally.require_match(stem, int(known.sum()), int((~known & ~nobody).sum()))
+    return sound
 
 
 def icd9_spelling(

@@ -47,7 +47,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for a missing table or column, a damaged file, or two rows of one visit or
     person that contradict each other.
     """
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     raw = _visit_rows(root, oddities)
     persons = omop_persons.read(root, oddities)
     raw = _of_persons(raw, persons, oddities)
@@ -71,6 +71,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             notes=omop_events.notes(root, visits, oddities),
             terms=reading.terms(root),
             oddities=tally.standing(oddities),
+            accounts=oddities.tables,
         )
     )
 

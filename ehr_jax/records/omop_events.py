@@ -18,6 +18,7 @@ from ehr_jax.records import (
     omop_sources,
     reading,
     tables,
+    tally,
     when,
 )
 
@@ -172,6 +173,12 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
     counts = dict(groups.group_by("state").agg(pl.col("n").sum()).rows())
     for name, rule in _OF_VISIT.items():
         oddities[f"{table.stem} {rule}"] = counts.get(name, 0)
+    lost = {f"{table.stem} {rule}": counts.get(state, 0) for state, rule in _OF_VISIT.items()}
+    oddities.account(table.stem, sum(counts.values()), counts.get("kept", 0), lost)
+    unknown = counts.get("unknown", 0)
+    matched = sum(counts.values()) - unknown - counts.get("no visit", 0)
+    if visits.height:
+        tally.require_match(table.stem, matched, unknown)
     kept = groups.filter(pl.col("state") == "kept")
     oddities[f"{table.stem} rows after the visit's end, taken as known there"] = kept["late"].sum()
     return kept.select(pl.lit(table.kind).alias("kind"), *key, "time", pl.col("n").cast(pl.Int64))
@@ -273,8 +280,7 @@ def measurements(
     known_to = concepts.table.lazy().select("concept_id", "code", "name")
     source = pl.col("measurement_source_value").str.strip_chars()
     rows = (
-        rows.drop_nulls(["visit_occurrence_id", "value_as_number"])
-        .with_columns(concept_id=concept)
+        rows.with_columns(concept_id=concept)
         .join(known_to.drop("name"), on="concept_id", how="left")
         .join(
             known_to.select(pl.col("concept_id").alias("unit_concept_id"), "name"),
@@ -296,9 +302,14 @@ def measurements(
             pl.col("value_as_number").alias("value"),
             pl.coalesce("unit_source_value", "name").alias("unit"),
         )
-        .drop_nulls(["time", "variable"])
     )
-    return when.within(rows, tables.MEASUREMENTS, visits, "measurement rows", oddities)
+    faults = {
+        "without a visit": pl.col("visit_id").is_null(),
+        "without a number, time or concept": pl.any_horizontal(
+            pl.col("variable", "time", "value").is_null()
+        ),
+    }
+    return when.within(rows, tables.MEASUREMENTS, visits, "measurement rows", oddities, faults)
 
 
 def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.LazyFrame:
@@ -314,20 +325,20 @@ def notes(root: str | pathlib.Path, visits: pl.DataFrame, oddities: dict[str, in
     optional = {"note_datetime": tables.TIME}
     optional |= dict.fromkeys(("note_title", "note_source_value"), pl.String)
     time = pl.coalesce("note_datetime", "note_date")
-    rows = (
-        reading.scan(path, schema | optional, optional=optional)
-        .select(
-            pl.col("visit_occurrence_id").alias("visit_id"),
-            time.alias("time"),
-            when.is_midnight(time).alias("date_only"),
-            pl.coalesce("note_title", "note_source_value", pl.lit("Note"))
-            .str.strip_chars()
-            .alias("category"),
-            pl.col("note_text").alias("text"),
-        )
-        .drop_nulls(["visit_id", "time", "text"])
+    rows = reading.scan(path, schema | optional, optional=optional).select(
+        pl.col("visit_occurrence_id").alias("visit_id"),
+        time.alias("time"),
+        when.is_midnight(time).alias("date_only"),
+        pl.coalesce("note_title", "note_source_value", pl.lit("Note"))
+        .str.strip_chars()
+        .alias("category"),
+        pl.col("note_text").alias("text"),
     )
-    return when.within(rows, tables.NOTES, visits, "note rows", oddities)
+    faults = {
+        "without a visit": pl.col("visit_id").is_null(),
+        "without a time or text": pl.any_horizontal(pl.col("time", "text").is_null()),
+    }
+    return when.within(rows, tables.NOTES, visits, "note rows", oddities, faults)
 
 
 def _not_zero(column: str) -> pl.Expr:

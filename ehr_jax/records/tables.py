@@ -122,6 +122,10 @@ class Records:
     )
     given_split: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(GIVEN_SPLIT))
     dated: bool = True
+    # Table of the source to rows read, kept and, by rule, left out (`tally.Ledger`).
+    accounts: Mapping[str, Mapping[str, int]] = dataclasses.field(
+        default_factory=lambda: types.MappingProxyType({})
+    )
     scores: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(SCORES))
 
 

@@ -12,6 +12,8 @@ by the onset of the disease, long before the visit that names it.
 """
 
 import datetime
+import types
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -92,13 +94,16 @@ def within(
     schema: dict[str, pl.DataType],
     visits: pl.DataFrame,
     what: str,
-    oddities: dict[str, int],
+    oddities: tally.Ledger,
+    faults: Mapping[str, pl.Expr] = types.MappingProxyType({}),
 ) -> pl.LazyFrame:
     """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
 
-    The others are counted when the frame is collected, and so are those whose `value` is NaN: a
-    text that is no number. Beside `schema` the rows may have `taken`,
-    the time at which a value was taken, where `time` is when it was known: both must be near.
+    The others are counted when the frame is collected: those with one of `faults` (words such as
+    "without a number" to an expression of `rows`; of several the first counts), of no visit that is
+    known, far outside it, and those whose `value` is NaN: a text that is no number. Beside
+    `schema` the rows may have `taken`, the time at which a value was taken, where `time` is when it
+    was known: both must be near.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
@@ -106,18 +111,23 @@ def within(
         is_far(pl.col(time), pl.col("_start"), pl.col("_end")) for time in times
     )
 
-    def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-        held = batch.join(bounds, on="visit_id", maintain_order="left")
-        near = held.filter(~far)
-        counts = {left_out(what): held.height - near.height}
-        if "value" not in schema:
-            return near, counts
-        sound = near.filter(pl.col("value").is_not_nan())
-        return sound, counts | {
-            f"{what} whose value is no number, left out": near.height - sound.height
-        }
+    unknown = f"{what} of unknown visits, left out"
+    rules = {f"{what} {words}, left out": holds for words, holds in faults.items()}
+    rules |= {unknown: pl.col("_known").is_null(), left_out(what): far}
+    if "value" in schema:
+        rules[f"{what} whose value is no number, left out"] = pl.col("value").is_nan()
+    fault = pl.coalesce(
+        pl.when(holds.fill_null(False)).then(pl.lit(rule)) for rule, holds in rules.items()
+    )
+    bounds = bounds.with_columns(_known=True)
 
-    return tally.streamed(rows, schema, judge, oddities)
+    def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        held = batch.join(bounds, on="visit_id", how="left", maintain_order="left")
+        held = held.with_columns(_fault=fault)
+        counts = dict(held["_fault"].drop_nulls().value_counts().rows())
+        return held.filter(pl.col("_fault").is_null()), counts
+
+    return tally.streamed(rows, schema, judge, oddities, what.removesuffix(" rows"), unknown)
 
 
 def stays(

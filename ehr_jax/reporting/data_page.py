@@ -34,6 +34,7 @@ def section(data: Mapping) -> str:
         ("Records", data.get("records")),
         ("Left out of the cohort", cohort.get("excluded")),
         ("Mended or left out while reading", data.get("oddities")),
+        *((f"Rows of {name}", of) for name, of in (data.get("tables") or {}).items()),
         ("Features", features),
     )
     shown = [
@@ -45,7 +46,7 @@ def section(data: Mapping) -> str:
     told = ("description", "faults", "labels", "excluded", "splits")
     rest = {key: value for key, value in cohort.items() if key not in told}
     known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source",
-             "folds")  # fmt: skip
+             "folds", "tables")  # fmt: skip
     rest |= {key: value for key, value in data.items() if key not in known}
     parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
     if data.get("encoder"):

@@ -508,4 +508,7 @@ def test_result_that_is_no_number_is_missing_and_counted(tmp_path):
     records = mimic4.read(write(tmp_path, labevents=values))
     labs = records.measurements.filter(pl.col("variable") == "LAB:50868").collect()
     assert labs["value"].to_list() == [20.5]
-    assert records.oddities == {"labevents rows whose value is no number, left out": 3}
+    assert records.oddities == {
+        "labevents rows whose value is no number, left out": 3,
+        "labevents rows without a number, time or item, left out": 2,  # a blank and "nan"
+    }

@@ -1,7 +1,9 @@
 """Counts of what is left out of tables that are read when collected."""
 
 import polars as pl
+import pytest
 
+from ehr_jax import errors
 from ehr_jax.records import tally
 
 SCHEMA = {"key": pl.Int64, "value": pl.Int64}
@@ -13,9 +15,10 @@ def positive(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
 
 
 def test_rows_are_counted_when_the_table_is_collected_and_once():
-    oddities = {"nothing": 0, "of a file": 2}
+    oddities = tally.Ledger()
+    oddities |= {"nothing": 0, "of a file": 2}
     rows = pl.LazyFrame({"key": [1, 1, 2, 3], "value": [5, -1, -2, 7]})
-    found = tally.streamed(rows, SCHEMA, positive, oddities)
+    found = tally.streamed(rows, SCHEMA, positive, oddities, "t")
     seen = tally.standing(oddities)
     assert seen == {"of a file": 2}
     assert found.filter(pl.col("key") == 1).select("value").collect()["value"].to_list() == [5]
@@ -24,6 +27,19 @@ def test_rows_are_counted_when_the_table_is_collected_and_once():
         assert found.collect()["value"].to_list() == [5, 7]
         assert seen == {"of a file": 2, "not positive": 2}
     assert found.head(1).collect().rows() == [(1, 5)]
+    assert oddities.tables == {"t": {"read": 4, "kept": 2, "not positive": 2}}
+
+
+def test_table_of_which_nothing_matches_is_refused():
+    def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        return batch.clear(), {"unknown": batch.height}
+
+    rows = pl.LazyFrame({"key": [1, 2], "value": [1, 2]})
+    oddities = tally.Ledger()
+    found = tally.streamed(rows, SCHEMA, judge, oddities, "T", "unknown")
+    assert found.filter(pl.col("key") == 1).collect().height == 0  # one row of an item tells little
+    with pytest.raises(errors.RecordsError, match="^T: none of its 2 row"):
+        found.collect()
 
 
 def test_filter_is_asked_of_the_table_itself():
@@ -34,5 +50,7 @@ def test_filter_is_asked_of_the_table_itself():
         return batch, {}
 
     rows = pl.LazyFrame({"key": range(100), "value": range(100)})
-    found = tally.streamed(rows, SCHEMA, judge, {}).filter(pl.col("key").is_in([3, 4]))
+    found = tally.streamed(rows, SCHEMA, judge, tally.Ledger(), "t").filter(
+        pl.col("key").is_in([3, 4])
+    )
     assert found.collect().height == sum(asked) == 2

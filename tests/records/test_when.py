@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from ehr_jax.records import tables, when
+from ehr_jax.records import tables, tally, when
 
 at = datetime.datetime
 VISITS = pl.DataFrame(
@@ -40,7 +40,7 @@ def measured(*rows: tuple) -> pl.LazyFrame:
 
 @pytest.mark.parametrize("time", EVENTS, ids=str)
 def test_event_is_believed_within_thirty_days_of_its_visit(time):
-    oddities = {}
+    oddities = tally.Ledger()
     rows = when.within(measured((1, time)), tables.MEASUREMENTS, VISITS, "rows", oddities)
     assert rows.collect().height == EVENTS[time]
     assert sum(oddities.values()) == 1 - EVENTS[time]
@@ -50,21 +50,23 @@ def test_event_is_believed_within_thirty_days_of_its_visit(time):
 
 def test_visit_without_an_end_holds_events_of_a_year():
     rows = measured((2, at(2150, 12, 1)), (2, at(2149, 11, 1)), (2, at(2151, 6, 1)))
-    found = when.within(rows, tables.MEASUREMENTS, VISITS, "rows", {}).collect()
+    found = when.within(rows, tables.MEASUREMENTS, VISITS, "rows", tally.Ledger()).collect()
     assert found["time"].to_list() == [at(2150, 12, 1)]
 
 
 def test_value_taken_a_year_before_is_left_out_though_it_was_stored_in_the_visit():
     rows = measured((1, at(2150, 1, 4)), (1, at(2150, 1, 5)))
     rows = rows.with_columns(taken=pl.Series([at(2149, 1, 4), at(2150, 1, 5)], dtype=tables.TIME))
-    found = when.within(rows, tables.MEASUREMENTS, VISITS, "rows", {}).collect()
+    found = when.within(rows, tables.MEASUREMENTS, VISITS, "rows", tally.Ledger()).collect()
     assert found["time"].to_list() == [at(2150, 1, 5)]
 
 
-def test_rows_of_other_visits_are_left_out_without_a_count():
-    oddities = {}
-    rows = when.within(measured((3, at(50, 1, 1))), tables.MEASUREMENTS, VISITS, "x", oddities)
-    assert rows.collect().is_empty() and oddities == {}
+def test_rows_of_other_visits_are_left_out_and_counted():
+    oddities = tally.Ledger()
+    lazy = measured((3, VISITS["start"][0]), (1, VISITS["start"][0]))
+    rows = when.within(lazy, tables.MEASUREMENTS, VISITS, "x", oddities)
+    assert rows.collect().height == 1
+    assert oddities == {"x of unknown visits, left out": 1}
 
 
 # Stay of the visit from 2 to 9 January: its two ends; those of the stay that is kept, if any.
@@ -88,7 +90,7 @@ def test_stay_lies_in_its_visit_or_is_left_out_and_counted(place):
     given, wanted = STAYS[place]
     row = {"stay_id": 5, "visit_id": 1, "subject_id": 1, "unit": "MICU"}
     row |= dict(zip(("start", "end"), given, strict=True))
-    oddities = {}
+    oddities = tally.Ledger()
     found = when.stays(pl.DataFrame([row], schema=tables.STAYS), VISITS, "stays", oddities)
     assert found.select("start", "end").rows() == ([wanted] if wanted else [])
     assert sum(oddities.values()) == (wanted != given)
