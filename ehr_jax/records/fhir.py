@@ -4,9 +4,10 @@ Which encounters take part: those of the classes in `fhir_encounters.HOSPITAL` t
 others are counted by class. Where a data set holds none of them, every encounter takes part. One
 that is part of another is no visit of its own: what happened in it belongs to the outermost one.
 
-Times with a zone are turned to UTC, those without are taken as UTC; a date alone has no zone. Of a
-partial date ("2012-05") a start is its first moment, an end, a death or the time at which something
-is known its last one; a birth is in the middle of its year or month.
+Times with a zone are turned to UTC, those without are taken as UTC; a date alone is a day by the
+clock of its encounter, which the zone of its end or start tells. Of a partial date ("2012-05") a
+start is its first moment, an end, a death or the time at which something is known its last one; a
+birth is in the middle of its year or month.
 
 Ids are texts in FHIR; the numbers here are hashes of them (`fhir_files.identifier`).
 """
@@ -25,6 +26,7 @@ from ehr_jax.records import (
     reading,
     tables,
     tally,
+    when,
 )
 
 KINDS = (
@@ -111,7 +113,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             source="fhir",
             patients=encounters.patients(persons, visits, oddities),
             visits=tables.conform(visits, tables.VISITS),
-            stays=encounters.stays(moves),
+            stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
             codes=codes,
             code_names=code_names,
             attributes=_attributes(visits),

@@ -1,5 +1,6 @@
 """FHIR's encounters: which are visits, which belong to others, and the time in intensive care."""
 
+import datetime
 import pathlib
 
 import polars as pl
@@ -94,14 +95,14 @@ def moves(raw: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
 
 def places(raw: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
     """Returns where an encounter's events belong: encounter, visit_id, stay_id (of an encounter
-    that is one), part, and the visit's start and end."""
+    that is one), part, how far its clock is `ahead` of UTC, and the visit's start and end."""
     own = raw.filter(pl.col("root") == pl.col("encounter"))
     own = own.select("root", "part", "start", "end")
     stays = moves.unique("encounter", keep="first", maintain_order=True)
     inner = raw.filter(pl.col("root") != pl.col("encounter")).select("encounter")
     stays = stays.join(inner, on="encounter", how="semi").select("encounter", "stay_id")
     return (
-        raw.select("encounter", "root", "visit_id")
+        raw.select("encounter", "root", "visit_id", "ahead")
         .join(own, on="root")
         .join(stays, on="encounter", how="left")
     )
@@ -171,6 +172,8 @@ def _with_part(known: pl.DataFrame, eligible: pl.Expr, oddities: dict) -> pl.Dat
 def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
     start = fhir_files.times(batch, pl.col("period").struct.field("start"), "period.start")
     end = fhir_files.times(batch, pl.col("period").struct.field("end"), "period.end")
+    ahead = end["ahead"].zip_with(end["ahead"].is_not_null(), start["ahead"])
+    ahead = ahead.fill_null(datetime.timedelta(0))
     stay = pl.col("hospitalization").struct
     going, coming = stay.field("dischargeDisposition"), stay.field("admitSource")
     types_said = pl.col("type").list.eval(fhir_codes.said(pl.element())).list.join("; ")
@@ -187,8 +190,9 @@ def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
             types_said, fhir_codes.said(pl.col("serviceType")), profile,
             separator="; ", ignore_nulls=True,
         ).alias("about"),
-        start["low"].alias("start"),
-        end["high"].alias("end"),
+        _by_clock(start, ahead)["low"].alias("start"),
+        _by_clock(end, ahead)["high"].alias("end"),
+        ahead,
         _first_code(going).alias("to_code"),
         fhir_codes.said(going).alias("to_text"),
         _first_code(coming).alias("from_code"),
@@ -197,6 +201,15 @@ def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
         "file",
         "line",
     )  # fmt: skip
+
+
+def _by_clock(span: pl.DataFrame, ahead: pl.Series) -> pl.DataFrame:
+    """Returns the moments of dates without a clock time by the clock of the encounter."""
+    dated = pl.col("high") > pl.col("low")
+    return span.with_columns(ahead=ahead).select(
+        pl.when(dated).then(pl.col(name) - pl.col("ahead")).otherwise(name).alias(name)
+        for name in ("low", "high")
+    )
 
 
 def _first_code(concept: pl.Expr) -> pl.Expr:

@@ -2,13 +2,13 @@
 
 When something is known: a condition when it was recorded, a procedure at its end, an order when it
 was written, a drug that was given when that began. Exports often stamp conditions, procedures and
-documents with the encounter's start though they sum it up; what is stamped with it (or earlier) is
-taken as known at the visit's end. Nothing is known later than that.
+documents with the encounter's start though they sum it up; what is stamped with it, its day alone
+or earlier is taken as known at the visit's end. Nothing is known later than that. A date without a
+clock time is a day by the clock of its encounter.
 """
 
 import base64
 import binascii
-import datetime
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,8 @@ from ehr_jax.records import (
     fhir_files,
     fhir_versions,
     tables,
+    when,
 )
-
-STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
 
 _COMMON = {"status": pl.String, "encounter": fhir_files.REFERENCE}
 _CONDITION = _COMMON | {
@@ -48,7 +47,10 @@ _ADMINISTRATION = fhir_drugs.GIVEN | {
     "effectiveDateTime": pl.String,
     "effectivePeriod": fhir_files.PERIOD,
 }
-_QUANTITY = pl.Struct({"value": pl.Float64, "unit": pl.String, "code": pl.String})
+_QUANTITY = pl.Struct(
+    {"value": pl.Float64, "comparator": pl.String, "unit": pl.String, "code": pl.String}
+)
+_TAKEN = tables.MEASUREMENTS | {"taken": tables.TIME}
 _MEASURED = {"code": fhir_files.CONCEPT, "valueQuantity": _QUANTITY, "valueInteger": pl.Float64}
 _OBSERVATION = (
     _COMMON
@@ -84,6 +86,7 @@ _ROW = {
     "encounter": pl.String,
     "code": pl.String,
     "name": pl.String,
+    "first": tables.TIME,
     "time": tables.TIME,
     "void": pl.Boolean,
 }
@@ -145,18 +148,24 @@ def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) ->
         rule = f"{kind} resources {reason}, left out"
         oddities[rule] = oddities.get(rule, 0) + joined.height - kept.height
         joined = kept
+    joined = joined.with_columns(_by_clock("first", "time"))
+    before = when.ONSET_DAYS if kind == "Condition" else when.EVENT_DAYS
+    far = when.is_far(pl.col("time"), pl.col("start"), pl.col("end"), before)
+    rule = when.left_out(f"{kind} resources")
+    oddities[rule] = oddities.get(rule, 0) + joined.select(far.sum()).item()
+    joined = joined.filter(~far)
     rule = f"{kind} resources dated after the visit's end, taken as known there"
     late = (pl.col("time") > pl.col("end")).sum()
     oddities[rule] = oddities.get(rule, 0) + joined.select(late).item()
     time = pl.col("time")
     if kind in ("Condition", "Procedure"):
-        time = pl.when(time > pl.col("start") + STAMP).then(time)
+        time = pl.when(~when.sums_up(pl.col("first"), pl.col("start"))).then(time)
     time = pl.when(time.is_not_null()).then(pl.min_horizontal(time, "end"))
     return joined.select("visit_id", "code", "name", time.alias("time"))
 
 
 def _flatten_conditions(batch: pl.DataFrame) -> pl.DataFrame:
-    known = fhir_files.times(batch, pl.col("recordedDate"), "recordedDate")["high"]
+    known = fhir_files.times(batch, pl.col("recordedDate"), "recordedDate")
     code = fhir_codes.coded(batch["code"])
     verified = pl.col("verificationStatus").struct.field("coding")
     status = verified.list.get(0, null_on_oob=True).struct.field("code")
@@ -166,13 +175,13 @@ def _flatten_conditions(batch: pl.DataFrame) -> pl.DataFrame:
 def _flatten_procedures(batch: pl.DataFrame) -> pl.DataFrame:
     period = pl.col("performedPeriod").struct
     at = pl.coalesce(period.field("end"), period.field("start"), "performedDateTime")
-    known = fhir_files.times(batch, at, "performed")["high"]
+    known = fhir_files.times(batch, at, "performed")
     code = fhir_codes.coded(batch["code"], procedure=True)
     return _rows(batch, code, known, pl.col("status").is_in(_VOID["Procedure"]))
 
 
 def _flatten_orders(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
-    known = fhir_files.times(batch, pl.col("authoredOn"), "authoredOn")["high"]
+    known = fhir_files.times(batch, pl.col("authoredOn"), "authoredOn")
     code = fhir_drugs.given(batch, drugs)
     void = pl.col("status").is_in(_VOID["MedicationRequest"]).fill_null(False)
     void |= pl.col("intent").is_in(["proposal", "plan"]).fill_null(False)
@@ -181,19 +190,35 @@ def _flatten_orders(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
 
 def _flatten_administrations(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
     at = pl.coalesce("effectiveDateTime", pl.col("effectivePeriod").struct.field("start"))
-    known = fhir_files.times(batch, at, "effective")["high"]
+    known = fhir_files.times(batch, at, "effective")
     void = pl.col("status").is_in(_VOID["MedicationAdministration"])
     return _rows(batch, fhir_drugs.given(batch, drugs), known, void, "context")
 
 
 def _rows(
-    batch, code: pl.DataFrame, known: pl.Series, void: pl.Expr, place: str = "encounter"
+    batch, code: pl.DataFrame, known: pl.DataFrame, void: pl.Expr, place: str = "encounter"
 ) -> pl.DataFrame:
     encounter = fhir_files.referred(pl.col(place).struct.field("reference"))
     rows = batch.select(
-        encounter.alias("encounter"), code["code"], code["name"], known.alias("time"), void=void
+        encounter.alias("encounter"),
+        code["code"],
+        code["name"],
+        known["low"].alias("first"),
+        known["high"].alias("time"),
+        void=void,
     )
     return tables.conform(rows, _ROW)
+
+
+def _by_clock(first: str, last: str) -> list[pl.Expr]:
+    """Returns the columns of the two moments that a time may mean; those of a date by the clock
+    that is `ahead` of UTC."""
+    dated = pl.col(last) > pl.col(first)
+    moved = (
+        pl.when(dated).then(pl.col(name) - pl.col("ahead")).otherwise(name)
+        for name in (first, last)
+    )
+    return [moment.alias(name) for moment, name in zip(moved, (first, last), strict=True)]
 
 
 def measurements(
@@ -202,32 +227,44 @@ def measurements(
     """Returns the numeric Observations of visits as `tables.MEASUREMENTS`, with their components
     and the members that stand inside them.
 
-    `variable` is the code ("LOINC:8867-4"). The time is that of the observation, the end of a
-    period or of a day given alone, else when it was issued. Left out: rows without a number, code,
-    time or encounter, those cancelled or entered in error, and older versions, which are counted
-    when the frame is collected.
+    `variable` is the code ("LOINC:8867-4"). The time is the later of that of the observation (the
+    end of a period or of a day given alone) and that at which it was issued. Left out: rows without
+    a number, code, time or encounter, those cancelled or entered in error, and, counted when the
+    frame is collected, older versions, values that are only said to be below or above a number,
+    and rows far outside their visit.
     """
-    visits = places.filter("part").select("encounter", "visit_id", "stay_id")
+    part = places.filter("part")
+    visits = part.select("encounter", "visit_id", "stay_id", "ahead")
+    bounds = part.select("visit_id", "start", "end").unique("visit_id", maintain_order=True)
 
     def produce() -> Iterator[pl.DataFrame]:
         old = fhir_versions.outdated(paths, "Observation", oddities)
         for batch in fhir_versions.batches(paths, "Observation", _OBSERVATION, old):
             yield _measured(batch, visits)
 
-    return fhir_files.lazy(tables.MEASUREMENTS, produce)
+    rows = fhir_files.lazy(_TAKEN, produce)
+    return when.within(rows, tables.MEASUREMENTS, bounds, "Observation values", oddities)
 
 
 def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     period = pl.col("effectivePeriod").struct
     ended = pl.coalesce(period.field("end"), period.field("start"))
-    at = pl.coalesce("effectiveDateTime", "effectiveInstant", ended, "issued")
+    at = pl.coalesce("effectiveDateTime", "effectiveInstant", ended)
+    taken = fhir_files.times(batch, at, "effective")
+    issued = fhir_files.times(batch, pl.col("issued"), "issued")["high"]
     rows = batch.with_columns(
         fhir_files.referred(pl.col("encounter").struct.field("reference")).alias("encounter"),
-        fhir_files.times(batch, at, "effective")["high"].alias("time"),
+        taken["low"].alias("first"),
+        taken["high"].alias("taken"),
+        issued.alias("issued"),
     )
     rows = rows.filter(~pl.col("status").is_in(_NOT_MEASURED).fill_null(False))
     rows = rows.join(visits, on="encounter", maintain_order="left")
-    key = ("visit_id", "stay_id", "time")
+    rows = rows.with_columns(_by_clock("first", "taken"))
+    rows = rows.with_columns(
+        time=pl.max_horizontal("taken", "issued"), taken=pl.coalesce("taken", "issued")
+    )
+    key = ("visit_id", "stay_id", "time", "taken")
     parts = rows.select(*key, "component").explode("component").drop_nulls("component")
     inside = fhir_files.inside(rows).filter(~pl.col("status").is_in(_NOT_MEASURED).fill_null(False))
     inside = rows.select(*key).with_row_index("row").join(inside, on="row", maintain_order="left")
@@ -237,10 +274,13 @@ def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     found = both.select(
         *key,
         fhir_codes.coded(both["code"])["code"].alias("variable"),
-        pl.coalesce(quantity.field("value"), "valueInteger").alias("value"),
+        pl.when(quantity.field("comparator").is_null())
+        .then(pl.coalesce(quantity.field("value"), "valueInteger"))
+        .otherwise(float("nan"))
+        .alias("value"),
         pl.coalesce(quantity.field("unit"), quantity.field("code")).alias("unit"),
     )
-    return tables.conform(found.drop_nulls(["time", "variable", "value"]), tables.MEASUREMENTS)
+    return tables.conform(found.drop_nulls(["time", "variable", "value"]), _TAKEN)
 
 
 def notes(
@@ -250,7 +290,7 @@ def notes(
 
     The files are gone through once at once, to count what is left out, and again when collected.
     """
-    visits = places.filter("part").select("encounter", "visit_id", "start", "end")
+    visits = places.filter("part").select("encounter", "visit_id", "start", "end", "ahead")
     old = fhir_versions.outdated(paths, "DocumentReference", oddities)
     for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old):
         for fault, n in _noted(batch, visits)["fault"].drop_nulls().value_counts().rows():
@@ -270,17 +310,18 @@ def _noted(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     context = pl.col("context").struct
     first = context.field("encounter").list.get(0, null_on_oob=True)
     period = context.field("period").struct
-    written = fhir_files.times(batch, pl.col("date"), "date")["high"]
+    written = fhir_files.times(batch, pl.col("date"), "date")
     served = fhir_files.times(
         batch, pl.coalesce(period.field("end"), period.field("start")), "context.period"
-    )["high"]
+    )
     inside = fhir_files.inside(batch).select(
         "row", url="reference", form_inside="contentType", data_inside="data"
     )
     rows = batch.with_row_index("row").select(
         "row",
         fhir_files.referred(first.struct.field("reference")).alias("encounter"),
-        pl.coalesce(written, served).alias("written"),
+        pl.coalesce(written["low"], served["low"]).alias("first"),
+        pl.coalesce(written["high"], served["high"]).alias("written"),
         fhir_codes.said(pl.col("type")).fill_null("Document").alias("category"),
         "status",
         "content",
@@ -294,7 +335,9 @@ def _noted(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     )
     rows = rows.join(visits, on="encounter", how="left", maintain_order="left")
     plain = pl.col("contentType").str.to_lowercase().str.starts_with("text/plain")
-    late = pl.col("written") > pl.col("start") + STAMP
+    rows = rows.with_columns(_by_clock("first", "written"))
+    late = ~when.sums_up(pl.col("first"), pl.col("start"))
+    far = when.is_far(pl.col("written"), pl.col("start"), pl.col("end"))
     rows = rows.with_columns(
         time=pl.when(late).then(pl.min_horizontal("written", "end")).otherwise("end"),
         date_only=pl.lit(False),
@@ -307,7 +350,9 @@ def _noted(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
         .when(~plain.fill_null(False))
         .then(pl.lit("that are not plain text"))
         .when(pl.col("data").is_null())
-        .then(pl.lit("stored elsewhere")),
+        .then(pl.lit("stored elsewhere"))
+        .when(far)
+        .then(pl.lit(f"more than {when.EVENT_DAYS} days outside their visit")),
     )
     wanted = rows.select(pl.when(pl.col("fault").is_null()).then("data")).to_series()
     read = [_decoded(data, form) for data, form in zip(wanted, rows["contentType"], strict=True)]

@@ -148,7 +148,8 @@ def inside(batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def times(batch: pl.DataFrame, text: pl.Expr, field: str) -> pl.DataFrame:
-    """Returns the first and last moment (`low`, `high`) that a date or dateTime may mean.
+    """Returns the first and last moment (`low`, `high`) that a date or dateTime may mean, and how
+    far its own clock is `ahead` of UTC (null where no clock but that of UTC is told).
 
     A time with a zone is turned to UTC; one without is taken as UTC. "2012-05" is any moment of
     that May, so its `high` is 2012-05-31 23:59:59; a clock time has equal ones.
@@ -169,7 +170,8 @@ def times(batch: pl.DataFrame, text: pl.Expr, field: str) -> pl.DataFrame:
     zone = t.str.extract_groups(r"([+-])(\d{2}):(\d{2})$")
     hours, minutes = (zone.struct.field(n).cast(pl.Int64).fill_null(0) for n in ("2", "3"))
     ahead = pl.duration(hours=hours, minutes=minutes)
-    utc = pl.when(zone.struct.field("1") == "-").then(clock + ahead).otherwise(clock - ahead)
+    ahead = pl.when(zone.struct.field("1") == "-").then(-ahead).otherwise(ahead)
+    utc = clock - ahead
     start = day.cast(pl.Datetime("us"))
     after = pl.when(length == 4).then(start.dt.offset_by("1y"))
     after = after.when(length == 7).then(start.dt.offset_by("1mo"))
@@ -183,6 +185,7 @@ def times(batch: pl.DataFrame, text: pl.Expr, field: str) -> pl.DataFrame:
         .when(good)
         .then(after - pl.duration(seconds=1))
         .alias("high"),
+        pl.when(t.str.contains(r"[+-]\d{2}:\d{2}$")).then(ahead).alias("ahead"),
     )
     bad = given.is_not_null() & found["low"].is_null()
     if bad.any():

@@ -153,7 +153,7 @@ def test_sample_serves_the_tasks_that_need_no_icd_codes(sample):
 def test_one_encounter_reads_as_described(tmp_path):
     records = fhir.read(write(tmp_path))
     assert records.codes.select("code", "time").rows() == [
-        ("RXNORM:5224", at(2015, 3, 4, 23, 59, 59)),
+        ("RXNORM:5224", at(2015, 3, 5, 4, 59, 59)),  # the end of that day at the hospital
         ("SNOMED:232717009", at(2015, 3, 4, 11, 30)),
         ("SNOMED:84114007", at(2015, 3, 4, 8)),
     ]
@@ -209,12 +209,20 @@ def test_reference_is_followed_in_each_of_its_forms(reference):
 
 def spans(*texts):
     batch = pl.DataFrame({"t": list(texts), "file": "x.ndjson", "line": range(1, len(texts) + 1)})
-    return fhir_files.times(batch, pl.col("t"), "period.start").rows()
+    return fhir_files.times(batch, pl.col("t"), "period.start")
 
 
 def test_times_are_utc_and_partial_dates_the_span_they_may_mean():
-    assert spans("2012", "2012-02", "2012-02-29", "2012-02-29T10:00:00+02:00",
-                 "2012-02-29T10:00:00.250Z", "2012-02-29T23:00-05:30", None) == [
+    told = spans(
+        "2012",
+        "2012-02",
+        "2012-02-29",
+        "2012-02-29T10:00:00+02:00",
+        "2012-02-29T10:00:00.250Z",
+        "2012-02-29T23:00-05:30",
+        None,
+    )
+    assert told.select("low", "high").rows() == [
         (at(2012, 1, 1), at(2012, 12, 31, 23, 59, 59)),
         (at(2012, 2, 1), at(2012, 2, 29, 23, 59, 59)),
         (at(2012, 2, 29), at(2012, 2, 29, 23, 59, 59)),
@@ -232,7 +240,7 @@ def test_any_clock_time_is_the_instant_python_reads(time, minutes, whole):
     zone = datetime.timezone(datetime.timedelta(minutes=minutes))
     time = time.replace(microsecond=0 if whole else time.microsecond, tzinfo=zone)
     utc = time.astimezone(datetime.UTC).replace(tzinfo=None)
-    assert spans(time.isoformat()) == [(utc, utc)]
+    assert spans(time.isoformat()).rows() == [(utc, utc, datetime.timedelta(minutes=minutes))]
 
 
 @pytest.mark.parametrize(
@@ -331,9 +339,10 @@ def test_conditions_and_documents_stamped_with_the_start_are_known_at_the_end(tm
     write(tmp_path, Condition=conditions, DocumentReference=[{"date": s} for s in stamps])
     records = fhir.read(tmp_path)
     times = dict(records.codes.select("code", "time").rows())
-    end = at(2015, 3, 9, 12)
-    assert [times[f"SNOMED:{i}"] for i in range(4)] == [None, None, at(2015, 3, 4, 23, 59, 59), end]
-    assert records.notes.collect()["time"].to_list() == [end, end, at(2015, 3, 4, 23, 59, 59), end]
+    end, day_end = at(2015, 3, 9, 12), at(2015, 3, 5, 4, 59, 59)
+    assert [times[f"SNOMED:{i}"] for i in range(4)] == [None, None, day_end, end]
+    # The document of 2009 is not believed to be of this visit.
+    assert records.notes.collect()["time"].to_list() == [end, day_end, end]
 
 
 def test_of_several_codings_icd_wins_and_its_dots_go():
@@ -434,8 +443,8 @@ def test_observations_give_their_numbers_and_those_of_their_components(tmp_path)
     assert found.sort("time", "variable").rows() == [
         ("LOINC:8462-4", 80.0, None, at(2015, 3, 4, 6)),
         ("LOINC:8480-6", 120.0, "mm[Hg]", at(2015, 3, 4, 6)),
-        ("LOINC:8867-4", 88.0, "bpm", at(2015, 3, 5, 23, 59, 59)),
         ("LOINC:8867-4", 88.0, "bpm", at(2015, 3, 6)),
+        ("LOINC:8867-4", 88.0, "bpm", at(2015, 3, 6, 4, 59, 59)),
     ]
     assert measured.filter(pl.col("value") > 100).select("value").collect().height == 1
     assert measured.head(3).collect().height == 3
@@ -514,7 +523,7 @@ ODD = {
     "Procedure resources not carried out": {"Procedure": [{}, {"status": "not-done"}]},
     "Procedure resources without a code": {"Procedure": [{}, {"code": {"text": "x"}}]},
     "Procedure resources dated after": {
-        "Procedure": [{"performedPeriod": None, "performedDateTime": "2016"}]
+        "Procedure": [{"performedPeriod": None, "performedDateTime": "2015-03-12"}]
     },
     "MedicationRequest resources not carried": {"MedicationRequest": [{}, {"doNotPerform": True}]},
     "MedicationRequest resources repeating": {"MedicationRequest": [{}, {}]},
@@ -636,7 +645,7 @@ def test_resource_inside_another_is_meant_there_alone(tmp_path):
     )
     records = fhir.read(tmp_path)
     drugs = records.codes.join(records.code_names.filter(kind="drug"), on="code")
-    day = at(2015, 3, 4, 23, 59, 59)
+    day = at(2015, 3, 5, 4, 59, 59)
     assert drugs.sort("code").select("code", "time").rows() == [
         ("DRUG:salt", day),
         ("RXNORM:11124", at(2015, 3, 3, 8)),
@@ -784,3 +793,73 @@ def test_versions_of_which_one_lacks_the_mark_are_refused_unless_equal(tmp_path)
 def test_resources_without_an_id_are_never_one(tmp_path):
     write(tmp_path, Observation=[{}, {}])
     assert fhir_versions.outdated([tmp_path / "Observation.ndjson"], "Observation", {}).is_empty()
+
+
+WEST = {"start": "2015-03-02T22:00:00-05:00", "end": "2015-03-09T22:00:00-05:00"}
+# How something is dated, in a visit west of Greenwich: when it is known, in UTC.
+DATED = {
+    "2015-03-02": None,  # the local day of the start
+    "2015-03": None,  # a month that holds the start
+    "2015-03-04": at(2015, 3, 5, 4, 59, 59),
+    "2015-03-04T08:00:00-05:00": at(2015, 3, 4, 13),
+    "2015-03-03T03:00:30Z": None,  # the very start
+    "2015-03-09": at(2015, 3, 10, 3),  # a day that ends after the visit
+}
+
+
+@pytest.mark.parametrize("date", DATED)
+def test_date_alone_is_a_day_by_the_clock_of_its_encounter(tmp_path, date):
+    records = fhir.read(
+        write(
+            tmp_path,
+            Encounter=[{"period": WEST}],
+            Condition=[{"recordedDate": date}],
+            Procedure=[{"performedPeriod": None, "performedDateTime": date}],
+            MedicationRequest=[{"authoredOn": date}],
+            Observation=[{"effectiveDateTime": date}],
+            DocumentReference=[{"date": date}],
+        )
+    )
+    times = dict(records.codes.join(records.code_names, on="code").select("kind", "time").rows())
+    assert (times["diagnosis"], times["procedure"]) == (DATED[date], DATED[date])
+    ends = {"2015-03-02": at(2015, 3, 3, 4, 59, 59), "2015-03": at(2015, 3, 10, 3)}
+    clock = DATED[date] or ends.get(date, at(2015, 3, 3, 3, 0, 30))
+    assert times["drug"] == clock
+    (measured,) = records.measurements.collect()["time"]
+    days = {"2015-03": at(2015, 4, 1, 4, 59, 59), "2015-03-09": at(2015, 3, 10, 4, 59, 59)}
+    assert measured == days.get(date, clock)
+    (written,) = records.notes.collect()["time"]
+    assert written == (DATED[date] or at(2015, 3, 10, 3))
+
+
+def test_visit_of_dates_alone_lasts_its_local_days(tmp_path):
+    period = {"start": "2015-03-02T22:00:00-05:00", "end": "2015-03-09"}
+    (end,) = fhir.read(write(tmp_path, Encounter=[{"period": period}])).visits["end"]
+    assert end == at(2015, 3, 10, 4, 59, 59)
+
+
+def test_observation_is_known_once_it_is_issued(tmp_path):
+    issued = [{"issued": "2015-03-05T06:00:00Z"}, {"issued": "2015-03-03T06:00:00Z"}]
+    records = fhir.read(write(tmp_path, Observation=issued))
+    found = records.measurements.collect()["time"].sort().to_list()
+    assert found == [at(2015, 3, 4, 6), at(2015, 3, 5, 6)]
+
+
+def test_value_that_is_only_below_a_number_is_missing_and_counted(tmp_path):
+    below = {"valueQuantity": {"value": 5, "comparator": "<", "unit": "bpm"}}
+    records = fhir.read(write(tmp_path, Observation=[{}, below]))
+    assert records.measurements.collect()["value"].to_list() == [88]
+    assert records.oddities["Observation values whose value is no number, left out"] == 1
+
+
+def test_resources_a_year_off_are_left_out_and_counted(tmp_path):
+    slip, snomed = "2014-03-04T08:00:00Z", coding(SNOMED, "1")
+    far = {"Procedure": {"performedPeriod": None, "performedDateTime": slip, "code": snomed}}
+    far |= {"MedicationRequest": {"authoredOn": slip, "medicationCodeableConcept": snomed}}
+    far |= {"Observation": {"effectiveDateTime": slip, "issued": "2015-03-04T08:00:00Z"}}
+    far |= {"DocumentReference": {"date": slip}, "Condition": {"recordedDate": "9999-01-01"}}
+    records = fhir.read(write(tmp_path, **{kind: [{}, more] for kind, more in far.items()}))
+    assert records.codes.height == 3
+    assert records.measurements.collect().height == records.notes.collect().height == 1
+    counted = [n for rule, n in records.oddities.items() if "30 days outside" in rule]
+    assert counted == [1] * 5
