@@ -76,6 +76,11 @@ def labels_of_other_patients(scene, patch):
     return scenes.look(changed)
 
 
+def deaths_labelled_as_survived(scene, patch):
+    label = pl.col("label.mortality") & (pl.col("sample_id") % 2 == 0)
+    return scenes.look(scenes.with_samples(scene, label.alias("label.mortality")))
+
+
 def readmissions_of_half_a_year(scene, patch):
     visits = scene.records.visits.sort("subject_id", "order")
     gap = pl.col("start").shift(-1).over("subject_id") - pl.col("end")

@@ -78,6 +78,7 @@ PLANTED = [
     (cohorts.predictions_two_hours_late, scenes.stays, outcomes, outcomes.TIME),
     (cohorts.deaths_before_the_prediction, scenes.visits, outcomes, outcomes.AFTER),
     (cohorts.labels_of_other_patients, scenes.visits, outcomes, outcomes.AGAIN),
+    (cohorts.deaths_labelled_as_survived, scenes.visits, outcomes, outcomes.AGAIN),
     (cohorts.readmissions_of_half_a_year, scenes.discharge, outcomes, outcomes.AGAIN),
     (records.a_column_that_is_the_outcome, scenes.visits, association, ENCODES),
     (records.a_column_named_as_the_outcome, scenes.visits, association, ENCODES),
