@@ -1,15 +1,19 @@
 """python -m ehr_jax.main --config=configs/NAME.py[:variant] --workdir=RUN [--mode=MODE] ..."""
 
+import contextlib
 import difflib
 import importlib
+import os
 import pathlib
 import re
+import signal
 import sys
+from collections.abc import Iterator
 
 from absl import flags
 from ml_collections import config_flags
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -17,20 +21,74 @@ MODES = (
 )  # fmt: skip
 OF_THEIR_OWN = ("benchmark", "sweep", "prepare", "audit")  # run folders, if none is named
 WITHOUT_CONFIG = ("report", "doctor")
+WITHOUT_RUN_FOLDER = ("embed", "download", "doctor")  # what they write is shared, or held by itself
+AGAIN = 75  # exit status: what was saved is whole, and the same command goes on from it
+CLOSED = 141  # exit status: nobody reads the output any more
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> int:
-    """Parses flags, runs the mode, and returns the exit status: 2 for a mistake of the user's."""
+    """Parses flags, runs the mode, and returns the exit status.
+
+    It is 0 for success, 1 where an audit or the doctor found something, 2 for a mistake of the
+    user's or a disk that cannot be written, 75 where the process was told to end (SIGTERM),
+    130 after Ctrl-C and 141 where the output was closed.
+    """
     try:
-        mode, config, workdir = parse(arguments)
-        return importlib.import_module(f"ehr_jax.modes.{mode}").run(config, workdir)
+        with _stopping():
+            mode, config, workdir = parse(arguments)
+            is_held = mode not in WITHOUT_RUN_FOLDER
+            with storage.hold(workdir) if is_held else contextlib.nullcontext():
+                status = importlib.import_module(f"ehr_jax.modes.{mode}").run(config, workdir)
+                sys.stdout.flush()
+                return status
     except errors.UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _told(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        return _told(f"stopped; {GOES_ON}", 130)
+    except _Stopped:
+        return _told(f"told to end; {GOES_ON}", AGAIN)
+    except BrokenPipeError:
+        # Python flushes once more at the end, which would fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _told(f"stopped, as the output was closed; {GOES_ON}", CLOSED)
+    except OSError as error:
+        if error.errno not in storage.OF_THE_DISK:
+            raise
+        place = error.filename or "a file"
+        return _told(
+            f"error: {place} cannot be written or read: {storage.reason(error)}. What was saved "
+            "before is whole; mend this and start the same command again",
+            2,
+        )
+
+
+GOES_ON = "the same command goes on from what was saved"
+
+
+class _Stopped(BaseException):
+    """The process was told to end."""
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Makes SIGTERM an exception, so that what is open is closed; a second one ends at once."""
+
+    def stop(number, frame):
+        signal.signal(number, signal.SIG_DFL)
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _told(line: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    return status
 
 
 def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:

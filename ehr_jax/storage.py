@@ -141,7 +141,9 @@ def remove_partials(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def hold(folder: str | os.PathLike, purpose: str = "--workdir") -> Iterator[None]:
+def hold(
+    folder: str | os.PathLike, purpose: str = "--workdir", private: bool = True
+) -> Iterator[None]:
     """Makes `folder` and holds it: until the block ends, no other process can hold it.
 
     The folder's `.lock` names who holds it. One whose process is dead is taken over: the kernel
@@ -149,6 +151,7 @@ def hold(folder: str | os.PathLike, purpose: str = "--workdir") -> Iterator[None
 
     Args:
       purpose: the flag or key that the user chose the folder by.
+      private: as of `make_folder`.
 
     Raises:
       RunFolderError: another process holds it, or it cannot be made.
@@ -156,7 +159,9 @@ def hold(folder: str | os.PathLike, purpose: str = "--workdir") -> Iterator[None
     folder = pathlib.Path(folder)
     is_new = not folder.exists()
     try:
-        make_folder(folder)
+        if private:
+            make_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         file = _locked(folder / LOCK, purpose)
     except OSError as error:
         raise errors.RunFolderError(

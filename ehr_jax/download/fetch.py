@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import zipfile
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.download import publishers
 from ehr_jax.progress import progress
 
@@ -26,7 +26,13 @@ def data_set(
 
     Raises DownloadError naming the file, what was expected and what was found.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage.hold(folder, "config.data.root", private=False):
+        return _fetch_missing(wanted, folder, wait, silence)
+
+
+def _fetch_missing(
+    wanted: publishers.DataSet, folder: pathlib.Path, wait: float, silence: float
+) -> int:
     fetched = 0
     for file in wanted.files:
         places = file.members.values() if file.members else [(file.path, file.sha256)]

@@ -14,7 +14,7 @@ from ehr_jax import config as configs
 from ehr_jax import errors
 from ehr_jax.modes import sweep_parts, sweep_plan, train
 from ehr_jax.reporting import report, tables
-from ehr_jax.training import checkpoints, run_folder, seeds
+from ehr_jax.training import checkpoints, logs, run_folder, seeds
 
 SHOWN = 10  # trials printed
 METRICS = ("auroc", "auprc", "loss")
@@ -137,9 +137,7 @@ def _logged(folder: pathlib.Path, seed: int, step: int) -> dict[str, float]:
 
 
 def _log(folder: pathlib.Path) -> list[dict]:
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
-    return [json.loads(line) for line in lines]
+    return logs.read(folder / "metrics.jsonl")
 
 
 def _shown(config, trials, scores) -> str:

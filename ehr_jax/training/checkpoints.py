@@ -3,6 +3,7 @@
 import atexit
 import functools
 import glob
+import os
 import pathlib
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import grain
 import jax
 import orbax.checkpoint as ocp
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 
 
 def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
@@ -49,20 +50,54 @@ def restore_latest(
 ) -> tuple[int, Any] | None:
     """Returns (step, state) of the latest whole checkpoint in the shape of `like`, or None.
 
+    Where a checkpoint is damaged the one before is taken, and said; the damaged one is put aside.
+
     Args:
       data: an iterator like the one saved; it is moved to the saved position.
+
+    Raises:
+      RunFolderError: there are checkpoints, and none can be read.
     """
-    step = manager.latest_step()
-    if step is None:
-        return None
+    damaged: dict[int, Exception] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            state = _restore(manager, step, like, data)
+        except Exception as error:  # the storage layer raises many types, KeyError among them
+            damaged[step] = error
+            continue
+        for number, error in damaged.items():
+            print(
+                f"checkpoint of step {number} in {manager.directory} is damaged "
+                f"({storage.reason(error)}); going on from that of step {step}",
+                flush=True,
+            )
+            _put_aside(manager, number)
+        return step, state
+    if damaged:
+        raise errors.RunFolderError(
+            f"no checkpoint in {manager.directory} can be read "
+            f"({storage.reason(next(iter(damaged.values())))}); put the folder back from a copy, "
+            "or move it away to train anew"
+        ) from next(iter(damaged.values()))
+    return None
+
+
+def _restore(manager: ocp.CheckpointManager, step: int, like: Any, data) -> Any:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.StandardRestore(abstract)
-    with _explained(manager):
-        if data is None:
-            return step, manager.restore(step, args=args)
-        position = grain.checkpoint.CheckpointRestore(data)
-        args = ocp.args.Composite(state=args, data=position)
-        return step, manager.restore(step, args=args).state
+    if data is None:
+        return manager.restore(step, args=args)
+    position = grain.checkpoint.CheckpointRestore(data)
+    return manager.restore(step, args=ocp.args.Composite(state=args, data=position)).state
+
+
+def _put_aside(manager: ocp.CheckpointManager, step: int) -> None:
+    """Moves a checkpoint out of the manager's sight: its step is to be saved again."""
+    folder = pathlib.Path(manager.directory)
+    aside = folder.with_name(f"{folder.name}.damaged_{step}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(folder / str(step), aside)
+    manager.reload()
 
 
 def close(manager: ocp.CheckpointManager) -> None:

@@ -39,13 +39,25 @@ class Log:
         self._events.close()
 
 
+def read(path: pathlib.Path) -> list[dict]:
+    """Returns the rows of metrics.jsonl; lines that a kill or a damaged disk left are no rows."""
+    rows = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+            whole = {"seed": int(row["seed"]), "step": int(row["step"])}
+            dict(row["validation"])
+        except (ValueError, TypeError, KeyError, OverflowError):
+            continue
+        rows.append(row | whole)
+    return rows
+
+
 def open_log(folder: pathlib.Path, seed: int, step: int) -> Log:
     """Opens the log of `seed` at `step`, forgetting rows that a killed start wrote after it."""
     path = folder / "metrics.jsonl"
     if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        rows = [json.loads(line) for line in lines]
-        kept = [row for row in rows if row["seed"] != seed or row["step"] <= step]
+        kept = [row for row in read(path) if row["seed"] != seed or row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
         run_folder.write_whole(path, lambda temporary: pathlib.Path(temporary).write_text(text))
     return Log(folder, seed, step)

@@ -66,7 +66,14 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     path = folder / "config.json"
     wanted = flat(config)
     if path.exists() and (has_work(folder) or (folder / TEACHER).exists()):
-        found = flat(read_json(path))
+        found = _kept_config(path)
+        if found is None:
+            found = wanted
+            print(
+                f"{path} is damaged and is written anew; that this run is of the same config "
+                "cannot be checked",
+                flush=True,
+            )
         differing = sorted(
             key
             for key in wanted.keys() | found.keys()
@@ -86,6 +93,15 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     write_json(path, json.loads(json.dumps(config)))
     write_json(folder / "environment.json", environment())
     return folder
+
+
+def _kept_config(path: pathlib.Path) -> dict[str, Any] | None:
+    """The config of a run, flat; None where the file is damaged."""
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return flat(config) if isinstance(config, Mapping) else None
 
 
 def has_work(folder: pathlib.Path) -> bool:
@@ -146,7 +162,8 @@ def read_json(path: str | os.PathLike) -> Any:
             return json.load(file)
     except ValueError as error:
         raise errors.RunFolderError(
-            f"{path} is not JSON ({error}); remove the run folder and start again"
+            f"{path} is not JSON ({error}); put it back from a copy, or remove this file alone and "
+            "start the same command again: checkpoints are kept"
         ) from error
 
 
