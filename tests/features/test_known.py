@@ -134,3 +134,23 @@ def of_visits(records: tables.Records, *visits: tuple) -> cohorts.Cohort:
         schema=cohorts.SAMPLES | {"label.x": pl.Boolean},
     )
     return cohorts.Cohort("t", "strict", "", ("x",), samples, True, {})
+
+
+def test_what_is_known_at_exactly_the_prediction_time_is_known():
+    records, cohort = make(at_discharge=False)
+    (at,) = cohort.samples["prediction_time"]
+    after = at + datetime.timedelta(microseconds=1)
+    fact = {"visit_id": 0, "text": "yes", "number": None}
+    facts = [fact | {"name": "in time", "time": at}, fact | {"name": "late", "time": after}]
+    value = {"visit_id": 0, "stay_id": None, "unit": None, "variable": "hr"}
+    values = [value | {"time": at, "value": 1.0}, value | {"time": after, "value": 2.0}]
+    records = dataclasses.replace(
+        with_notes(records, (at, False, "Nursing", "in time"), (after, False, "Nursing", "late")),
+        codes=records.codes.with_columns(time=pl.Series([at, after])),
+        attributes=pl.DataFrame(facts, schema=tables.ATTRIBUTES),
+        measurements=pl.DataFrame(values, schema=tables.MEASUREMENTS).lazy(),
+    )
+    assert known.codes(records, cohort)["code"].to_list() == ["ICD9CM:4280"]
+    assert known.attributes(records, cohort)["name"].to_list() == ["in time"]
+    assert known.last_measurements(records, cohort)["number"].to_list() == [1.0]
+    assert known.notes(records, cohort)["text"].to_list() == ["in time"]

@@ -279,3 +279,16 @@ def test_physionet2012_gives_48_hours_of_37_variables(data_root):
     assert found.hours_since.min() >= 0 and found.hours_since.max() <= 48
     heart = [v.name for v in found.variables].index("heart rate")
     assert found.observed[:, :, heart].mean() > 0.8
+
+
+@pytest.mark.parametrize("values", [(80.0, 95.0), (95.0, 80.0)])
+def test_largest_of_one_instant_counts_whatever_batch_it_comes_in(ward, values):
+    base, cohort = ward
+    rows = [(0, 70.5, "CHART:211", value, None) for value in values]
+    whole = series.build(measured(base, rows), cohort, (HEART,), 1.0, 4)
+    held, elapsed = np.full((1, 2, 1), np.nan, np.float32), np.full((1, 2, 1), series._UNSEEN)
+    for value in values:
+        batch = pl.DataFrame({"sample": [0], "step": [0], "index": [0], "elapsed": [5]})
+        series._take(batch.with_columns(value=pl.lit(value)), held, elapsed)
+    assert held[0, 1, 0] == 95.0
+    assert whole.values[0, -1, 0] * whole.scale.std[0] + whole.scale.mean[0] == pytest.approx(95)

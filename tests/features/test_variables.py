@@ -189,3 +189,59 @@ def test_item_of_two_variables_counts_for_each_and_others_are_left_out():
     )
     found = variable.in_common_units(rows, wanted).select("variable", "index").collect()
     assert sorted(found.rows()) == [("CHART:455", 0), ("CHART:51", 0), ("CHART:51", 1)]
+
+
+# kept = scale * recorded + offset, of every conversion that changes a number.
+SCALES = {
+    ("mmHg", "kpa"): (7.50062, 0),
+    ("C", "f"): (5 / 9, -160 / 9),
+    ("C", "fahrenheit"): (5 / 9, -160 / 9),
+    ("kg", "lb"): (0.45359237, 0),
+    ("kg", "lbs"): (0.45359237, 0),
+    ("kg", "pounds"): (0.45359237, 0),
+    ("kg", "oz"): (0.028349523125, 0),
+    ("kg", "ounces"): (0.028349523125, 0),
+    ("kg", "g"): (0.001, 0),
+    ("cm", "in"): (2.54, 0),
+    ("cm", "inch"): (2.54, 0),
+    ("cm", "inches"): (2.54, 0),
+    ("cm", "m"): (100, 0),
+    ("mg/dL", "mg/l"): (0.1, 0),
+    ("mg/dL", "g/l"): (100, 0),
+    ("mg/L", "mg/dl"): (10, 0),
+    ("g/dL", "g/l"): (0.1, 0),
+    ("mL", "l"): (1000, 0),
+}
+# Of one substance: molar masses in g/mol, and what else relates two units of it.
+SUBSTANCES = {
+    ("blood urea nitrogen", "mmol/l"): 28.014 / 10,
+    ("bilirubin", "umol/l"): 584.66 / 10_000,
+    ("direct bilirubin", "umol/l"): 584.66 / 10_000,
+    ("cholesterol", "mmol/l"): 386.65 / 10,
+    ("creatinine", "umol/l"): 113.12 / 10_000,
+    ("glucose", "mmol/l"): 180.16 / 10,
+    ("lactate", "mg/dl"): 10 / 90.08,
+    ("magnesium", "mmol/l"): 24.305 / 10,
+    ("magnesium", "meq/l"): 24.305 / 20,
+    ("hemoglobin", "mmol/l"): 16.114 / 10,
+    ("phosphate", "mmol/l"): 30.974 / 10,
+    ("calcium", "mmol/l"): 40.078 / 10,
+    ("ionized calcium", "mg/dl"): 10 / 40.078,
+    ("mean corpuscular hemoglobin concentration", "%"): 1.0,
+}
+
+
+def test_every_conversion_is_what_the_units_say():
+    found = {
+        (unit, spelling): how
+        for unit, ways in units.CONVERSIONS.items()
+        for spelling, how in ways.items()
+        if how != (1.0, 0.0)
+    }
+    assert found == {key: pytest.approx(how) for key, how in SCALES.items()}
+    own = {(v.name, spelling): scale for v in KNOWN.values() for spelling, scale in v.other_units}
+    assert own == {key: pytest.approx(scale, rel=2e-3) for key, scale in SUBSTANCES.items()}
+
+
+def test_saturation_of_exactly_one_is_a_fraction():
+    assert converted("oxygen saturation", 1.0) == (100.0, "none", False)
