@@ -93,7 +93,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for a missing kind, a damaged file, a line that is not a resource of its
     file's kind, or two resources of one id that contradict each other.
     """
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     files = fhir_files.find(root, KINDS)
     for kind in ("Patient", "Encounter", "Condition"):
         if not files[kind]:
@@ -121,6 +121,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             notes=fhir_events.notes(files["DocumentReference"], places, oddities),
             terms=reading.terms(root),
             oddities=tally.standing(oddities),
+            accounts=oddities.tables,
         )
     )
 

@@ -8,7 +8,6 @@ to the one open at its time (`meds_visits.spans`). What the codes mean is the ta
 """
 
 import pathlib
-import types
 
 import polars as pl
 
@@ -24,6 +23,7 @@ from ehr_jax.records import (
     mimic4,
     mimic_common,
     tables,
+    tally,
     when,
 )
 
@@ -56,7 +56,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     if about is not None:
         return meds_exact.read(root, shards, about)
     events = meds_shards.scan(root, shards, _COLUMNS, ALIASES)
-    oddities: dict[str, int] = {}
+    oddities = tally.Ledger()
     meanings = _meanings(events, oddities)
     events = events.drop_nulls(["subject_id", "code"])
     facts = _of(events, meanings, *_FACTS).collect(engine="streaming")
@@ -80,10 +80,11 @@ def read(root: str | pathlib.Path) -> tables.Records:
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(visits, visits, patients, mimic4.ATTRIBUTES),
-            measurements=_measurements(_of(events, meanings, "measurement"), spans),
-            notes=_notes(_of(events, meanings, "note"), spans),
+            measurements=_measurements(_of(events, meanings, "measurement"), spans, oddities),
+            notes=_notes(_of(events, meanings, "note"), spans, oddities),
             terms=_terms(meds_shards.dataset(root)),
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
             given_split=known,
         )
     )
@@ -198,6 +199,16 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     rows = events.select(pl.len()).collect(engine="streaming").item()
     found = meds_visits.linked(events, spans).collect(engine="streaming")
     oddities["coded events of no visit, left out"] = rows - found.height
+    bounds = spans.select("visit_id", start="since")
+    found = found.join(bounds, on="visit_id", how="left", maintain_order="left")
+    disease = pl.col("kind") == "diagnosis"
+    before = {when.ONSET_DAYS: disease, when.EVENT_DAYS: ~disease}
+    far = pl.any_horizontal(
+        of & when.is_far(pl.col("time"), pl.col("start"), pl.col("end"), days)
+        for days, of in before.items()
+    )
+    oddities[when.left_out("coded events")] = int(found.select(far.sum()).item())
+    found = found.filter(~far)
     billed, late = pl.col("role") == "billed", pl.col("time") > pl.col("end")
     oddities["coded events after the discharge, taken as known at discharge"] = int(
         found.select((~billed & late).sum()).item()
@@ -206,9 +217,6 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     plain = system + ":" + code_systems.plain(rest)
     spelled = pl.when(system.is_in(code_systems.ICD)).then(plain).otherwise("to")
     # A diagnosis or procedure stamped with the start of its visit, or that day alone, sums it up.
-    found = found.join(
-        spans.select("visit_id", start="since"), on="visit_id", maintain_order="left"
-    )
     dated, _ = when.known(pl.col("time"), pl.col("time"))
     stamp = when.sums_up(pl.col("time"), pl.col("start"))
     of_stay = pl.col("kind") != "drug"
@@ -234,18 +242,25 @@ def _split(code: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     return parts.struct.field("field_0"), parts.struct.field("field_1")
 
 
-def _measurements(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+def _measurements(
+    events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger
+) -> pl.LazyFrame:
     columns = ("subject_id", "visit_id", "stay_id", "time", "to", "unit", "numeric_value")
     events = events.select(columns).drop_nulls(["time", "numeric_value"])
     found = meds_visits.linked(events.filter(pl.col("numeric_value").is_finite()), spans)
     found = found.with_columns(variable="to", value="numeric_value")
-    return tables.conform(found, tables.MEASUREMENTS)
+    visits = spans.select("visit_id", "end", start="since")
+    found = tables.conform(found, tables.MEASUREMENTS)
+    return when.within(found, tables.MEASUREMENTS, visits, "measured events", oddities)
 
 
-def _notes(events: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+def _notes(events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger) -> pl.LazyFrame:
     events = events.select("subject_id", "visit_id", "time", "to", text="text_value")
     found = meds_visits.linked(events.drop_nulls(["time", "text"]), spans)
-    return tables.conform(found.with_columns(category="to", date_only=False), tables.NOTES)
+    visits = spans.select("visit_id", "end", start="since")
+    midnight = when.is_midnight(pl.col("time"))
+    found = tables.conform(found.with_columns(category="to", date_only=midnight), tables.NOTES)
+    return when.within(found, tables.NOTES, visits, "note events", oddities)
 
 
 def _terms(about: dict) -> str:

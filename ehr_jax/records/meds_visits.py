@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from ehr_jax.records import meds_codes, mimic4, mimic_common, tables
+from ehr_jax.records import meds_codes, mimic4, mimic_common, tables, when
 
 
 def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
@@ -138,9 +138,8 @@ def stays(facts: pl.DataFrame, spans: pl.DataFrame, oddities: dict[str, int]) ->
     found = found.rename({"start": "time", "end": "left"})
     held = linked(found.lazy(), spans).collect()
     oddities["ICU stays of no visit, left out"] = found.height - held.height
-    backwards = (pl.col("left") < pl.col("time")).fill_null(False)
-    oddities["ICU stays ending before they begin, end unknown"] = int(
-        held.select(backwards.sum()).item()
+    held = tables.conform(
+        held.with_columns(start="time", end="left", unit="to").sort("stay_id"), tables.STAYS
     )
-    held = held.with_columns(start="time", end=pl.when(~backwards).then("left"), unit="to")
-    return tables.conform(held.sort("stay_id"), tables.STAYS)
+    visits = spans.select("visit_id", "end", start="since")
+    return when.stays(held, visits, "ICU stays", oddities)

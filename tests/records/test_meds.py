@@ -732,3 +732,17 @@ def test_billing_code_is_known_at_the_end_whatever_its_stamp_and_dropped_ones_ar
     }
     told = "events of codes that mean nothing here, the most frequent DRG, left out"
     assert records.oddities[told] == 2
+
+
+def test_events_a_year_off_are_left_out_and_counted(tmp_path):
+    slip = f"{int(EXTERNAL[2][0][:4]) - 1}-01-04 06:00:00"
+    far = [
+        (slip, "LAB//50868//mEq/L", 10, 99.0, "99"),
+        (slip, "NOTE//Nursing", 10, None, "Of another year."),
+        (slip, "MEDICATION//START//Aspirin", 10, None, None),
+    ]
+    records = meds.read(external(tmp_path, sorted([*EXTERNAL, *far], key=lambda row: row[0] or "")))
+    assert 99.0 not in records.measurements.collect()["value"]
+    assert "Of another year." not in records.notes.collect()["text"]
+    counted = [n for rule, n in records.oddities.items() if "30 days outside" in rule]
+    assert counted == [1, 1, 1]
