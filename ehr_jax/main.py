@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from absl import flags
 from ml_collections import config_flags
 
-from ehr_jax import errors, storage
+from ehr_jax import errors, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -34,8 +34,13 @@ def main(arguments: list[str]) -> int:
     user's or a disk that cannot be written, 75 where the process was told to end (SIGTERM),
     130 after Ctrl-C and 141 where the output was closed.
     """
+    with terminal.output():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        with _stopping():
+        with _stopping(), _private_files():
             mode, config, workdir = parse(arguments)
             is_held = mode not in WITHOUT_RUN_FOLDER
             with storage.hold(workdir) if is_held else contextlib.nullcontext():
@@ -83,6 +88,16 @@ def _stopping() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Gives every file and folder that is written meanwhile to its owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _told(line: str, status: int) -> int:
@@ -216,4 +231,5 @@ def _default_folder(arguments: list[str], mode: str) -> str:
 
 
 if __name__ == "__main__":
+    terminal.install()
     sys.exit(main(sys.argv))

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import rich.console
 import rich.progress
 
+from ehr_jax import terminal
+
 PLAIN_SECONDS = 10.0  # between two plain lines, so that a log file stays readable
 
 
@@ -18,6 +20,7 @@ class Progress:
     def __init__(
         self, label: str, total: int, done: int = 0, bar: rich.progress.Progress | None = None
     ):
+        label = terminal.line(label)
         self.label, self.total, self.done = label, total, done
         self._first, self._began, self._last = done, time.monotonic(), time.monotonic()
         self._bar = bar
@@ -27,7 +30,7 @@ class Progress:
         """Marks `units` more as done; `note` is a short text shown beside them."""
         self.done += units
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, note=note)
+            self._bar.update(self._task, completed=self.done, note=terminal.line(note))
             return
         now = time.monotonic()
         if now - self._last >= PLAIN_SECONDS or self.done >= self.total:
@@ -65,6 +68,7 @@ def progress(label: str, total: int, done: int = 0) -> Iterator[Progress]:
         if not _OPEN:
             _OPEN.append(_bars())
             _OPEN[0].start()
+            terminal.install()  # around the bars' own streams, which go when they stop
         _OPEN.append(bars := _OPEN[0])
     try:
         yield Progress(label, total, done, bars)
@@ -82,11 +86,13 @@ _LOCK = threading.Lock()
 
 def _bars() -> rich.progress.Progress:
     columns = (
-        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeElapsedColumn(),
         rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("{task.fields[note]}"),
+        rich.progress.TextColumn("{task.fields[note]}", markup=False),
     )
-    return rich.progress.Progress(*columns, console=rich.console.Console())
+    return rich.progress.Progress(
+        *columns, console=rich.console.Console(file=terminal.raw(sys.stdout))
+    )

@@ -19,6 +19,7 @@ import pathlib
 import platform
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -120,13 +121,23 @@ def work_folder(target: str | os.PathLike, private: bool = True) -> Iterator[pat
 
 
 def make_folder(folder: str | os.PathLike) -> pathlib.Path:
-    """Makes `folder` if it is missing, and private (no rights of others) if it is the user's."""
+    """Makes `folder` if it is missing, and takes the rights of others from an empty one.
+
+    One that holds something keeps its rights: it may be anybody's, a home folder for one.
+    """
     folder = pathlib.Path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid == os.getuid() and status.st_mode & 0o077:
-        folder.chmod(status.st_mode & 0o700)
+    if not os.listdir(folder):
+        _without_others(folder, 0o700)
     return folder
+
+
+def tighten(folder: str | os.PathLike) -> None:
+    """Takes the rights of others from `folder`, its files and folders; links are left alone."""
+    for place, _, files in os.walk(folder):
+        _without_others(pathlib.Path(place), 0o700)
+        for name in files:
+            _without_others(pathlib.Path(place) / name, 0o600)
 
 
 def remove_partials(folder: str | os.PathLike) -> None:
@@ -303,6 +314,15 @@ def _is_abandoned(path: pathlib.Path) -> bool:
         return time.time() - max(file.stat().st_mtime for file in files) > ABANDONED_SECONDS
     except OSError:
         return False  # its writer is at work
+
+
+def _without_others(path: pathlib.Path, most: int) -> None:
+    """Takes all rights beyond `most` from what is this user's own."""
+    with contextlib.suppress(FileNotFoundError):  # a temporary that is gone meanwhile
+        status = path.lstat()
+        is_link = stat.S_ISLNK(status.st_mode)
+        if not is_link and status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) & ~most:
+            path.chmod(status.st_mode & most)
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -22,12 +22,14 @@ DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
 }
 
-# Room (folder or file of ehr_jax) to the rooms it may import, beside `errors`, `progress` and
-# `storage`, and to the packages. main and modes put the rooms together, so they may import all.
+# Room (folder or file of ehr_jax) to the rooms it may import, beside those of EVERYWHERE, and
+# to the packages. main and modes put the rooms together, so they may import all.
 ROOMS = {
     "errors": ((), ()),
     "progress": ((), ("rich",)),
     "storage": ((), ()),
+    "data_use": ((), ()),
+    "terminal": ((), ()),
     "config": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
@@ -91,6 +93,7 @@ ROOMS = {
     "evaluation": ((), ("jax", "numpy")),
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
+EVERYWHERE = ("data_use", "errors", "progress", "storage", "terminal")
 ASSEMBLING = ("doctor", "main", "modes")
 
 
@@ -133,7 +136,7 @@ def test_rooms_import_only_what_stands_below_them():
         rooms, packages = ROOMS[room]
         top, inner = (name.split(".") + [""])[:2]
         if top == "ehr_jax":
-            allowed = inner in (room, "errors", "progress", "storage", *rooms)
+            allowed = inner in (room, *EVERYWHERE, *rooms)
         else:
             allowed = top in packages
         if not allowed:

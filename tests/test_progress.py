@@ -19,7 +19,7 @@ def test_bars_open_at_once_share_the_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout", shown)
     console = rich.console.Console
     monkeypatch.setattr(
-        "rich.console.Console", lambda: console(file=shown, force_terminal=True, width=100)
+        "rich.console.Console", lambda file: console(file=file, force_terminal=True, width=100)
     )
     outer = progress.progress("first table", 3)
     with outer as first:

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
 
-from ehr_jax import errors, progress, storage
+from ehr_jax import data_use, errors, progress, storage
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, series
 from ehr_jax.nn import bipartite
@@ -28,11 +28,6 @@ from ehr_jax.records import identifiers
 NAME, VERSION = "ehr_samples", "1.0.0"  # of the layout: another one is refused
 SHARD = 16_384  # examples in a file
 CHUNK = 1_024  # examples between two updates of the files that describe the store
-DATA_USE = """\
-This folder was made from health records under: {terms}.
-It holds one example a sample, derived from single patients: treat it as the records themselves.
-Patients are named by a hash that keeps their numbers out of sight, not secret.
-"""
 
 # What of a config shapes a store, and which keys only say where something lies or how fast.
 SECTIONS = ("data", "synthetic", "cohort", "task", "features", "notes", "text", "series")
@@ -64,7 +59,7 @@ def write(
         raise errors.RunFolderError(f"{folder} already exists; remove it to prepare it again")
     try:
         with storage.new_folder(folder) as unfinished:
-            (unfinished / "DATA_USE.txt").write_text(DATA_USE.format(terms=terms))
+            data_use.note(unfinished, data_use.STORE.format(terms=terms))
             _write_examples(
                 unfinished, cohort, arrays, grid, _metadata(cohort, arrays, grid, config, records)
             )

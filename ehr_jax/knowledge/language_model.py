@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ehr_jax import errors, storage
+from ehr_jax import data_use, errors, storage
 from ehr_jax.knowledge import chat, sentences
 
 WORDS = 2000  # of a piece (EMERGE)
@@ -49,12 +49,6 @@ SCHEMA = {
     "required": ["diseases"],
     "additionalProperties": False,
 }
-
-DATA_USE = """\
-These files hold names of diseases that a language model read in patients' notes, by hashes of the
-notes. They fall under the same terms as the notes: do not share this folder, and delete it when the
-terms of the source ask for deletion.
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +198,7 @@ def _open_cache(folder: Path) -> Path:
     """Makes the private folder of answers."""
     try:
         storage.make_folder(folder)
-        if not (folder / "DATA_USE.txt").exists():
-            storage.write_text(folder / "DATA_USE.txt", DATA_USE)
+        data_use.note(folder, data_use.ANSWERS)
         for inside in folder.iterdir():
             storage.remove_partials(inside)
     except OSError as error:

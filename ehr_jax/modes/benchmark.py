@@ -6,7 +6,7 @@ import shutil
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.models import registry
@@ -85,8 +85,7 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
     whole = inputs.build_cohort(records, config)
     prepared = []
     for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):
-        folder = workdir / f"fold_{fold}"
-        folder.mkdir(exist_ok=True)
+        folder = storage.make_folder(workdir / f"fold_{fold}")
         prepared.append((cohort, inputs.arrange(records, cohort, config, folder)))
     run_folder.write_whole(
         workdir / "DATA_USE.txt",

@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax import errors
+from ehr_jax import data_use, errors
 from ehr_jax.download import fetch, publishers
 from ehr_jax.records import sources
 
@@ -28,6 +28,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     root = pathlib.Path(config.data.root).expanduser() if config.data.root else None
     folder = root or sources.cache_folder() / wanted.folder
     fetched = fetch.data_set(wanted, folder)
+    data_use.note(folder, data_use.RECORDS.format(terms=wanted.terms))
     print(f"{name}: {fetched} of {len(wanted.files)} file(s) fetched, all there: {folder}")
     print(f"terms: {wanted.terms}")
     return 0

@@ -15,17 +15,13 @@ import numpy as np
 import polars as pl
 import safetensors
 
-from ehr_jax import errors, storage
+from ehr_jax import data_use, errors, storage
 from ehr_jax.records import damage
 from ehr_jax.training import run_folder
 
 SUFFIXES = (".parquet", ".safetensors")
 PLAIN = {"compression": "uncompressed", "statistics": False}  # vectors hardly shrink
 Add = Callable[[np.ndarray, pl.Series | None], object]
-DATA_USE = """\
-Vectors of texts lie here, written by ehr_jax (--mode=embed). Vectors of patients' notes fall under
-the same terms as the notes: do not share them, and delete them when the terms ask for deletion.
-"""
 
 
 def check(path: str, id_column: str) -> pathlib.Path:
@@ -100,8 +96,7 @@ def writing(
         with storage.work_folder(path) as folder:
             with kind(folder / path.name, texts, width, metadata) as add:
                 yield add
-            if not (path.parent / "DATA_USE.txt").exists():
-                storage.write_text(path.parent / "DATA_USE.txt", DATA_USE)
+            data_use.note_vectors(path)
             storage.move(folder / path.name, path)
     except OSError as error:
         raise run_folder.disk_error(path, error) from error

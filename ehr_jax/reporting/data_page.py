@@ -46,7 +46,7 @@ def section(data: Mapping) -> str:
     told = ("description", "faults", "labels", "excluded", "splits")
     rest = {key: value for key, value in cohort.items() if key not in told}
     known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source",
-             "folds", "tables")  # fmt: skip
+             "folds", "tables", "internal")  # fmt: skip
     rest |= {key: value for key, value in data.items() if key not in known}
     parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
     if data.get("encoder"):

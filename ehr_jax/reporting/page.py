@@ -4,14 +4,25 @@ Small counts are suppressed here, in `shown_count` and `facts`, so that no calle
 """
 
 import html
+import pathlib
+import platform
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ehr_jax import terminal
 from ehr_jax.reporting import curves, tables
 
 # Keys whose values could point at single patients; they never reach a page.
 IDENTIFIERS = ("subject_id", "sample_id", "visit_id", "stay_id", "hadm_id", "patient_id")
 LONGEST_LIST = 12
+_OTHERS_HOME = re.compile(r"(?<![\w.~…])/(?:home|Users)/[^/\s'\",;]+")
+_WHOLE_PATH = re.compile(r"/(?:[^/\n]+/)+([^/\n]*)")
+_PATH = re.compile(r"(?<![\w.~…/<])/(?:[^/\s'\",;()]+/)+([^/\s'\",;()]*)")
+# In an address: a name without a dot, or a number, that is not this machine's own.
+_HOST = re.compile(
+    r"(?<=://)(?!localhost\b|127\.)(?:[\w-]+|\d+(?:\.\d+){3}|\[[\da-fA-F:]+\])(?=[:/\s]|$)"
+)
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f5f7f9; --ink: #22303c;
@@ -156,8 +167,22 @@ def shown_count(count: int | None) -> str:
 
 
 def escape(words: Any) -> str:
-    """Text for HTML."""
-    return html.escape(str(words))
+    """Text for HTML, without control characters and without places of this machine."""
+    return html.escape(without_places(terminal.clean(str(words))))
+
+
+def without_places(text: str) -> str:
+    """Returns `text` with "~" for a home folder, "…" for what stands before a file's own name in
+    other whole paths, and "…" for the names of this machine and of others in its network."""
+    home = str(pathlib.Path.home())
+    if len(home) > 1:
+        text = re.sub(rf"{re.escape(home)}(?![^/\s'\",;])", "~", text)
+    text = _OTHERS_HOME.sub("~", text)
+    text = _WHOLE_PATH.sub(r"…/\1", text) if _WHOLE_PATH.fullmatch(text) else text
+    text = _PATH.sub(r"…/\1", text)
+    if len(platform.node()) > 3:
+        text = re.sub(rf"\b{re.escape(platform.node())}\b", "…", text)
+    return _HOST.sub("…", text)
 
 
 def _interval(cell: str) -> str:

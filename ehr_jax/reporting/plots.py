@@ -15,7 +15,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from ehr_jax import storage
+from ehr_jax import storage, terminal
 from ehr_jax.reporting import curves, tables
 
 INK, MUTED, GRID = "#22303c", "#7b8794", "#d8dee5"
@@ -201,4 +201,6 @@ def _seed_look(k: int, seeds: int) -> tuple[str, float]:
 
 
 def _short(name: str, longest: int = 44) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    name = terminal.line(name)
+    # A dollar would begin a formula.
+    return (name if len(name) <= longest else f"{name[: longest - 1]}…").replace("$", r"\$")

@@ -12,7 +12,7 @@ from ehr_jax import errors, storage
 from ehr_jax.reporting import curves, data_page, knowledge_page, page, plots, predictions, tables
 
 # Keys of results.json that have a place of their own on the page.
-PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data")
+PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data", "internal")
 
 
 def write_report(run_folder: str | os.PathLike) -> pathlib.Path:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from ehr_jax import terminal
+
 METRIC_NAMES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -137,7 +139,11 @@ def seconds(value: float | None) -> str:
 
 
 def render(header: Sequence[str], rows: Rows, markdown: bool = False) -> str:
-    """A table as aligned text, or as Markdown."""
+    """A table as aligned text, or as Markdown; a cell is one line."""
+    header, rows = (
+        [terminal.line(cell) for cell in header],
+        [[*map(terminal.line, row)] for row in rows],
+    )
     if markdown:
         cells = [[cell.replace("|", "\\|") for cell in row] for row in [list(header), *rows]]
         cells.insert(1, ["---"] + ["---:"] * (len(header) - 1))

@@ -21,16 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ehr_jax import storage
+from ehr_jax import data_use, storage
 from ehr_jax.errors import TextError
 from ehr_jax.text import parts
 from ehr_jax.text.parts import KEY
-
-DATA_USE = """\
-These files hold vectors computed from texts, and keys (hashes) of those texts, no text itself.
-Vectors of patients' notes fall under the same terms as the notes: do not share this folder,
-and delete it when the terms of the source ask for deletion.
-"""
 
 
 def default_folder() -> Path:
@@ -61,8 +55,7 @@ def open_folder(folder: Path | str | None, fingerprint: str) -> Path:
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         storage.make_folder(inside)
-        if not (root / "DATA_USE.txt").exists():
-            storage.write_text(root / "DATA_USE.txt", DATA_USE)
+        data_use.note(root, data_use.VECTORS)
         _tidy(inside)
     except OSError as error:
         raise TextError(

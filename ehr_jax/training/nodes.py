@@ -10,6 +10,7 @@ random keys of its own, so the result does not depend on where a run was cut.
 import functools
 import os
 import pathlib
+import sys
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -21,7 +22,7 @@ import rich.console
 import rich.table
 import scipy.stats
 
-from ehr_jax import errors, progress
+from ehr_jax import errors, progress, terminal
 from ehr_jax.features import hypergraph_file
 from ehr_jax.models import node_classifiers
 from ehr_jax.nn import bipartite, hops, sparse_rows
@@ -215,7 +216,7 @@ def print_table(results: dict[str, Any]) -> None:
             for figure in results[name]["accuracy"].values()
         )
         table.add_row(name, value, std, f"{low} to {high}")
-    rich.console.Console().print(table)
+    rich.console.Console(file=terminal.raw(sys.stdout)).print(table)
 
 
 def _spread(values: list[float]) -> dict[str, float | None]:
@@ -238,11 +239,13 @@ def _claim_data(folder: pathlib.Path, data: hypergraph_file.HypergraphFile) -> N
     """Writes data.json, or refuses a file that is not the one this run began with."""
     path, wanted = folder / "data.json", data.counts()
     wanted["sha256"] = hypergraph_file.fingerprint(data.path)
-    if path.exists() and run_folder.read_json(path) != wanted:
+    stored = run_folder.read_json(path) if path.exists() else wanted
+    if any(stored.get(key) != value for key, value in wanted.items()):
         raise errors.RunFolderError(
             f"{folder} was begun with other contents of {data.path} (data.json there differs). "
             "Choose another --workdir, or remove that folder"
         )
+    run_folder.write_data_use(folder, f"the terms of {pathlib.Path(data.path).name}")
     run_folder.write_json(path, wanted)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from ehr_jax import errors, storage
+from ehr_jax import data_use, errors, storage
 
 REPORTED_PACKAGES = (
     "ehr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy",
@@ -26,6 +26,9 @@ REPORTED_PACKAGES = (
 
 # What only a run that got past its preparations leaves.
 WORK = ("checkpoints", "methods", "splits", "store", "meds", "predictions.parquet", "results.json")
+
+# These say of themselves that they are internal.
+INTERNAL = ("data.json", "results.json", "audit.json", "evidence.json")
 
 # Scores of the teacher (`training.teacher`): long to make, and of one config and records alone.
 TEACHER = "teacher.npy"
@@ -63,6 +66,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
         raise errors.RunFolderError(
             f"run folder {folder} cannot be made: {storage.reason(error)}; choose another --workdir"
         ) from error
+    data_use.make_private(folder)
     path = folder / "config.json"
     wanted = flat(config)
     if path.exists() and (has_work(folder) or (folder / TEACHER).exists()):
@@ -145,7 +149,12 @@ def disk_error(path: str | os.PathLike, error: OSError) -> errors.RunFolderError
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all; numbers that are not finite as null."""
+    """Writes `value` as indented JSON, whole or not at all; numbers that are not finite as null.
+
+    Files of exact figures say first that they are internal.
+    """
+    if pathlib.Path(path).name in INTERNAL:
+        value = {"internal": data_use.INTERNAL} | value
 
     def write(temporary: str) -> None:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -168,14 +177,11 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def write_data_use(folder: pathlib.Path, terms: str) -> None:
-    """Writes DATA_USE.txt: what terms bind this folder."""
-    text = (
-        f"This folder was made from health records under: {terms}.\n"
-        "predictions.parquet, split.parquet, teacher.npy and checkpoints are derived from single\n"
-        "patients: treat them as the records themselves. report.html and plots/ hold aggregates\n"
-        "only.\n"
-    )
-    write_whole(folder / "DATA_USE.txt", lambda path: pathlib.Path(path).write_text(text))
+    """Writes DATA_USE.txt: what terms bind this folder, and which files hold patients' data."""
+    try:
+        data_use.write(folder, terms)
+    except OSError as error:
+        raise disk_error(folder / data_use.FILE, error) from error
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
