@@ -11,7 +11,11 @@ from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import tables
 
 TRANSFER_GAP = datetime.timedelta(hours=24)
-JOINED = "not the last part of an episode joined over transfers (structure only)"
+AT_ONCE = datetime.timedelta(hours=1)  # so soon an admission is that of the emergency visit
+# What a source calls a visit of an emergency room and lasts longer is the admission itself.
+LONGEST_EMERGENCY = datetime.timedelta(days=3)
+JOINED = "not the last part of an episode (structure only)"
+AFTER_DEATH = "began at or after the patient's death"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +36,12 @@ def draft(records: tables.Records, spec: specs.Spec) -> Draft:
     chosen = [rules.RULES[name] for name in spec.exclude]
     unseen = {rule.reason(spec): rule.holds(spec) for rule in chosen if rule.unseen}
     left_out = {rule.reason(spec): rule.holds(spec) for rule in chosen if not rule.unseen}
-    found, excluded = _drop(visits(records, spec), unseen)
-    found, more = _drop(_with_next(found), left_out)
+    found, excluded = _drop(
+        _alive(records, visits(records, spec)), {AFTER_DEATH: pl.col("dead")} | unseen
+    )
+    found, more = _drop(_with_next(found, spec), left_out)
     excluded |= more
-    if spec.join_transfers:
+    if spec.at_discharge:
         excluded[JOINED] = int(found["goes_on"].sum())
     label = labels.LABELS[spec.label]
     names = label.names(spec)
@@ -55,8 +61,8 @@ def visits(records: tables.Records, spec: specs.Spec) -> pl.DataFrame:
         records.patients.select("subject_id", "death_time"), on="subject_id", how="left"
     ).with_columns(coded=pl.col("visit_id").is_in(coded.unique().implode()))
     if spec.index == "icu_stay" and not records.stays.is_empty():
-        stays = records.stays.sort("visit_id", "start", "stay_id", nulls_last=True)
-        first = stays.group_by("visit_id").agg(
+        stays = tables.sorted_stays(records.stays)
+        first = stays.group_by("visit_id", maintain_order=True).agg(
             index_start=pl.col("start").first(), index_end=pl.col("end").first(), stays=pl.len()
         )
         found = found.join(first, on="visit_id", how="left")
@@ -84,29 +90,60 @@ def describe(spec: specs.Spec, note: str) -> str:
         parts.append(f"Left out: {reasons}.")
     if spec.join_transfers:
         parts.append(
-            "Visits joined by a transfer are one episode, and its discharge is that of the last "
-            "part: the next visit starts at most 24 h after this one ended, and this one ended in "
-            "a transfer, or the next began with one and the patient had not gone home; visits "
-            "that overlap are joined as well."
+            "Visits joined by a transfer are one episode, and its discharge is that of the part "
+            "that ends last: the next visit starts at most 24 h after this one ended, and this one "
+            "ended in a transfer, or the next began with one and the patient had not gone home; "
+            "visits that overlap are joined as well."
         )
     return " ".join([*parts, note])
 
 
-def _with_next(found: pl.DataFrame) -> pl.DataFrame:
-    """Adds next_visit, gap (to its start) and goes_on (it is a part of the same episode)."""
+def _alive(records: tables.Records, found: pl.DataFrame) -> pl.DataFrame:
+    """Adds `dead`: the patient had died before the visit, by its time or, without any, its order.
+
+    Where times of different visits do not compare, nothing tells.
+    """
+    over = pl.when(rules.DIED).then(pl.coalesce("end", "death_time")).min().over("subject_id")
+    death = pl.min_horizontal("death_time", over)
+    first = pl.when(rules.DIED).then("order").min().over("subject_id")
+    by_order = pl.when(death.is_null()).then(pl.col("order") > first)
+    by_time = pl.when(pl.lit(records.dated)).then(pl.col("start") >= death)
+    return found.with_columns(dead=pl.coalesce(by_time, by_order))
+
+
+def _with_next(found: pl.DataFrame, spec: specs.Spec) -> pl.DataFrame:
+    """Adds episode, next_episode (the patient's, null at the last), gap (to its start) and goes_on
+    (the visit is not the one of its episode that ends last)."""
+    found = found.sort("subject_id", "order")
     # An earlier visit that ended later than this one (they overlap) keeps the patient in hospital.
-    latest_end = pl.col("end").cum_max().over("subject_id", order_by="order")
-    found = found.with_columns(
-        next_visit=labels.next_of_patient("visit_id"),
-        gap=labels.next_of_patient("start") - latest_end,
-    )
-    came_by_transfer = labels.next_of_patient("transferred_in").fill_null(False)
+    latest_end = pl.col("end").cum_max().forward_fill().over("subject_id", order_by="order")
+    gap = labels.next_of_patient("start") - latest_end
     disposition = pl.col("disposition").fill_null("unknown")
-    transfer = (disposition == "transfer") | (came_by_transfer & (disposition != "home"))
-    gap = pl.col("gap")
-    joined = (gap < datetime.timedelta(0)) | ((gap <= TRANSFER_GAP) & transfer)
-    stated = pl.col("readmitted_30d").is_not_null()
-    return found.with_columns(goes_on=joined.fill_null(False) & ~stated)
+    joined = gap < datetime.timedelta(0)
+    emergency = pl.col("emergency") & (pl.col("end") - pl.col("start") <= LONGEST_EMERGENCY)
+    to_ward = ~labels.next_of_patient("emergency").fill_null(False)
+    left = disposition.is_in(["home", "facility", "hospice"])
+    joined |= emergency & ((gap <= AT_ONCE) | ((gap <= TRANSFER_GAP) & to_ward & ~left))
+    if spec.join_transfers:
+        came_by_transfer = labels.next_of_patient("transferred_in").fill_null(False)
+        transfer = (disposition == "transfer") | (came_by_transfer & (disposition != "home"))
+        joined |= (gap <= TRANSFER_GAP) & transfer
+    joined = joined.fill_null(False) & pl.col("readmitted_30d").is_null()
+    found = found.with_columns(joined=joined).with_columns(
+        episode=(~pl.col("joined").shift(1).over("subject_id").fill_null(False)).cum_sum()
+    )
+    # A part without an end may be the last to end.
+    never = pl.lit(datetime.datetime(9999, 1, 1), tables.TIME)
+    end = pl.when(pl.col("start").is_not_null()).then(pl.coalesce("end", never))
+    rank = pl.struct(end.alias("end"), "order").rank("ordinal").over("episode")
+    found = found.with_columns(goes_on=rank < pl.len().over("episode"))
+    first = found.group_by("episode", maintain_order=True).agg(
+        pl.col("subject_id", "start").first()
+    )
+    following = pl.col("episode", "start").shift(-1).over("subject_id").name.prefix("next_")
+    after = first.with_columns(following).select("episode", "next_episode", "next_start")
+    found = found.join(after, on="episode", how="left", maintain_order="left")
+    return found.with_columns(gap=pl.col("next_start") - pl.col("end")).drop("next_start", "joined")
 
 
 def _drop(

@@ -71,9 +71,7 @@ def _readmission(records, visits, spec):
     if spec.horizon_days != 30 or spec.gap_hours:
         stated = pl.lit(None, pl.Boolean)
     again = pl.coalesce(stated, soon & gap.is_not_null()).fill_null(False)
-    unknown = pl.lit(False)
-    if spec.join_transfers:
-        unknown = pl.col("goes_on")
+    unknown = pl.col("goes_on") | (pl.col("end").is_null() & stated.is_null())
     return visits.with_columns(readmission=pl.when(~unknown).then(again))
 
 
@@ -82,7 +80,11 @@ def _readmission_or_death(records, visits, spec):
     within = datetime.timedelta(days=spec.horizon_days or 36_500)
     died_soon = (pl.col("death_time").dt.truncate("1d") - pl.col("end") <= within).fill_null(False)
     again = _readmission(records, visits, spec)
-    return again.with_columns(pl.col("readmission") | rules.DIED | died_soon)
+    return again.with_columns(
+        pl.when(pl.col("readmission").is_not_null() | rules.DIED).then(
+            pl.col("readmission").fill_null(False) | rules.DIED | died_soon
+        )
+    )
 
 
 def _death(records, visits, spec):
@@ -102,7 +104,9 @@ def _death_by_date(records, visits, spec):
     within = (time.is_between("start", "end") for time in (death, death.dt.truncate("1d")))
     by_date = pl.any_horizontal(within).fill_null(False)
     told = _has(records, "disposition") or records.patients["death_time"].is_not_null().any()
-    return visits.with_columns(mortality=pl.when(told).then(rules.DIED | by_date))
+    unknown = pl.col("end").is_null() & (pl.col("disposition") == "unknown")
+    firm = ~unknown.fill_null(True) & pl.lit(told)
+    return visits.with_columns(mortality=pl.when(firm).then(rules.DIED | by_date))
 
 
 def _long_stay(records, visits, spec):
@@ -126,15 +130,18 @@ def _codes(records, visits, spec):
 
 def _next_has(records, visits, groups: pl.DataFrame, labels, spec) -> pl.DataFrame:
     """Does the next visit have a code of each label? `groups`: one row (code, label) a code."""
+    episodes = visits.select("visit_id", "episode")
     here = (
         records.codes.join(groups, on="code")
-        .group_by("visit_id")
+        .join(episodes, on="visit_id")
+        .group_by("episode")
         .agg((pl.col("label") == name).any().alias(name) for name in labels)
     )
     joined = visits.join(
-        here, left_on="next_visit", right_on="visit_id", how="left", maintain_order="left"
+        here, left_on="next_episode", right_on="episode", how="left", maintain_order="left"
     )
-    exists = pl.col("next_visit").is_not_null()
+    over = pl.col("end").is_not_null() | pl.col("start").is_null()  # or the source has no dates
+    exists = pl.col("next_episode").is_not_null() & over & ~pl.col("goes_on") & ~rules.DIED
     soon = pl.lit(True)
     if spec.horizon_days is not None:
         soon = soon & (pl.col("gap") <= datetime.timedelta(days=spec.horizon_days))
@@ -159,6 +166,10 @@ def _says_codes(spec):
 
 def _lacks_times(records: tables.Records, spec) -> str:
     return "" if _has(records, "start", "end") else "admission and discharge dates"
+
+
+def _lacks_start(records: tables.Records, spec) -> str:
+    return "" if _has(records, "start") else "admission and discharge dates"
 
 
 def _lacks_readmission(records: tables.Records, spec) -> str:
@@ -202,7 +213,7 @@ LABELS = {
         _death,
         _named("mortality"),
         lambda spec: "whether the patient dies in hospital",
-        _lacks_times,
+        _lacks_start,
     ),
     "death_in_hospital_by_date": Label(
         _death_by_date,
@@ -210,7 +221,7 @@ LABELS = {
         lambda spec: (
             "whether the patient dies in hospital, or a date of death lies within the visit"
         ),
-        _lacks_times,
+        _lacks_start,
     ),
     "long_stay": Label(
         _long_stay,

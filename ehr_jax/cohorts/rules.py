@@ -28,11 +28,12 @@ def _rule(reason: str, holds: pl.Expr, unseen: bool = False) -> Rule:
 
 # The discharge of the dead is often written hours after their death.
 _DEAD_BEFORE = DIED & (pl.col("death_time") <= pl.col("prediction_time")).fill_null(False)
-_DATED = pl.col("start").is_not_null() & pl.col("end").is_not_null()
 
 RULES = {
     "undated": _rule(
-        "no admission or discharge date", ~_DATED & pl.col("readmitted_30d").is_null(), unseen=True
+        "no admission date",
+        pl.col("start").is_null() & pl.col("readmitted_30d").is_null(),
+        unseen=True,
     ),
     "uncoded": _rule("no ICD-9-CM diagnosis code", ~pl.col("coded"), unseen=True),
     "died": _rule("died in hospital", DIED),
@@ -50,7 +51,7 @@ RULES = {
             (pl.col("index_end") < pl.col("prediction_time")) | pl.col("index_end").is_null()
         ),
     ),
-    "no_end": _rule("no discharge date", pl.col("end").is_null()),
+    "no_end": _rule("no discharge date", pl.col("end").is_null() & pl.col("start").is_not_null()),
     "gone": _rule(
         "left the hospital or died before the prediction time",
         (pl.col("end") <= pl.col("prediction_time")) | _DEAD_BEFORE,

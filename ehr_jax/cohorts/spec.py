@@ -80,13 +80,14 @@ _NEXT_VISIT_FAULTS = (
 )
 _RANDOM_SPLIT = "The split is random over visits, so test patients may have trained the model."
 
-_PHENOTYPES = Spec("visit", "end", "phenotypes_of_next_visit", exclude=("uncoded",))
+_PHENOTYPES = Spec("visit", "end", "phenotypes_of_next_visit", exclude=("uncoded", "no_end"))
 _CVD = Spec(
     "visit",
     "end",
     "codes_of_next_visit",
     codes=("ICD9CM:390-459", "ICD10CM:I00-I99"),
     label_name="cvd",
+    exclude=("no_end",),
 )
 _IN_STAY_RULES = ("no_stay", "under_18", "short_stay", "no_end", "gone")
 
@@ -106,10 +107,12 @@ TASKS = {
             "end",
             "readmission",
             horizon_days=30.0,
-            exclude=("undated", "died", "hospice"),
+            exclude=("undated", "no_end", "died", "hospice"),
             join_transfers=True,
         ),
-        paper=Spec("visit", "end", "readmission_or_death", horizon_days=30.0, exclude=("undated",)),
+        paper=Spec(
+            "visit", "end", "readmission_or_death", horizon_days=30.0, exclude=("undated", "no_end")
+        ),
         note="Where the source itself states readmission within 30 days, its statement is used.",
         faults=(
             "Deaths count as readmissions, deaths in hospital too, so that the score is in part "
@@ -134,7 +137,7 @@ TASKS = {
             "start",
             "death_in_hospital",
             after_hours=48.0,
-            exclude=(*_IN_STAY_RULES, "unknown_outcome"),
+            exclude=("no_stay", "under_18", "short_stay", "gone", "unknown_outcome"),
         ),
         paper=Spec(
             "icu_stay",

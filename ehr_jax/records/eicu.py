@@ -14,7 +14,16 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import eicu_codes, eicu_events, mimic_common, reading, tables, tally, when
+from ehr_jax.records import (
+    deaths,
+    eicu_codes,
+    eicu_events,
+    mimic_common,
+    reading,
+    tables,
+    tally,
+    when,
+)
 
 DEMO_TERMS = "eICU Collaborative Research Database Demo v2.0.1, Open Data Commons ODbL 1.0."
 CREDENTIALED_TERMS = (
@@ -69,7 +78,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     file.
 
     Visits of a patient are ordered by year of discharge, then age; eICU tells no more, so ties
-    (counted in the oddities) fall by the number of the hospital stay, a death last.
+    (counted in the oddities) fall by the number of the hospital stay, and not by how a stay ended.
 
     Raises RecordsError for a missing table or column, a damaged file, a repeated unit stay, a
     hospital stay of two patients, and a series of other stays.
@@ -83,9 +92,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         source="eicu",
         patients=_patients(visits),
         visits=tables.conform(visits, tables.VISITS),
-        stays=when.stays(
-            tables.conform(units.sort("stay_id"), tables.STAYS), visits, "unit stays", oddities
-        ),
+        stays=when.stays(tables.sorted_stays(units), visits, "unit stays", oddities),
         codes=codes,
         code_names=code_names,
         attributes=_attributes(root, units, visits, oddities),
@@ -158,10 +165,10 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     status = pl.col("hospitaldischargestatus").str.strip_chars().str.to_lowercase()
     died = ((status == "expired") | (place == "Death")).fill_null(False)
     clock = pl.col("hospitaladmittime24").str.strip_chars().str.to_time("%H:%M:%S", strict=False)
-    finish = pl.coalesce("out", "last_leave")
+    in_unit = died & pl.col("unit_death")
+    finish = pl.coalesce("out", pl.when(in_unit).then("last_leave"))
     found = first.join(last_leave, on="visit_id", maintain_order="left").with_columns(
-        died=died,
-        disposition=pl.when(died)
+        stated=pl.when(died)
         .then(pl.lit("died"))
         .when(place.is_not_null())
         .then(place.replace_strict(DISPOSITIONS, default="other", return_dtype=pl.String))
@@ -171,13 +178,12 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
         begin=pl.min_horizontal(0, "enter"),
         finish=pl.when(finish.is_not_null()).then(pl.max_horizontal(finish, "enter")),
         clock=clock,
+        survived=~died & (status == "alive").fill_null(False),
     )
-    # A patient comes back from no death, so of visits that nothing else tells apart it is the last.
+    # What a stay came to may not tell where it stands: its history would depend on its outcome.
     known = ("subject_id", "hospitaldischargeyear", "age")
-    found = found.sort(*known, "died", "visit_id", nulls_last=True).with_columns(
-        order=pl.int_range(pl.len()).over("subject_id"),
-        tied=pl.len().over(*known) > 1,
-        after_death=pl.col("died").cum_max().shift(1, fill_value=False).over("subject_id"),
+    found = found.sort(*known, "visit_id", nulls_last=True).with_columns(
+        order=pl.int_range(pl.len()).over("subject_id"), tied=pl.len().over(*known) > 1
     )
     odd = {
         "ages given as over 89, set to 90": pl.col("masked"),
@@ -187,28 +193,35 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
         "hospital admissions without a clock time, taken at midnight": pl.col("clock").is_null(),
         "hospital admissions after the first unit admission, taken at it": pl.col("enter") < 0,
         "hospital stays whose first unit stay is not in the data": pl.col("unitvisitnumber") > 1,
-        "hospital discharges without offset, taken as the last unit discharge": pl.col(
-            "out"
-        ).is_null(),
+        "hospital discharges without offset, of deaths in a unit taken as the unit discharge": (
+            pl.col("out").is_null() & pl.col("finish").is_not_null()
+        ),
         "hospital discharges before the first unit admission, set to it": finish < pl.col("enter"),
         "deaths in a unit in a hospital stay stated as survived, taken as survived": (
-            pl.col("unit_death") & ~pl.col("died")
+            pl.col("unit_death") & (pl.col("stated") != "died")
         ),
         "visits ordered by number, of a patient, year and age with several": pl.col("tied"),
-        "visits after a death of the patient, kept": pl.col("after_death"),
     }
     oddities |= {rule: int(found.select(holds).to_series().sum()) for rule, holds in odd.items()}
     oddities["unit stays that disagree with the first on the hospital discharge, it believed"] = (
         int(patient.select(pl.any_horizontal(disagrees)).to_series().sum())
     )
-    days = pl.col("finish").fill_null(0) // (24 * 60) + 1 + DAYS_BETWEEN
+    longest = pl.max_horizontal("finish", "last_leave", pl.lit(0))
+    days = longest // (24 * 60) + 1 + DAYS_BETWEEN
     day = (days.cum_sum() - days).over("subject_id", order_by="order")
     midnight = pl.lit(FIRST_DAY, tables.TIME) + pl.duration(days=day)
     since = pl.col("clock").fill_null(datetime.time(0)).cast(pl.Duration("us"))
     source = pl.col("hospitaladmitsource").str.strip_chars()
-    return found.with_columns(zero=midnight + since).with_columns(
+    found = found.with_columns(zero=midnight + since).with_columns(
         start=eicu_events.after("zero", pl.col("begin")),
         end=eicu_events.after("zero", pl.col("finish")),
+        death_first=mimic_common.NO_TIME,
+        death_time=mimic_common.NO_TIME,
+    )
+    return deaths.settle(found, oddities).with_columns(
+        disposition=pl.when(pl.col("end").is_null() & ~pl.col("died"))
+        .then(pl.lit("unknown"))
+        .otherwise("stated"),
         planned=pl.lit(None, pl.Boolean),
         transferred_in=source == "Other Hospital",
         emergency=pl.lit(False),
@@ -240,7 +253,7 @@ def _patients(visits: pl.DataFrame) -> pl.DataFrame:
     found = visits.group_by("subject_id").agg(
         sex=sex.drop_nulls().first(),
         birth_time=pl.lit(None, tables.TIME),
-        death_time=pl.col("end").filter("died").max(),
+        death_time=pl.col("death").last(),
     )
     return tables.conform(found.sort("subject_id"), tables.PATIENTS)
 

@@ -6,7 +6,7 @@ they ended, deaths, ICU stays made of moves between units, and codes each once a
 
 import polars as pl
 
-from ehr_jax.records import code_spelling, tables, when
+from ehr_jax.records import code_spelling, deaths, tables, when
 
 OLDEST = 130  # years; an age above is an error
 
@@ -32,6 +32,11 @@ def disposition(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
     return pl.coalesce(known, said.otherwise(pl.lit("other")))
 
 
+def still_there(text: pl.Expr) -> pl.Expr:
+    """Says whether the text of a place of discharge says that the patient had not left."""
+    return text.str.contains(r"(?i)^\s*still\b.*\b(patient|hospital)").fill_null(False)
+
+
 def from_hospital(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
     """Says whether patients came from another hospital; null where nothing was `told`."""
     said = text.str.contains(r"(?i)transfer.*hosp").fill_null(False)
@@ -39,26 +44,19 @@ def from_hospital(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
 
 
 def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
-    """Returns visits sorted, with `order`, `age`, `died` and `disposition`, and what they had.
+    """Returns visits sorted, with `order`, `age`, `disposition` and `death`, and what they had.
 
-    Needs visit_id, subject_id, start, end, birth_time, `stated` (a disposition), dead, death_time
-    and death_day_only (the day alone is known, and death_time its end). A visit ended in death
-    where it says so, where the death lies within it, and where it says nothing and ended on the
-    day. Of another that says nothing the patient is known to have lived ("other") if there is a
-    later visit, or if the source tells deaths and none that might be this one.
+    Needs visit_id, subject_id, start, end, birth_time, dead (is a death told, dated or not), and
+    `stated`, death_first and death_time as `deaths.settle` has them. Of a visit that says nothing
+    the patient is known to have lived ("other") if there is a later visit, or if the source tells
+    deaths and none that might be this one. What became of a visit without an end is not known.
     """
     joined = joined.sort("subject_id", "start", "visit_id")
-    stated, death = pl.col("stated"), pl.col("death_time")
-    silent = pl.col("death_day_only") & (stated == "unknown")
-    last = pl.when(silent).then(end_of_day(pl.col("end"))).otherwise("end")
-    within = death.is_between("start", last).fill_null(False)
-    undated = pl.col("dead") & death.is_null()
+    undated = pl.col("dead") & pl.col("death_time").is_null()
     later = pl.col("start").shift(-1).over("subject_id").is_not_null()
     lived = later | (joined["dead"].any() & ~undated)
-    joined = joined.with_columns(died=(stated == "died") | within, lived=lived)
-    oddities["hospital deaths told by the date of death and not by the discharge"] = joined.select(
-        (pl.col("died") & ~stated.is_in(["died", "unknown"])).sum()
-    ).item()
+    joined = joined.with_columns(lived=lived, survived=pl.lit(False))
+    joined = deaths.settle(joined, oddities)
     age = (pl.col("start") - pl.col("birth_time")).dt.total_days() / 365.2425
     odd = joined.select(unborn=(age < 0).sum(), old=(age > OLDEST).sum()).row(0, named=True)
     oddities["visits before the patient's birth, age and birth unknown"] = odd["unborn"]
@@ -68,35 +66,27 @@ def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
         pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
         pl.when("died")
         .then(pl.lit("died"))
-        .when((stated == "unknown") & pl.col("lived"))
+        .when(pl.col("end").is_null())
+        .then(pl.lit("unknown"))
+        .when((pl.col("stated") == "unknown") & pl.col("lived"))
         .then(pl.lit("other"))
-        .otherwise(stated)
+        .otherwise("stated")
         .alias("disposition"),
         pl.lit(None).alias("readmitted_30d"),
     )
 
 
-def patients(persons: pl.DataFrame, visits: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
-    """Returns `tables.PATIENTS` of `persons` (subject_id, sex, birth_time, death_time,
-    death_day_only) and finished `visits`.
-
-    A death has its clock time where told, else it is the end of the visit that ended in it, else
-    the end of its day.
-    """
-    clock = pl.when(~pl.col("death_day_only")).then("death_time")
+def patients(persons: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+    """Returns `tables.PATIENTS` of `persons` (subject_id, sex, birth_time, death_time) and finished
+    `visits`, which say when those who have any died."""
     own = visits.group_by("subject_id").agg(
-        pl.when("died").then(pl.coalesce(clock, "end")).max().alias("at_end"),
-        pl.col("start").max().alias("last"),
-        pl.col("age").null_count().alias("ageless"),
+        pl.col("death").last(), pl.col("age").null_count().alias("ageless")
     )
-    found = persons.join(own, on="subject_id", how="left").with_columns(
-        pl.coalesce("at_end", "death_time").alias("death_time")
-    )
-    early = (pl.col("death_time") < pl.col("last")).fill_null(False)
-    oddities["deaths before the last visit, death time unknown"] = found.select(early.sum()).item()
+    found = persons.join(own, on="subject_id", how="left")
+    without = pl.col("ageless").is_null()
     found = found.with_columns(
-        pl.when(~early).then("death_time").alias("death_time"),
-        pl.when(pl.col("ageless").fill_null(0) == 0).then("birth_time").alias("birth_time"),
+        death_time=pl.when(without).then("death_time").otherwise("death"),
+        birth_time=pl.when(pl.col("ageless").fill_null(0) == 0).then("birth_time"),
     )
     return tables.conform(found.sort("subject_id"), tables.PATIENTS)
 
@@ -114,7 +104,7 @@ def stays(moves: pl.DataFrame) -> pl.DataFrame:
     first = moves.group_by("stay_id", maintain_order=True).agg(
         pl.col("visit_id", "subject_id", "start", "unit").first(), pl.col("end").max()
     )
-    return tables.conform(first.sort("stay_id"), tables.STAYS)
+    return tables.sorted_stays(first.sort("stay_id"))
 
 
 def codes(rows: pl.DataFrame, oddities: dict[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -111,7 +111,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     return tables.check(
         tables.Records(
             source="fhir",
-            patients=encounters.patients(persons, visits, oddities),
+            patients=encounters.patients(persons, visits),
             visits=tables.conform(visits, tables.VISITS),
             stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
             codes=codes,
@@ -128,7 +128,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
 def _persons(paths: list[pathlib.Path], oddities: dict) -> pl.DataFrame:
     """Returns patient (the id as written), subject_id, sex, birth_time, dead,
-    death_time, death_day_only, race and ethnicity."""
+    death_first and death_time (the moments that the told death may mean; of a date those of its
+    day wherever the patient was), race and ethnicity."""
     raw = fhir_versions.collect(paths, "Patient", _PATIENT, _flatten_patients, oddities)
     raw = raw.drop_nulls("patient")
     return raw.with_columns(fhir_files.identifiers(raw["patient"]).alias("subject_id"))
@@ -150,8 +151,8 @@ def _flatten_patients(batch: pl.DataFrame) -> pl.DataFrame:
         (pl.col("deceasedDateTime").is_not_null() | pl.col("deceasedBoolean").fill_null(False))
         .fill_null(False)
         .alias("dead"),
+        died["low"].alias("death_first"),
         died["high"].alias("death_time"),
-        (died["high"] != died["low"]).alias("death_day_only"),
         *(pl.Series(name, values, pl.String) for name, values in origins.items()),
     )
 
@@ -187,11 +188,17 @@ def _visits(own: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Data
         return_dtype=pl.Boolean,
     )
     emergency = pl.when(pl.col("kind") == "EMER").then(False)
+    # A date has no zone: it is the day of the clock that hung where the patient was.
+    dated = pl.col("death_time") > pl.col("death_first")
     joined = own.join(persons.drop("patient"), on="subject_id").with_columns(
+        pl.when(dated).then(pl.col(name) - pl.col("ahead")).otherwise(name).alias(name)
+        for name in ("death_first", "death_time")
+    )
+    joined = joined.with_columns(
         encounters.disposition(place, pl.col("to_text"), going).alias("stated"),
         encounters.from_hospital(other, pl.col("from_text"), coming).alias("transferred_in"),
         pl.coalesce(elective, emergency).alias("planned"),
-        (pl.col("kind") == "EMER").alias("emergency"),
+        pl.col("kind").is_in(fhir_encounters.BEFORE_ADMISSION).alias("emergency"),
     )
     return encounters.finish(joined, oddities)
 

@@ -17,6 +17,9 @@ HOSPITAL = {
     "OBSENC": "observation encounter",
     "SS": "short stay",
 }
+BEFORE_ADMISSION = ("EMER", "OBSENC")  # that may lead to an admission of their own
+_GOING_ON = ("arrived", "triaged", "in-progress", "onleave")
+_STILL_PATIENT = ("30",)  # the claim form's disposition of who was not discharged yet
 _NOT_HAPPENED = ("planned", "cancelled", "entered-in-error")
 
 _LOCATION = {"id": pl.String, "name": pl.String, "physicalType": fhir_files.CONCEPT}
@@ -131,8 +134,14 @@ def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Dat
     oddities["encounters that are part of another, taken with it"] = known.select(
         (~own).sum()
     ).item()
-    undated = own & (pl.col("start").is_null() | pl.col("end").is_null())
-    oddities["encounters without a start or an end, left out"] = known.select(undated.sum()).item()
+    undated = own & pl.col("start").is_null()
+    oddities["encounters without a start, left out"] = known.select(undated.sum()).item()
+    still = pl.col("status").is_in(_GOING_ON) | pl.col("to_code").is_in(_STILL_PATIENT)
+    still = still.fill_null(False) | encounters.still_there(pl.col("to_text"))
+    oddities["encounters still going on, end unknown"] = known.select((own & still).sum()).item()
+    known = known.with_columns(
+        pl.when(~still).then(name).alias(name) for name in ("end", "to_code", "to_text")
+    )
     backwards = own & (pl.col("end") < pl.col("start"))
     oddities["encounters ending before they start, set to end at the start"] = known.select(
         backwards.sum()

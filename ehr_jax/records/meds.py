@@ -140,38 +140,26 @@ def _patients(events, facts, visits: pl.DataFrame, oddities: dict) -> pl.DataFra
     everyone = events.select("subject_id").unique().collect(engine="streaming").sort("subject_id")
     births = facts.filter(role="birth").drop_nulls("time")
     births = births.group_by("subject_id").agg(birth_time=pl.col("time").min())
-    deaths = facts.filter(role="death").drop_nulls("time")
-    deaths = deaths.group_by("subject_id").agg(death_time=pl.col("time").min())
     sexes = facts.filter(role="sex").with_columns(sex=pl.col("to").str.head(1).str.to_uppercase())
     sexes = sexes.filter(pl.col("sex").is_in(["F", "M"]))
     sexes = sexes.group_by("subject_id").agg(pl.col("sex").min(), told=pl.col("sex").n_unique())
     oddities["patients given two sexes, sex unknown"] = int((sexes["told"] > 1).sum())
     sexes = sexes.filter(told=1).drop("told")
-    own = visits.group_by("subject_id").agg(
-        first=pl.col("start").min(), last=pl.col("start").max(), left=pl.col("end").max()
-    )
+    own = visits.group_by("subject_id").agg(pl.col("death").last(), first=pl.col("start").min())
     found = everyone
-    for facts_of in (births, deaths, sexes, own):
+    for facts_of in (births, meds_visits.deaths_told(facts), sexes, own):
         found = found.join(facts_of, on="subject_id", how="left", maintain_order="left")
     _count_outside(events, found, oddities)
     age = mimic_common.years(pl.col("birth_time"), pl.col("first"))
-    # A death at midnight is a date alone, which counts as its end, but not past a discharge of
-    # that day.
-    dated = pl.col("death_time").dt.truncate("1d") == pl.col("death_time")
-    day_end = mimic_common.end_of_day(pl.col("death_time"))
-    same_day = pl.col("left").is_between(pl.col("death_time"), day_end)
-    death = pl.when(dated & same_day).then("left").when(dated).then(day_end).otherwise("death_time")
-    early = (death < pl.col("last")).fill_null(False)
-    odd = found.select(unborn=age < 0, old=age > mimic4.OLDEST, early=early).sum()
+    odd = found.select(unborn=age < 0, old=age > mimic4.OLDEST).sum()
     odd = odd.row(0, named=True)
     oddities["births after admission, age and birth unknown"] = odd["unborn"]
     oddities[f"ages above {mimic4.OLDEST} years, age and birth unknown"] = odd["old"]
-    oddities["deaths before the last admission, death time unknown"] = odd["early"]
     return found.select(
         "subject_id",
         "sex",
         birth_time=pl.when(age.is_between(0, mimic4.OLDEST) | age.is_null()).then("birth_time"),
-        death_time=pl.when(~early).then(death),
+        death_time=pl.when(pl.col("first").is_null()).then("death_time").otherwise("death"),
     )
 
 

@@ -160,8 +160,8 @@ def _visits(admissions: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
 
 def _stays(began: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
     ends = ended.select("stay_id", end="ehr_jax_time")
-    joined = began.join(ends, on="stay_id", how="left").drop("unit").sort("stay_id")
-    return _select(joined, tables.STAYS, start="ehr_jax_time", unit="ehr_jax_name")
+    joined = began.join(ends, on="stay_id", how="left", maintain_order="left").drop("unit")
+    return tables.sorted_stays(joined.with_columns(start="ehr_jax_time", unit="ehr_jax_name"))
 
 
 def _codes(events: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:

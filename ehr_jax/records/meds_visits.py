@@ -1,57 +1,76 @@
 """Where the visits and ICU stays of a MEDS data set begin and end, and which visit has an event."""
 
+import datetime
+
 import polars as pl
 
-from ehr_jax.records import meds_codes, mimic4, mimic_common, tables, when
+from ehr_jax.records import deaths, encounters, meds_codes, mimic4, mimic_common, tables, when
+
+_NEVER = datetime.datetime(9999, 1, 1)
 
 
 def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
-    """Returns `tables.VISITS`, all but the age, and the columns of mimic4.ATTRIBUTES.
+    """Returns `tables.VISITS`, all but the age, the columns of mimic4.ATTRIBUTES and `death`, when
+    the patient died.
 
     Args:
       facts: events of the roles "admission", "discharge" and "death", with their meanings.
     """
     found = _paired(facts, "admission", "discharge", "visit_id", oddities)
-    deaths = facts.filter(role="death").group_by("subject_id").agg(died=pl.col("time").min())
-    found = _ended(found.join(deaths, on="subject_id", how="left"), oddities)
+    told = deaths_told(facts)
+    found = _ended(found.join(told, on="subject_id", how="left"), oddities)
+    found = deaths.settle(found.with_columns(survived=pl.lit(False)), oddities)
     kind, source = meds_codes.part(pl.col("code"), 1), meds_codes.part(pl.col("code"), 2)
     known = ~source.str.contains(mimic_common.NO_VALUE)
-    place, died = meds_codes.disposition(pl.col("to_right")), pl.col("died")
     # Of a visit that ended nobody knows where, a data set that tells deaths tells who lived.
-    dead = pl.col("open") | died.is_between(pl.col("start").dt.truncate("1d"), "end")
-    lost = pl.lit("unknown" if deaths.is_empty() else "other")
-    ended = pl.when(place != "unknown").then(place).when(dead).then(pl.lit("died")).otherwise(lost)
+    lost = (pl.col("stated") == "unknown") & pl.lit(not told.is_empty())
+    upper = kind.str.to_uppercase()
     return found.sort("subject_id", "start", "visit_id").with_columns(
         order=pl.int_range(pl.len()).over("subject_id"),
-        disposition=ended,
-        planned=kind.str.to_uppercase().is_in(mimic4.PLANNED),
+        disposition=pl.when("died")
+        .then(pl.lit("died"))
+        .when(pl.col("end").is_null())
+        .then(pl.lit("unknown"))
+        .when(lost)
+        .then(pl.lit("other"))
+        .otherwise("stated"),
+        planned=upper.is_in(mimic4.PLANNED),
         transferred_in=pl.when(known).then(source.str.starts_with("TRANSFER FROM HOSP")),
-        emergency=pl.lit(False),
+        emergency=upper.is_in(mimic4.EMERGENCY).fill_null(False),
         readmitted_30d=pl.lit(None, pl.Boolean),
         admission_type=kind,
         admission_location=source,
     )
 
 
-def _ended(found: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    """Returns the visits that end, `open` where only the patient's death tells when."""
-    start, end, died = pl.col("start"), pl.col("end"), pl.col("died")
-    following = start.shift(-1).over("subject_id", order_by="start")
-    open_end = (end.is_null() & (died >= start) & following.is_null()).fill_null(False)
-    # Some discharges of the dead are a date alone, the midnight before the death.
-    midnight = (end < died) & (end == died.dt.truncate("1d"))
-    midnight &= meds_codes.disposition(pl.col("to_right")) == "died"
-    found = found.with_columns(open=open_end, midnight=midnight.fill_null(False))
-    found = found.with_columns(
-        end=pl.when(pl.col("open") | pl.col("midnight")).then(died).otherwise(end)
+def deaths_told(facts: pl.DataFrame) -> pl.DataFrame:
+    """Returns (subject_id, death_first, death_time) of the events of role "death".
+
+    A death at midnight is a date alone, which may mean any moment of that day.
+    """
+    told = facts.filter(role="death").drop_nulls("time")
+    told = told.group_by("subject_id").agg(death_first=pl.col("time").min())
+    time = pl.col("death_first")
+    day_end = mimic_common.end_of_day(time)
+    return told.with_columns(
+        death_time=pl.when(time.dt.time() == pl.time(0)).then(day_end).otherwise(time)
     )
-    odd = found.select("open", "midnight", lost=end.is_null(), early=end < start).sum()
-    odd = odd.row(0, named=True)
-    oddities["admissions without a discharge, ended at the death"] = odd["open"]
-    oddities["admissions without a discharge, left out"] = odd["lost"]
-    oddities["discharges at midnight of the day of death, set to the death"] = odd["midnight"]
-    oddities["discharges before admission, set to the admission"] = odd["early"]
-    return found.drop_nulls("end").with_columns(end=pl.max_horizontal("start", "end"))
+
+
+def _ended(found: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns the visits with mended ends, null where the discharge is not known, and `stated`."""
+    start, end, place = pl.col("start"), pl.col("end"), pl.col("to_right")
+    still = encounters.still_there(place)
+    stated = pl.when(~still).then(meds_codes.disposition(place)).otherwise(pl.lit("unknown"))
+    # Some discharges of the dead are a date alone, the midnight before the death.
+    died = pl.col("death_first")
+    midnight = (end < died) & (end == died.dt.truncate("1d")) & (stated == "died")
+    midnight = midnight.fill_null(False)
+    odd = found.select(midnight.sum().alias("midnight"), early=(end < start).sum())
+    oddities["discharges at midnight of the day of death, set to the death"] = odd["midnight"][0]
+    oddities["discharges before admission, set to the admission"] = odd["early"][0]
+    mended = pl.when(midnight).then(died).otherwise(pl.max_horizontal(start, end))
+    return found.with_columns(end=pl.when(end.is_not_null() & ~still).then(mended), stated=stated)
 
 
 def _paired(facts: pl.DataFrame, enter: str, leave: str, key: str, oddities: dict) -> pl.DataFrame:
@@ -110,8 +129,9 @@ def spans(visits: pl.DataFrame) -> pl.DataFrame:
     moment counting only where `whole`. The spans of a patient do not overlap: of visits that touch
     the moment goes to the one that ends; one that begins within another cuts that short.
     """
+    following = pl.col("since").shift(-1).over("subject_id")
     cut = visits.select("visit_id", "subject_id", "end", since="start").with_columns(
-        until=pl.min_horizontal("end", pl.col("since").shift(-1).over("subject_id"))
+        until=pl.coalesce(pl.min_horizontal("end", following), pl.lit(_NEVER, tables.TIME))
     )
     before = pl.col("until").shift(1).over("subject_id")
     return cut.with_columns(whole=(before != pl.col("since")).fill_null(True))
@@ -142,4 +162,4 @@ def stays(facts: pl.DataFrame, spans: pl.DataFrame, oddities: dict[str, int]) ->
         held.with_columns(start="time", end="left", unit="to").sort("stay_id"), tables.STAYS
     )
     visits = spans.select("visit_id", "end", start="since")
-    return when.stays(held, visits, "ICU stays", oddities)
+    return tables.sorted_stays(when.stays(held, visits, "ICU stays", oddities))

@@ -63,14 +63,16 @@ def read(root: str | pathlib.Path) -> tables.Records:
     oddities = tally.Ledger()
     stays = _stays(root)
     admissions = _admissions(root, stays, oddities)
-    patients = _patients(root, admissions, oddities)
+    raw = _raw_patients(root)
+    admissions = mimic_common.settle(raw, admissions, oddities)
+    patients = _patients(raw, admissions, oddities)
     admissions = mimic_common.keep_known(
         admissions, patients, "subject_id", "ADMISSIONS rows of unknown patients", oddities
     )
     age = pl.when("masked").then(MASKED_AGE)
     age = age.otherwise(mimic_common.years(pl.col("birth_time"), pl.col("start")))
     joined = admissions.join(patients, on="subject_id")
-    visits = mimic_common.visits(joined, age, DISPOSITIONS, PLANNED, oddities)
+    visits = mimic_common.visits(joined, age, PLANNED, ())
     stays = mimic_common.keep_known(
         stays, visits, "visit_id", "ICUSTAYS rows of unknown visits", oddities
     )
@@ -81,7 +83,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             source="mimic3",
             patients=tables.conform(patients.sort("subject_id"), tables.PATIENTS),
             visits=tables.conform(visits, tables.VISITS),
-            stays=tables.conform(stays.sort("stay_id"), tables.STAYS),
+            stays=tables.sorted_stays(stays.sort("stay_id")),
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(admissions, visits, patients, ATTRIBUTES),
@@ -108,7 +110,7 @@ def _stays(root) -> pl.DataFrame:
 
 
 def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    """Returns ADMISSIONS with `start`, `end` and `died`, its times mended."""
+    """Returns ADMISSIONS with `start`, `end` and how it ended, its times mended."""
     path = reading.find_table(root, "ADMISSIONS")
     schema = dict.fromkeys(("hadm_id", "subject_id", "hospital_expire_flag"), pl.Int64)
     schema |= dict.fromkeys(("admittime", "dischtime", "deathtime", "edregtime"), tables.TIME)
@@ -118,10 +120,12 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     return mimic_common.mend_admissions(raw, stays, DISPOSITIONS, oddities)
 
 
-def _patients(root, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    path = reading.find_table(root, "PATIENTS")
+def _raw_patients(root) -> pl.DataFrame:
     schema = {"subject_id": pl.Int64, "gender": pl.String, "dob": tables.TIME, "dod": tables.TIME}
-    raw = reading.read(path, schema)
+    return reading.read(reading.find_table(root, "PATIENTS"), schema)
+
+
+def _patients(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     found = mimic_common.mend_patients("PATIENTS", raw, admissions, oddities)
     age = mimic_common.years(pl.col("dob"), pl.col("first"))
     odd = found.select(masked=age > 150, unborn=age < 0).sum().row(0, named=True)

@@ -47,6 +47,8 @@ DISPOSITIONS = {
     "AGAINST ADVICE": "other",
 }
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types
+# Visits under observation, which an admission of their own may follow at once.
+EMERGENCY = ("EU OBSERVATION", "DIRECT OBSERVATION", "AMBULATORY OBSERVATION")
 
 # Column to attribute, each known at admission; `race` was `ethnicity` before 2.0. Language is left
 # out: it is no matter of care and singles people out.
@@ -78,13 +80,15 @@ def read(root: str | pathlib.Path) -> tables.Records:
     oddities = tally.Ledger()
     stays = _stays(root)
     admissions = _admissions(root, stays, oddities)
-    patients = _patients(root, admissions, oddities)
+    raw = _raw_patients(root)
+    admissions = mimic_common.settle(raw, admissions, oddities)
+    patients = _patients(raw, admissions, oddities)
     admissions = mimic_common.keep_known(
         admissions, patients, "subject_id", "admissions rows of unknown patients", oddities
     )
     age = pl.col("start").dt.year() - pl.col("birth_year")
     joined = admissions.join(patients, on="subject_id")
-    visits = mimic_common.visits(joined, age, DISPOSITIONS, PLANNED, oddities)
+    visits = mimic_common.visits(joined, age, PLANNED, EMERGENCY)
     stays = mimic_common.keep_known(
         stays, visits, "visit_id", "icustays rows of unknown visits", oddities
     )
@@ -95,7 +99,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             source="mimic4",
             patients=tables.conform(patients.sort("subject_id"), tables.PATIENTS),
             visits=tables.conform(visits, tables.VISITS),
-            stays=tables.conform(stays.sort("stay_id"), tables.STAYS),
+            stays=tables.sorted_stays(stays.sort("stay_id")),
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(admissions, visits, patients, ATTRIBUTES),
@@ -120,7 +124,7 @@ def _stays(root) -> pl.DataFrame:
 
 
 def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    """Returns admissions with `start`, `end` and `died`, its times mended."""
+    """Returns admissions with `start`, `end` and how it ended, its times mended."""
     path = mimic4_events.find_table(root, "admissions")
     columns = reading.columns(path)
     race = "ethnicity" if "ethnicity" in columns and "race" not in columns else "race"
@@ -140,10 +144,13 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     return mimic_common.mend_admissions(raw, stays, DISPOSITIONS, oddities)
 
 
-def _patients(root, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    path = mimic4_events.find_table(root, "patients")
+def _raw_patients(root) -> pl.DataFrame:
     schema = dict.fromkeys(("subject_id", "anchor_age", "anchor_year"), pl.Int64)
-    raw = reading.read(path, schema | {"gender": pl.String, "dod": tables.TIME})
+    schema |= {"gender": pl.String, "dod": tables.TIME}
+    return reading.read(mimic4_events.find_table(root, "patients"), schema)
+
+
+def _patients(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     found = mimic_common.mend_patients("patients", raw, admissions, oddities)
     birth = pl.col("anchor_year") - pl.col("anchor_age")
     age = pl.coalesce(pl.col("first").dt.year(), "anchor_year") - birth

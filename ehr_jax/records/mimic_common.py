@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import code_spelling, icd9, reading, repeats, tables, tally, when
+from ehr_jax.records import code_spelling, deaths, icd9, reading, repeats, tables, tally, when
 
 # How the sources write that a text column has no value.
 NO_VALUE = (
@@ -37,49 +37,65 @@ def check_admissions(
 def mend_admissions(
     raw: pl.DataFrame, stays: pl.DataFrame, places: Mapping[str, str], oddities: dict
 ) -> pl.DataFrame:
-    """Returns admissions with `visit_id`, `start`, `end`, `died` and `deathtime`, times mended.
+    """Returns admissions with `visit_id`, `start`, `end` (null where the discharge is not known),
+    `stated` (the disposition) and `survived`, as `deaths.settle` has them.
 
     Args:
       raw: hadm_id, admittime, dischtime, deathtime, edregtime, hospital_expire_flag,
         discharge_location and whatever else is to be kept.
-      stays: `tables.STAYS`, for visits without a time of their own.
+      stays: `tables.STAYS`, for visits without a start of their own.
       places: discharge location to disposition.
     """
-    unit = stays.group_by("visit_id").agg(pl.col("start").min(), pl.col("end").max())
-    raw = raw.rename({"hadm_id": "visit_id"}).join(
-        unit.rename({"start": "unit_start", "end": "unit_end"}), on="visit_id", how="left"
-    )
-    died = pl.col("deathtime").is_not_null() | (pl.col("hospital_expire_flag") == 1)
-    died |= _left_dead(places)
+    unit = stays.group_by("visit_id").agg(pl.col("start").min().alias("unit_start"))
+    raw = raw.rename({"hadm_id": "visit_id"}).join(unit, on="visit_id", how="left")
+    place, flag = pl.col("discharge_location"), pl.col("hospital_expire_flag")
+    left_dead = _left_dead(places).fill_null(False)
+    died = pl.col("deathtime").is_not_null() | (flag == 1).fill_null(False) | left_dead
     raw = raw.with_columns(
         pl.coalesce("admittime", "edregtime", "unit_start").alias("start"),
-        pl.coalesce("dischtime", "deathtime", "unit_end").alias("end"),
-        died.fill_null(False).alias("died"),
+        pl.col("dischtime").alias("end"),
+        stated=pl.when(died)
+        .then(pl.lit("died"))
+        .when(place.is_not_null())
+        .then(place.replace_strict(places, default="other", return_dtype=pl.String))
+        .when(flag == 0)
+        .then(pl.lit("other"))  # where to is unknown, but that the patient lived is stated
+        .otherwise(pl.lit("unknown")),
+        survived=~died & (flag == 0).fill_null(False),
     )
     mended = {
         "missing admission times, taken from the emergency or ICU entry": raw.select(
             pl.col("admittime").is_null() & pl.col("start").is_not_null()
         ),
-        "missing discharge times, taken from the death or ICU exit": raw.select(
-            pl.col("dischtime").is_null() & pl.col("end").is_not_null()
-        ),
-        "visits without any admission or discharge time, left out": raw.select(
-            pl.col("start").is_null() | pl.col("end").is_null()
-        ),
+        "visits without any admission time, left out": raw.select(pl.col("start").is_null()),
         "discharges before admission, set to the admission": raw.select(
             pl.col("end") < pl.col("start")
         ),
-        "deaths before admission, set to the admission": raw.select(
-            pl.col("deathtime") < pl.col("start")
+        "hospital deaths told by one column and not by another, taken as deaths": raw.select(
+            died & ~left_dead
         ),
     }
     oddities |= {rule: int(found.to_series().sum()) for rule, found in mended.items()}
-    # A death without a clock time is taken at the discharge.
-    death = pl.when("died").then(pl.coalesce("deathtime", "end"))
-    return raw.drop_nulls(["start", "end"]).with_columns(
-        pl.max_horizontal("start", "end").alias("end"),
-        pl.when(death.is_not_null()).then(pl.max_horizontal("start", death)).alias("deathtime"),
+    end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
+    return raw.drop_nulls("start").with_columns(end=end)
+
+
+def settle(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns mended `admissions` with what `deaths.settle` says of them.
+
+    A death in hospital has a clock time, else that of the patient's date in `raw` (subject_id,
+    dod). A clock time of exactly midnight is a date alone.
+    """
+    dod = raw.drop_nulls("subject_id").unique("subject_id", keep="first", maintain_order=True)
+    told = admissions.join(
+        dod.select("subject_id", "dod"), on="subject_id", how="left", maintain_order="left"
     )
+    death = pl.coalesce("deathtime", pl.col("dod").dt.truncate("1d"))
+    day_only = death.dt.time() == pl.time(0)
+    told = told.with_columns(
+        death_first=death, death_time=pl.when(day_only).then(end_of_day(death)).otherwise(death)
+    )
+    return deaths.settle(told.drop("dod"), oddities)
 
 
 def mend_patients(
@@ -87,48 +103,38 @@ def mend_patients(
 ) -> pl.DataFrame:
     """Returns each patient of `raw` (subject_id, gender, dod, ...) once, with what follows.
 
-    Added are `sex`, `death_time`, and `first`, the start of the first of `admissions`. A death in
-    hospital has a clock time; else the day alone is known and counts as its end.
+    Added are `sex`, `death_time` as settled, and `first`, the start of the first of `admissions`.
+    Of who has no admission the day of death alone is known and counts as its end.
     """
     distinct = repeats.once(raw.drop_nulls("subject_id"), "subject_id", stem, oddities)
     own = admissions.group_by("subject_id").agg(
-        pl.col("deathtime").max(),
-        pl.col("start").min().alias("first"),
-        pl.col("start").max().alias("last"),
+        pl.col("death").last(), pl.col("start").min().alias("first")
     )
     sex = pl.col("gender").str.strip_chars().str.to_uppercase()
-    found = distinct.join(own, on="subject_id", how="left").with_columns(
+    joined = distinct.join(own, on="subject_id", how="left", maintain_order="left")
+    without = pl.col("first").is_null()
+    return joined.with_columns(
         pl.when(sex.is_in(["F", "M"])).then(sex).alias("sex"),
-        pl.coalesce("deathtime", end_of_day(pl.col("dod"))).alias("death_time"),
+        pl.when(without).then(end_of_day(pl.col("dod"))).otherwise("death").alias("death_time"),
     )
-    early = (pl.col("death_time") < pl.col("last")).fill_null(False)
-    oddities["deaths before the last admission, death time unknown"] = int(
-        found.select(early).to_series().sum()
-    )
-    return found.with_columns(pl.when(~early).then("death_time").alias("death_time"))
 
 
 def visits(
     joined: pl.DataFrame,
     age: pl.Expr,
-    places: Mapping[str, str],
     planned: Iterable[str],
-    oddities: dict,
+    emergency: Iterable[str],
 ) -> pl.DataFrame:
     """Returns the rows of `tables.VISITS`, sorted, ages as exact as given.
 
     Args:
-      joined: mended admissions joined with their patients.
+      joined: settled admissions joined with their patients.
       age: in years, of the columns of `joined`.
-      places: discharge location to disposition.
       planned: the admission types of planned visits.
+      emergency: those of visits that may lead to an admission of their own.
     """
     joined = joined.sort("subject_id", "start", "visit_id")
-    oddities["hospital deaths told by one column and not by another, taken as deaths"] = int(
-        joined.select(pl.col("died") & ~_left_dead(places).fill_null(False)).to_series().sum()
-    )
-    place, source = pl.col("discharge_location"), pl.col("admission_location")
-    known = place.replace_strict(places, default="other", return_dtype=pl.String)
+    kind, source = pl.col("admission_type").str.to_uppercase(), pl.col("admission_location")
     return joined.select(
         "visit_id",
         "subject_id",
@@ -138,15 +144,15 @@ def visits(
         age.alias("age"),
         pl.when("died")
         .then(pl.lit("died"))
-        .when(place.is_null())
-        .then(pl.lit("other"))  # where to is unknown, but that the patient lived is stated
-        .otherwise(known)
+        .when(pl.col("end").is_null())
+        .then(pl.lit("unknown"))
+        .otherwise("stated")
         .alias("disposition"),
-        pl.col("admission_type").str.to_uppercase().is_in(list(planned)).alias("planned"),
+        kind.is_in(list(planned)).alias("planned"),
         pl.when(~source.str.contains(NO_VALUE))
         .then(source.str.starts_with("TRANSFER FROM HOSP"))
         .alias("transferred_in"),
-        pl.lit(False).alias("emergency"),  # the source holds admissions alone
+        kind.is_in(list(emergency)).fill_null(False).alias("emergency"),
         pl.lit(None).alias("readmitted_30d"),
     )
 

@@ -61,7 +61,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     return tables.check(
         tables.Records(
             source="omop",
-            patients=encounters.patients(persons, visits, oddities),
+            patients=encounters.patients(persons, visits),
             visits=tables.conform(visits, tables.VISITS),
             stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
             codes=codes,
@@ -83,7 +83,7 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
     ids = ("visit_occurrence_id", "person_id", "visit_concept_id")
     times = [f"visit_{side}_{form}" for side in ("start", "end") for form in ("date", "datetime")]
     schema = dict.fromkeys(ids, pl.Int64) | dict.fromkeys(times, tables.TIME)
-    optional = {"visit_source_concept_id": pl.Int64}
+    optional = dict.fromkeys(("visit_source_concept_id", "visit_type_concept_id"), pl.Int64)
     for name, spellings in _RENAMED.items():
         optional |= dict.fromkeys(spellings, pl.Int64 if name.endswith("_id") else pl.String)
     datetimes = ("visit_start_datetime", "visit_end_datetime")
@@ -100,16 +100,29 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         pl.col("visit_source_concept_id").replace(0, None).alias("source_kind"),
         pl.coalesce("visit_start_datetime", "visit_start_date").alias("start"),
         _visit_end().alias("end"),
+        "visit_type_concept_id",
         *(pl.coalesce(*spellings).alias(name) for name, spellings in _RENAMED.items()),
     ).with_columns(pl.col("from_id", "to_id").replace(0, None))
-    undated = pl.col("start").is_null() | pl.col("end").is_null()
-    oddities["visits without a start or an end, left out"] = raw.select(undated.sum()).item()
+    raw = _without_open_ends(raw, oddities)
+    undated = pl.col("start").is_null()
+    oddities["visits without a start, left out"] = raw.select(undated.sum()).item()
     raw = raw.filter(~undated)
     oddities["visits ending before they start, set to end at the start"] = raw.select(
         (pl.col("end") < pl.col("start")).sum()
     ).item()
-    raw = raw.with_columns(pl.max_horizontal("start", "end").alias("end"))
-    return _with_part(raw, oddities)
+    end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
+    return _with_part(raw.with_columns(end=end), oddities)
+
+
+def _without_open_ends(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns visits without the ends of those still going on, which are the day of the extract."""
+    still = (pl.col("visit_type_concept_id") == omop_concepts.STILL_PATIENT).fill_null(False)
+    still |= (pl.col("to_id") == omop_concepts.STILL_PATIENT).fill_null(False)
+    still |= encounters.still_there(pl.col("to_text"))
+    oddities["visits still going on at the extract, end unknown"] = raw.select(still.sum()).item()
+    return raw.with_columns(
+        pl.when(~still).then(name).alias(name) for name in ("end", "to_id", "to_text")
+    )
 
 
 def _visit_end() -> pl.Expr:
@@ -174,7 +187,7 @@ def _visits(kept, persons, concepts, oddities: dict) -> pl.DataFrame:
         .when(pl.col("kind").is_in(omop_concepts.EMERGENCY))
         .then(False)
         .alias("planned"),
-        pl.col("kind").is_in(omop_concepts.EMERGENCY_ROOM).alias("emergency"),
+        pl.col("kind").is_in(omop_concepts.BEFORE_ADMISSION).alias("emergency"),
     )
     return encounters.finish(joined, oddities)
 

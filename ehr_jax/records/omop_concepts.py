@@ -23,8 +23,10 @@ HOSPITAL = {
     581379: "inpatient critical care facility",
     581385: "observation room",
 }
-EMERGENCY_ROOM = (9203, 8870)  # a visit of it alone
-EMERGENCY = (*EMERGENCY_ROOM, 262)
+EMERGENCY = (9203, 262, 8870)
+# Visits of an emergency room, or under observation, that may lead to an admission of their own.
+BEFORE_ADMISSION = (9203, 8870, 581385)
+STILL_PATIENT = 32220  # not discharged yet, as a visit's type or its place of discharge
 
 # Units that are intensive care, as visit_detail names them.
 INTENSIVE = {

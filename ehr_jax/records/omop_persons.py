@@ -8,8 +8,8 @@ from ehr_jax.records import omop_concepts, reading, repeats, tables, when
 
 
 def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
-    """Returns subject_id, sex, birth_time, race_id, race, ethnicity_id, ethnicity, dead, death_time
-    and death_day_only (the death_time is then the end of that day)."""
+    """Returns subject_id, sex, birth_time, race_id, race, ethnicity_id, ethnicity, dead,
+    death_first and death_time, the first and last moment that the told death may mean."""
     path = reading.find_table(root, "person")
     parts = ("year_of_birth", "month_of_birth", "day_of_birth")
     schema = dict.fromkeys(("person_id", "gender_concept_id", *parts), pl.Int64)
@@ -46,17 +46,17 @@ def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
 
 
 def _deaths(root) -> pl.DataFrame:
-    """Returns subject_id, dead (true), death_time (a day alone at its end), death_day_only."""
+    """Returns subject_id, dead (true), death_first and death_time (of a day alone its last)."""
     path = reading.find_table(root, "death", required=False)
     schema = {"person_id": pl.Int64, "death_date": tables.TIME, "death_datetime": tables.TIME}
     empty = pl.DataFrame(schema=schema)
     raw = reading.read(path, schema, optional=("death_datetime",)) if path else empty
-    known, day_only = when.known(pl.col("death_datetime"), pl.col("death_date"))
+    known, _ = when.known(pl.col("death_datetime"), pl.col("death_date"))
     rows = raw.select(
         pl.col("person_id").alias("subject_id"),
         pl.lit(True).alias("dead"),
+        pl.coalesce("death_datetime", "death_date").alias("death_first"),
         known.alias("death_time"),
-        day_only.alias("death_day_only"),
     )
     rows = rows.drop_nulls("subject_id").sort("death_time", nulls_last=True)
     return rows.unique("subject_id", keep="first", maintain_order=True)

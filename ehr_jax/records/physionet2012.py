@@ -209,21 +209,21 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
             "belong to these sets?"
         )
     days = pl.col("days")
-    oddities["lengths of stay unknown, taken as the shortest of the challenge (2 days)"] = joined[
-        "days"
-    ].null_count()
+    oddities["lengths of stay unknown, end of the visit unknown"] = joined["days"].null_count()
     oddities["lengths of stay under 2 days, taken as 2 days"] = int(
         (joined["days"] < SHORTEST_DAYS).sum()
     )
-    # Days are whole. The challenge admits stays of 48 h or more, so that "2" is a discharge on the
-    # third day: the visit ends, as anything known by its day alone, with the end of that day.
-    whole = days.fill_null(SHORTEST_DAYS).clip(SHORTEST_DAYS).floor().cast(pl.Int64)
+    # A length is a length. The challenge admits stays of 48 h or more, so that one of 2 days or
+    # less ends after those hours.
+    after_hours = pl.duration(hours=OBSERVED_HOURS, minutes=1)
+    length = pl.when(days > SHORTEST_DAYS).then(pl.duration(minutes=days * 1440))
+    length = pl.when(days.is_not_null()).then(length.otherwise(after_hours))
     return joined.with_columns(
         pl.col("record_id").alias("visit_id"),
         pl.col("record_id").alias("subject_id"),
         pl.lit(0).alias("order"),
         pl.lit(START).alias("start"),
-        _end_of_day(whole).alias("end"),
+        (pl.lit(START) + length).alias("end"),
         pl.col("Age").alias("age"),
         pl.when("died")
         .then(pl.lit("died"))

@@ -32,11 +32,12 @@ VISITS = {
     "disposition": pl.String,  # one of DISPOSITIONS
     "planned": pl.Boolean,  # an elective admission
     "transferred_in": pl.Boolean,  # arrived from another hospital
-    "emergency": pl.Boolean,  # of an emergency department, apart from an admission it may lead to
+    "emergency": pl.Boolean,  # emergency or observation, apart from an admission it may lead to
     "readmitted_30d": pl.Boolean,  # as the source states it; null where dates tell it
 }
 
-# One row an intensive-care stay.
+# One row an intensive-care stay, sorted by visit and start; of those that start together the one
+# that the source names first comes first.
 STAYS = {
     "stay_id": pl.Int64,
     "visit_id": pl.Int64,
@@ -127,6 +128,12 @@ class Records:
         default_factory=lambda: types.MappingProxyType({})
     )
     scores: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(SCORES))
+
+
+def sorted_stays(stays: pl.DataFrame) -> pl.DataFrame:
+    """Returns `stays` as `STAYS`, those of a visit by their start; of equal ones in given order."""
+    by_start = stays.sort("visit_id", "start", nulls_last=True, maintain_order=True)
+    return conform(by_start, STAYS)
 
 
 def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

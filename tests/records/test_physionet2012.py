@@ -98,9 +98,7 @@ def test_every_stay_of_set_a_can_take_part_in_mortality(set_a):
     adults = tasks.build(set_a, "mortality")
     assert {reason: n for reason, n in adults.excluded.items() if n} == {"under 18": 6}
     # Of the challenge's own patients six are younger.
-    cohort = tasks.build(
-        set_a, "mortality", changes={"exclude": ("no_stay", "short_stay", "no_end", "gone")}
-    )
+    cohort = tasks.build(set_a, "mortality", changes={"exclude": ("no_stay", "short_stay", "gone")})
     assert cohort.samples.height == 4000
     assert adults.samples["label.mortality"].sum() == 554
     assert cohort.samples["label.mortality"].sum() == 554
@@ -138,8 +136,8 @@ def test_a_death_that_cannot_be_after_the_hospital_is_none(tmp_path, ending):
 def test_stays_read_as_described(tmp_path, form):
     records = physionet2012.read(write(tmp_path, form))
     day = {n: physionet2012.START.replace(day=n) for n in (1, 2, 3)}
-    ends = [time.isoformat(" ") for time in records.visits["end"]]
-    assert ends == ["2000-01-06 23:59:59", "2000-01-03 23:59:59", "2000-01-03 23:59:59"]
+    ends = [str(time) for time in records.visits["end"]]
+    assert ends == ["2000-01-06 00:00:00", "None", "2000-01-03 00:01:00"]
     assert records.visits["disposition"].to_list() == ["died", "home", "home"]
     assert records.visits["age"].to_list() == [54, None, 90]
     assert records.patients["sex"].to_list() == ["F", None, "M"]
@@ -168,7 +166,7 @@ def test_stays_read_as_described(tmp_path, form):
     ]
     assert records.oddities == {
         "values of -1, unknown, left out": 2,
-        "lengths of stay unknown, taken as the shortest of the challenge (2 days)": 1,
+        "lengths of stay unknown, end of the visit unknown": 1,
         "patients of unknown sex": 1,
         "patients of unknown age": 1,
     }
@@ -444,3 +442,10 @@ def test_minus_one_is_no_value_in_any_parameter_or_outcome(tmp_path):
     assert records.visits.filter(visit_id=102)["disposition"].to_list() == [None]
     copied = meds.read(meds_files.write(records, tmp_path / "meds"))
     assert copied.measurements.filter(pl.col("value") == -1).collect().is_empty()
+
+
+def test_a_stay_of_seven_days_is_not_long_and_one_of_unknown_length_has_no_label(tmp_path):
+    endings = {101: "101,6,1,7,-1,0", 102: "102,-1,-1,-1,-1,0", 103: "103,16,8,8,-1,0"}
+    records = physionet2012.read(write(tmp_path, endings=endings))
+    samples = tasks.build(records, "long_stay", split="none").samples
+    assert samples.select("visit_id", "label.long_stay").rows() == [(101, False), (103, True)]
