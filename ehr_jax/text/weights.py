@@ -225,6 +225,33 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_digests(folder: Path, files: Mapping[str, str], requirement: str) -> dict[Path, str]:
+    """Returns the sha256 of each of the `files`, which are those that they should be.
+
+    Args:
+        files: name in the folder to sha256 as hex.
+        requirement: the package and version that brings them.
+
+    Raises:
+        TextError: one is missing or another; both digests are named.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        try:
+            digest = file_hash(path)
+        except OSError as error:
+            raise TextError(
+                f"{path}: cannot be read ({error.strerror}); install {requirement} again"
+            ) from error
+        if digest != expected:
+            raise TextError(
+                f"{path}: its sha256 is {digest}, and {requirement} has {expected}: the file was "
+                "changed, or is of another version. Install that version again, or name the folder "
+                "as config.text.encoder to use it as it is"
+            )
+    return {folder / name: digest for name, digest in files.items()}
+
+
 def _some(items: list[str], most: int = 5, sep: str = ", ") -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return sep.join(items[:most]) + more

