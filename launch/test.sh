@@ -4,6 +4,7 @@
 #   launch/test.sh [pytest arguments]          paths among them start in the repository; the tests
 #                                              marked slow are run by -m slow
 #   launch/test.sh oracle [pytest arguments]   the suite that compares with PyTorch, in .venv-oracle
+#   launch/test.sh mutants [arguments]         plants small faults, which the tests must notice
 #
 # Tests on real data run where EHR_JAX_DATA names the data root, and say so where they are skipped.
 set -eu
@@ -19,6 +20,10 @@ if [ "${1-}" = oracle ]; then
 fi
 prepare_venv "${EHR_JAX_VENV:-$root/.venv}" aces baselines test
 cd "$root"
+if [ "${1-}" = mutants ]; then
+    shift
+    exec "$python" tests/mutants/plant.py "$@"
+fi
 "$python" -m ruff check --quiet .
 "$python" -m ruff format --check --quiet . || fail "formatting differs: run 'ruff format' in $root"
 # A process a core, whole files each; -n 0 runs all in one.

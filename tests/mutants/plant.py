@@ -1,16 +1,14 @@
 """Plants small faults in a copy of the package, one at a time, and asks whether the tests notice.
 
-    python tests/mutants/plant.py [--sample=N] [--seed=S] [--room=ROOM] [--jobs=N]
+    launch/test.sh mutants [--sample=N] [--seed=S] [--room=ROOM] [--jobs=N] [--share=PERCENT]
 
 Every file of `faults/` lists the faults of one room. A fault is `file`, the text `find` that stands
 there once, the text `put` in its place, and `tests`, the pytest arguments of which at least one test
-must fail. A fault that no test can notice has `why` it makes no difference that a user would see; it
-counts as a survivor.
+must fail. A fault that changes nothing a user would see has `why`; it counts as a survivor.
 
-The copy is made in a temporary folder, so the working tree is never touched. Each set of tests is
-first run on the sound copy: tests that fail there would notice nothing. The status is 1 if tests
-fail on the sound copy, if a text is not found once, or if fewer than `--share` percent of the
-faults that were planted are noticed.
+The copies are made in a temporary folder, so the working tree is never touched. The tests of a room
+first run on a sound copy: tests that fail there would notice nothing. The status is 1 if they fail,
+or if less than `--share` percent of the planted faults are noticed.
 """
 
 import argparse
@@ -31,7 +29,9 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAULTS = pathlib.Path(__file__).parent / "faults"
 COPIED = ("ehr_jax", "configs", "benchmarks", "tests", "launch", "docs", "setup.cfg", "README.md")
-SECONDS = 600  # for the tests of one fault; a fault that never ends is noticed
+SECONDS = 300  # for the tests of one fault; a fault whose tests never end is noticed
+ROOM_SECONDS = 1800  # for the tests of a room on the sound copy
+PASSED, FAILED, INTERRUPTED = 0, 1, 2  # statuses of pytest; a test file that cannot be read is 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +51,23 @@ class Fault:
         return f"{self.file}: {line[:90]}"
 
 
-def load(room: str = "") -> list[Fault]:
-    """Returns the faults of all rooms, or of one, in the order of their files.
+def load(room: str = "*") -> list[Fault]:
+    """Returns the faults of all rooms, or of one, in the order of their files."""
+    return [
+        Fault(room=path.stem, **{**row, "tests": tuple(row["tests"])})
+        for path in sorted(FAULTS.glob(f"{room}.toml"))
+        for row in tomllib.loads(path.read_text())["fault"]
+    ]
 
-    Raises ValueError for a fault whose text does not stand once in its file, or stands there as it
-    is.
-    """
-    faults = []
-    for path in sorted(FAULTS.glob(f"{room or '*'}.toml")):
-        for row in tomllib.loads(path.read_text())["fault"]:
-            faults.append(Fault(room=path.stem, **{**row, "tests": tuple(row["tests"])}))
-    for fault in faults:
-        count = (ROOT / fault.file).read_text().count(fault.find)
-        if count != 1 or fault.find == fault.put:
-            raise ValueError(
-                f"{fault.room}.toml: in {fault.file} the text {fault.find!r} stands {count} time(s), "
-                "expected once, and the text in its place must differ. Has the code moved on?"
-            )
-    return faults
+
+def misplaced(fault: Fault) -> str:
+    """Returns what is wrong with where `fault` is planted, or an empty string."""
+    count = (ROOT / fault.file).read_text().count(fault.find)
+    if count != 1:
+        return f"{fault.room}.toml: {fault.file} has {fault.find!r} {count} times, not once"
+    if fault.find == fault.put:
+        return f"{fault.room}.toml: {fault.find!r} of {fault.file} is replaced by itself"
+    return ""
 
 
 def copy_tree(folder: pathlib.Path) -> pathlib.Path:
@@ -83,34 +82,40 @@ def copy_tree(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def notices(copy: pathlib.Path, tests: tuple[str, ...]) -> bool:
-    """Runs `tests` in `copy`; returns whether one of them failed, or ran out of time."""
+def failure(copy: pathlib.Path, tests: list[str], seconds: int) -> str:
+    """Runs `tests` in `copy` until one fails; returns the end of what pytest says, or "" if all pass.
+
+    Raises ValueError if pytest has no such tests, or does not understand its arguments.
+    """
     path = os.pathsep.join(filter(None, (str(copy), os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    # A fault must not be hidden by what was compiled of the sound code: bytecode is told apart by
-    # the second of a file's change, so none is written.
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = os.environ | {
+        "PYTHONPATH": path,
+        "HF_HUB_OFFLINE": "1",
+        # Bytecode is told apart by the second of a file's change, which may be the sound file's.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # What XLA compiled is told apart by the program, so faults may share it.
+        "JAX_COMPILATION_CACHE_DIR": str(copy.parent / "compiled"),
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-n", "0", *tests]
     try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS
+        run = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        return True
-    if done.returncode not in (0, 1):  # 2 to 5: nothing was tested
-        tail = done.stdout.decode(errors="replace")[-2000:]
-        if done.returncode != 2 or "rror" not in tail:
-            raise ValueError(f"pytest ended with status {done.returncode}: {' '.join(tests)}\n{tail}")
-    return done.returncode != 0
+        return f"no end after {seconds} s"
+    output = (run.stdout + run.stderr).decode(errors="replace")[-2000:]
+    if run.returncode not in (PASSED, FAILED, INTERRUPTED):
+        raise ValueError(f"pytest {' '.join(tests)} ended with status {run.returncode}\n{output}")
+    return "" if run.returncode == PASSED else output
 
 
-def plant(copy: pathlib.Path, fault: Fault) -> bool:
-    """Plants `fault` in `copy`, asks its tests, and mends the copy; returns whether one noticed."""
+def is_noticed(copy: pathlib.Path, fault: Fault) -> bool:
+    """Plants `fault` in `copy`, runs its tests, and mends the copy; returns whether one failed."""
     path = copy / fault.file
     sound = path.read_text()
     path.write_text(sound.replace(fault.find, fault.put))
     try:
-        return notices(copy, fault.tests)
+        return bool(failure(copy, list(fault.tests), SECONDS))
     finally:
         path.write_text(sound)
 
@@ -122,7 +127,7 @@ def table(noticed: dict[Fault, bool]) -> str:
         rooms[fault.room].append(was_noticed)
     lines = [f"{'room':<12} {'faults':>6} {'noticed':>7} {'share':>6}"]
     for room, each in [*sorted(rooms.items()), ("all", list(noticed.values()))]:
-        lines.append(f"{room:<12} {len(each):>6} {sum(each):>7} {sum(each) / len(each):>6.0%}")
+        lines.append(f"{room:<12} {len(each):>6} {sum(each):>7} {sum(each) / len(each):>6.1%}")
     survivors = [fault for fault, was_noticed in noticed.items() if not was_noticed]
     lines += [f"survived: {fault.title}" + f" ({fault.why})" * bool(fault.why) for fault in survivors]
     return "\n".join(lines)
@@ -131,41 +136,49 @@ def table(noticed: dict[Fault, bool]) -> str:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, default=0, help="plant only so many, drawn at random")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--room", default="", help="plant only the faults of one room")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the sample")
+    parser.add_argument("--room", default="*", help="plant only the faults of one room")
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--share", type=float, default=95.0, help="percent that must be noticed")
     asked = parser.parse_args(arguments)
     faults = load(asked.room)
+    for wrong in filter(None, map(misplaced, faults)):
+        parser.error(wrong)
     if asked.sample:
         # A survivor that is explained stays out of a sample, whose few faults must all be noticed.
-        faults = random.Random(asked.seed).sample([fault for fault in faults if not fault.why],
-                                                  min(asked.sample, len(faults)))  # fmt: skip
+        faults = [fault for fault in faults if not fault.why]
+        faults = random.Random(asked.seed).sample(faults, min(asked.sample, len(faults)))
+        print(f"{len(faults)} faults drawn with --seed={asked.seed}", flush=True)
+    if not faults:
+        parser.error(f"no faults are listed for the room {asked.room!r}")
     began, noticed = time.monotonic(), {}
+    tests_of = collections.defaultdict(dict)  # the tests of each room, once each, in order
+    for fault in faults:
+        tests_of[fault.room] |= dict.fromkeys(fault.tests)
+
     with tempfile.TemporaryDirectory(prefix="ehr_jax_mutants_") as place:
         copies: queue.Queue[pathlib.Path] = queue.Queue()
         for number in range(asked.jobs):
             copies.put(copy_tree(pathlib.Path(place) / str(number)))
 
-        def with_copy(work, *what):
+        def in_a_copy(work, *values):
             copy = copies.get()
             try:
-                return work(copy, *what)
+                return work(copy, *values)
             finally:
                 copies.put(copy)
 
+        def fails(room: str) -> str:
+            return in_a_copy(failure, list(tests_of[room]), ROOM_SECONDS)
+
         with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-            sets = sorted({fault.tests for fault in faults})
-            for tests, failed in zip(
-                sets, pool.map(lambda tests: with_copy(notices, tests), sets), strict=True
-            ):
-                if failed:
-                    print(f"these tests fail without any fault: {' '.join(tests)}")
+            for room, output in zip(tests_of, pool.map(fails, tests_of), strict=True):
+                if output:
+                    print(f"tests of the room {room} fail without any fault:\n{output}")
                     return 1
-            print(f"{len(sets)} sets of tests pass without a fault", flush=True)
-            for fault, was_noticed in zip(
-                faults, pool.map(lambda fault: with_copy(plant, fault), faults), strict=True
-            ):
+            print(f"the tests pass without a fault ({time.monotonic() - began:.0f} s)", flush=True)
+            planted = pool.map(lambda fault: in_a_copy(is_noticed, fault), faults)
+            for fault, was_noticed in zip(faults, planted, strict=True):
                 noticed[fault] = was_noticed
                 print("noticed " if was_noticed else "SURVIVED", fault.title, flush=True)
     print(table(noticed))
