@@ -126,3 +126,11 @@ def test_rows_differ_by_any_bit_and_not_by_padding():
     assert not building.rows_that_differ(nan, nan.copy()).any()
     assert building.rows_that_differ(one, np.zeros((3, 2, 3), np.float32)).all()
     assert building.same(nan, nan) and not building.same(nan, nan[:1])
+
+
+def test_one_sample_a_patient_is_an_early_or_a_late_one():
+    people = pl.DataFrame({"subject_id": [k for k in range(40) for _ in range(3)]})
+    samples = people.with_columns(order=pl.int_range(pl.len()).over("subject_id"))
+    chosen = subset.one_each(samples, people["subject_id"].unique())
+    assert chosen["subject_id"].to_list() == list(range(40))
+    assert set(chosen["order"]) == {0, 1, 2}

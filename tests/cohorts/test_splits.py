@@ -74,6 +74,12 @@ def test_published_splits_take_the_floor_of_seven_and_one_tenth(samples, seed):
         assert ((found == "train").sum(), (found == "validation").sum()) == sizes
 
 
+def test_published_splits_take_a_whole_number_whole_though_its_product_lies_below():
+    assert 0.7 * 90 < 63
+    split = splits.by_file_order(_samples([1] * 90, [True] * 90))["split"]
+    assert (split == "train").sum() == 63
+
+
 def test_file_order_cuts_labelled_visits_by_number_and_leaves_the_rest_in_train():
     samples = _samples([1] * 20, [None if visit % 2 else True for visit in range(20)])
     split = splits.by_file_order(samples)["split"].to_list()
@@ -161,4 +167,5 @@ def test_folds_test_every_patient_once(samples, seed, folds):
     assert tested.to_list() == samples["visit_id"].to_list()
     for fold in found:
         whole = fold.join(samples, on="visit_id")
+        assert whole.height == samples.height
         assert whole.group_by("subject_id").agg(pl.col("split").n_unique())["split"].max() == 1

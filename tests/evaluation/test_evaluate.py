@@ -183,6 +183,7 @@ def test_paired_differences_are_tighter_than_the_two_intervals():
     assert result["high"] - result["low"] < alone["high"] - alone["low"]
     assert result["value"] == pytest.approx(-swapped["value"])
     assert result["low"] == pytest.approx(-swapped["high"])
+    assert swapped["value"] < 0 < result["value"]  # the first minus the second
 
 
 def test_a_split_without_samples_has_null_results():

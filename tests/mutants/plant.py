@@ -3,8 +3,8 @@
     launch/test.sh mutants [--sample=N] [--seed=S] [--room=ROOM] [--jobs=N] [--share=PERCENT]
 
 Every file of `faults/` lists the faults of one room. A fault is `file`, the text `find` that stands
-there once, the text `put` in its place, and `tests`, the pytest arguments of which at least one test
-must fail. A fault that changes nothing a user would see has `why`; it counts as a survivor.
+there once, the text `put` in its place, and `tests`, the pytest arguments of which at least one
+test must fail. A fault that changes nothing a user would see has `why`; it counts as a survivor.
 
 The copies are made in a temporary folder, so the working tree is never touched. The tests of a room
 first run on a sound copy: tests that fail there would notice nothing. The status is 1 if they fail,
@@ -83,7 +83,7 @@ def copy_tree(folder: pathlib.Path) -> pathlib.Path:
 
 
 def failure(copy: pathlib.Path, tests: list[str], seconds: int) -> str:
-    """Runs `tests` in `copy` until one fails; returns the end of what pytest says, or "" if all pass.
+    """Runs `tests` in `copy` until one fails; returns the end of the output, or "" if all pass.
 
     Raises ValueError if pytest has no such tests, or does not understand its arguments.
     """
@@ -129,7 +129,9 @@ def table(noticed: dict[Fault, bool]) -> str:
     for room, each in [*sorted(rooms.items()), ("all", list(noticed.values()))]:
         lines.append(f"{room:<12} {len(each):>6} {sum(each):>7} {sum(each) / len(each):>6.1%}")
     survivors = [fault for fault, was_noticed in noticed.items() if not was_noticed]
-    lines += [f"survived: {fault.title}" + f" ({fault.why})" * bool(fault.why) for fault in survivors]
+    lines += [
+        f"survived: {fault.title}" + f" ({fault.why})" * bool(fault.why) for fault in survivors
+    ]
     return "\n".join(lines)
 
 

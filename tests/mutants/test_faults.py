@@ -16,12 +16,12 @@ def test_the_text_of_every_fault_stands_once_in_its_file():
 def test_the_tests_of_every_fault_exist():
     for fault in plant.load():
         for test in fault.tests:
-            file, *function = test.split("::")
+            file, *function = test.partition("[")[0].split("::")
             assert (plant.ROOT / file).exists(), test
-            assert not function or f"def {function[-1]}(" in (plant.ROOT / file).read_text(), test
+            assert not function or f"def {function[0]}(" in (plant.ROOT / file).read_text(), test
 
 
-def test_at_least_150_faults_in_every_room_are_listed():
+def test_at_least_150_faults_are_listed_and_some_of_every_room():
     faults = plant.load()
     assert len(faults) >= 150
     rooms = {path.parent.name for path in (plant.ROOT / "ehr_jax").glob("*/__init__.py")}

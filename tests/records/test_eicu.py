@@ -407,6 +407,19 @@ def test_people_are_numbered_by_the_order_of_their_names(tmp_path):
     assert subjects == {0: 3, 1: 1, 2: 2, 3: 1}
 
 
+def test_places_of_discharge_are_what_they_say(tmp_path):
+    places = {"Home": "home", "Rehabilitation": "facility", "Nursing Home": "facility",
+              "Skilled Nursing Facility": "facility", "Other Hospital": "transfer",
+              "Other External": "other", "Death": "died"}  # fmt: skip
+    rows = [
+        dict(patientunitstayid=k, patienthealthsystemstayid=k, uniquepid=k,
+             hospitaldischargelocation=place, hospitaldischargestatus="")
+        for k, place in enumerate(places)
+    ]  # fmt: skip
+    visits = eicu.read(write(tmp_path, patient=rows)).visits.sort("visit_id")
+    assert visits["disposition"].to_list() == list(places.values())
+
+
 def test_visits_are_ordered_by_year_then_age_whatever_came_of_them(tmp_path):
     told = [("2015", "50", "Alive"), ("2014", "50", "Expired"), ("2014", "49", "Alive"),
             ("2014", "50", "Alive")]  # fmt: skip

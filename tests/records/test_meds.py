@@ -358,6 +358,13 @@ def test_external_data_set_reads_by_id_and_by_time_alike(tmp_path, ids):
     assert (records.source, records.dated) == ("meds", True)
 
 
+def test_of_several_discharges_of_a_visit_the_last_counts(tmp_path):
+    again = (DAY(7), "HOSPITAL_DISCHARGE//HOME", 10, None, None)
+    visits = meds.read(external(tmp_path, [*EXTERNAL, again])).visits.filter(visit_id=10)
+    assert visits["end"].to_list() == [datetime.datetime(2150, 1, 7, 10)]
+    assert visits["disposition"].to_list() == ["home"]
+
+
 def test_data_set_without_metadata_reads_with_the_strictest_terms(tmp_path):
     records = meds.read(external(tmp_path))
     assert "treat it as credentialed" in records.terms

@@ -454,6 +454,22 @@ def test_visit_that_says_nothing_is_survived_only_where_that_is_told(tmp_path, l
     assert omop.read(tmp_path).visits["disposition"].to_list() == expected
 
 
+@pytest.mark.parametrize(
+    "start, end, date, wanted",
+    [
+        ("2015-03-02 10:00:00", "2015-03-09 00:00:00", "2015-03-09", (9, 0, 0, 0)),
+        ("2015-03-02 00:00:00", "2015-03-09 00:00:00", "2015-03-09", (9, 23, 59, 59)),
+        ("2015-03-02 10:00:00", "", "2015-03-09", (9, 23, 59, 59)),
+        ("2015-03-02 00:00:00", "2015-03-09 12:00:00", "2015-03-09", (9, 12, 0, 0)),
+    ],
+)
+def test_end_at_midnight_is_a_day_only_where_the_start_is_one(tmp_path, start, end, date, wanted):
+    visit = dict(visit_start_date=start[:10], visit_start_datetime=start, visit_end_date=date,
+                 visit_end_datetime=end)  # fmt: skip
+    records = omop.read(write(tmp_path, visit_occurrence=[visit]))
+    assert records.visits["end"].to_list() == [datetime.datetime(2015, 3, *wanted)]
+
+
 def test_birth_of_year_alone_is_midyear_and_told_birth_wins(tmp_path):
     people = [
         {"person_id": 1, "month_of_birth": "", "day_of_birth": ""},
