@@ -117,6 +117,16 @@ def _load(aces: _Aces, path: pathlib.Path):
         task = aces.config.TaskExtractorConfig.load(path)
     except Exception as fault:  # ACES raises whatever it meets: all of it is the file's
         raise errors.ConfigError(f"{path}: ACES cannot read this task. {_said(fault)}") from fault
+    instants = [
+        name
+        for name, window in task.windows.items()
+        if window.start_endpoint_expr is None and window.end_endpoint_expr is None
+    ]
+    if instants:
+        raise errors.ConfigError(
+            f"{path}: the window '{instants[0]}' begins where it ends, and ACES passes over the "
+            "criteria of such a window; give it a length"
+        )
     windows = ", ".join(task.windows) or "none yet"
     for name, window, value in (
         ("label", task.label_window, "PREDICATE"),

@@ -21,6 +21,7 @@ INCOMPLETE = "samples without a prediction time or a label"
 REPEATED = "samples said again"
 CONTRADICTED = "samples said both true and false at one time"
 BEFORE = "samples before the patient's first visit"
+DEAD = "samples at or after the patient's death"
 OUTSIDE = "samples between visits, or after the last"
 LATER = "samples of a visit that an earlier one stands for"
 
@@ -58,6 +59,7 @@ def build(
     lies in a visit, and a split without a positive.
     """
     tasks.check_split(records, split)
+    given = dataclasses.replace(given, rows=checked(given.rows))
     if not records.dated:
         raise errors.CohortError(
             f"{records.source} cannot serve {given.task}: its times compare within a visit only, "
@@ -90,6 +92,24 @@ def build(
     )
 
 
+def checked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Returns `rows` with labels that are true, false or null, said as Booleans or as 1 and 0.
+
+    Raises CohortError for any other label.
+    """
+    label = rows["label"]
+    if label.dtype == pl.Boolean:
+        return rows
+    number = label.cast(pl.Float64, strict=False)
+    wrong = label.is_not_null() & ~number.is_in([0.0, 1.0]).fill_null(False)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise errors.CohortError(
+            f"row {row + 1} of the samples has the label {label[row]!r}; expected 0, 1 or none"
+        )
+    return rows.with_columns(label=number == 1)
+
+
 def place(records: tables.Records, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Returns (visit_id, prediction_time, label), one row a visit, and counts of rows left out.
 
@@ -104,6 +124,11 @@ def place(records: tables.Records, rows: pl.DataFrame) -> tuple[pl.DataFrame, di
     key = ["subject_id", "prediction_time"]
     sure = distinct.filter(~pl.struct(key).is_duplicated())
     excluded[CONTRADICTED] = distinct.height - sure.height
+    deaths = records.patients.select("subject_id", "death_time")
+    dead = pl.col("prediction_time") >= pl.col("death_time")
+    alive = sure.join(deaths, on="subject_id", how="left").filter(~dead.fill_null(False))
+    excluded[DEAD] = sure.height - alive.height
+    sure = alive.drop("death_time")
     time = pl.col("prediction_time")
     visits = records.visits.select("subject_id", "visit_id", "start", "end")
     inside = sure.join(visits, on="subject_id").filter(time.is_between("start", "end"))

@@ -113,6 +113,20 @@ def test_a_label_that_begins_before_the_prediction_time_is_refused(package, ward
         aces.find(ward, file(tmp_path, early))
 
 
+@pytest.mark.parametrize("length", ["0d", "0h"])
+def test_a_window_without_a_length_is_refused_by_its_name(package, ward, tmp_path, length):
+    instant = f"""
+  instant:
+    start: observed.end
+    end: start + {length}
+    start_inclusive: false
+    end_inclusive: true
+"""
+    path = file(tmp_path, QUERY.rstrip() + instant)
+    with pytest.raises(errors.ConfigError, match="window 'instant' begins where it ends"):
+        aces.find(ward, path)
+
+
 def test_a_query_that_nothing_meets_is_explained(package, ward, tmp_path):
     nothing = QUERY.replace("^ICU_ADMISSION//", "^Elsewhere//")
     found = aces.find(ward, file(tmp_path, nothing))

@@ -45,6 +45,25 @@ def test_a_sample_belongs_to_the_visit_that_holds_its_time_and_others_are_counte
     assert counts == {given.OUTSIDE: 2, given.BEFORE: 2}
 
 
+@pytest.mark.parametrize("label", [2, -1, 0.5, float("nan")])
+def test_a_label_other_than_0_and_1_is_refused_with_its_row(label):
+    frame = rows((1, 3, True), (1, 4, None)).with_columns(
+        label=pl.Series([1.0, label], strict=False)
+    )
+    with pytest.raises(
+        errors.CohortError, match=f"row 2 of the samples has the label {float(label)}"
+    ):
+        given.checked(frame)
+    sound = given.checked(frame.with_columns(label=pl.Series([1, None])))
+    assert sound["label"].to_list() == [True, None]
+
+
+def test_a_sample_at_or_after_the_death_is_left_out():
+    records = hospital.records([visit(1, 0, 9, disposition="died")], deaths={1: day(5)})
+    found, counts = placed(records, (1, 4, True), (1, 5, True), (1, 6, False))
+    assert found == {0: (4, True)} and counts == {given.DEAD: 2}
+
+
 def test_the_first_time_of_a_visit_is_its_sample():
     records = hospital.records([visit(1, 0, 9)])
     found, counts = placed(records, (1, 5, True), (1, 3, False), (1, 8, True))

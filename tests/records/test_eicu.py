@@ -10,7 +10,8 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.cohorts import tasks
+from ehr_jax.cohorts import draft, tasks
+from ehr_jax.cohorts import spec as specs
 from ehr_jax.features import known
 from ehr_jax.records import eicu, eicu_codes, sources, tables
 
@@ -418,6 +419,14 @@ def test_places_of_discharge_are_what_they_say(tmp_path):
     ]  # fmt: skip
     visits = eicu.read(write(tmp_path, patient=rows)).visits.sort("visit_id")
     assert visits["disposition"].to_list() == list(places.values())
+
+
+def test_of_unit_stays_that_begin_together_the_source_says_which_is_first(tmp_path):
+    second = dict(patientunitstayid=99, unitvisitnumber=2)
+    records = eicu.read(write(tmp_path, patient=[second, {}]))
+    first = draft.visits(records, specs.find("mortality", "strict"))
+    assert records.stays["stay_id"].to_list() == [100, 99]
+    assert first["index_end"].to_list() == [records.stays["end"][0]]
 
 
 def test_visits_are_ordered_by_year_then_age_whatever_came_of_them(tmp_path):

@@ -3,6 +3,7 @@
 import datetime
 
 import polars as pl
+import pytest
 
 from ehr_jax.records import encounters, tables
 
@@ -40,3 +41,12 @@ def test_a_code_is_known_from_the_first_row_that_tells_it():
     codes, names = encounters.codes(rows, {})
     assert codes.select("visit_id", "time").rows() == [(1, hour(2)), (2, hour(9))]
     assert names.rows() == [("X:1", "diagnosis", "one")]
+
+
+@pytest.mark.parametrize("text, still", [
+    ("Still patient", True), ("STILL A PATIENT", True), ("still in hospital", True),
+    ("Home", False), ("Stillwater nursing home", False), (None, False),
+])  # fmt: skip
+def test_who_has_not_left_is_told_by_the_text(text, still):
+    frame = pl.DataFrame({"place": [text]}, schema={"place": pl.String})
+    assert frame.select(encounters.still_there(pl.col("place"))).item() == still

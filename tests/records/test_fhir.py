@@ -425,6 +425,30 @@ def test_death_is_told_by_the_disposition_or_by_its_date(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("change", [
+    {"status": "in-progress"},
+    {"hospitalization": {"dischargeDisposition": {"coding": [{"code": "30"}]}}},
+    {"period": {"start": "2015-03-02T05:00:00-05:00"}},
+])  # fmt: skip
+def test_who_is_still_a_patient_has_no_end_and_no_outcome(tmp_path, change):
+    records = fhir.read(write(tmp_path, Encounter=[change]))
+    assert records.visits.select("end", "disposition").rows() == [(None, "unknown")]
+    assert records.codes.height and records.measurements.collect().height
+
+
+def test_a_death_dated_by_its_day_is_of_the_day_at_the_hospital(tmp_path):
+    # Discharged at 22:00 of the 9th, which is the 10th in UTC, and dead on the 9th.
+    period = {"start": "2015-03-02T05:00:00-05:00", "end": "2015-03-09T22:00:00-05:00"}
+    for place, expected in ((None, "died"), ({"coding": [{"code": "home"}]}, "home")):
+        stay = {"period": period, "hospitalization": {"dischargeDisposition": place}}
+        folder = tmp_path / expected
+        folder.mkdir()
+        records = fhir.read(
+            write(folder, Encounter=[stay], Patient=[{"deceasedDateTime": "2015-03-09"}])
+        )
+        assert records.visits["disposition"].to_list() == [expected]
+
+
 def test_observations_give_their_numbers_and_those_of_their_components(tmp_path):
     parts = [
         {"code": coding(LOINC, "8480-6"), "valueQuantity": {"value": 120, "code": "mm[Hg]"}},

@@ -424,6 +424,14 @@ def test_oddity_is_counted(tmp_path, usual, rule):
     assert (visits["start"] <= visits["end"]).all() and (visits["age"] >= 0).all()
 
 
+def test_of_several_discharges_of_a_visit_the_last_ends_it(tmp_path):
+    early = [(DAY(4), "HOSPITAL_DISCHARGE//HOME", 10, None, None)]
+    for name, rows in (("after", EXTERNAL + early), ("before", early + EXTERNAL)):
+        folder = external(tmp_path / name, rows)
+        visit = meds.read(folder).visits.filter(visit_id=10).row(0, named=True)
+        assert (str(visit["end"]), visit["disposition"]) == (DAY(6), "facility")
+
+
 def test_visits_that_touch_share_their_moment_by_the_one_that_ends(tmp_path):
     rows = [
         (DAY(2), "HOSPITAL_ADMISSION//X//Y", None, None, None),

@@ -423,6 +423,28 @@ DEATHS = {
 }
 
 
+@pytest.mark.parametrize("start, end, expected", [
+    ("2015-03-02 10:00:00", "2015-03-09 00:00:00", "2015-03-09 00:00:00"),
+    ("2015-03-02 00:00:00", "2015-03-09 00:00:00", "2015-03-09 23:59:59"),
+    ("2015-03-02 00:00:00", "2015-03-09 07:00:00", "2015-03-09 07:00:00"),
+])  # fmt: skip
+def test_an_end_at_midnight_is_a_day_alone_where_the_start_is_one(tmp_path, start, end, expected):
+    row = {"visit_start_datetime": start, "visit_end_datetime": end}
+    records = omop.read(write(tmp_path, visit_occurrence=[row]))
+    assert str(records.visits["end"].item()) == expected
+
+
+@pytest.mark.parametrize("change", [
+    {"visit_type_concept_id": 32220},
+    {"discharged_to_concept_id": 32220},
+    {"discharged_to_concept_id": 0, "discharged_to_source_value": "Still patient"},
+])  # fmt: skip
+def test_who_is_still_a_patient_has_no_end_and_no_outcome(tmp_path, change):
+    records = omop.read(write(tmp_path, visit_occurrence=[change]))
+    assert records.visits.select("end", "disposition").rows() == [(None, "unknown")]
+    assert records.codes.height and records.measurements.collect().height
+
+
 def test_death_within_the_visit_is_a_death_in_hospital(tmp_path):
     ids = range(len(DEATHS))
     rows = [
