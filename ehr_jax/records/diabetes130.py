@@ -6,13 +6,12 @@ known at discharge. The set has no dates: visits are ordered by encounter_id, as
 
 import pathlib
 import re
-import types
 
 import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records import diabetes130_ids as ids
-from ehr_jax.records import icd9, reading, tables
+from ehr_jax.records import icd9, reading, repeats, tables, tally
 
 MISSING = ("?",)  # the publisher's mark for no value, in any column
 
@@ -82,9 +81,9 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for whatever in the files cannot be read as described by the publisher.
     """
     path = reading.find_table(root, "diabetic_data")
-    raw = _raw(path)
+    oddities = tally.Ledger()
+    raw = _raw(path, oddities)
     decoding = ids.decoding(root)
-    oddities = {}
     visits = _visits(path, raw, oddities)
     codes, code_names = _codes(path, raw, icd9.load(root), oddities)
     return tables.check(
@@ -99,12 +98,13 @@ def read(root: str | pathlib.Path) -> tables.Records:
             measurements=tables.empty(tables.MEASUREMENTS).lazy(),
             notes=tables.empty(tables.NOTES).lazy(),
             terms=TERMS,
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
         )
     )
 
 
-def _raw(path: pathlib.Path) -> pl.DataFrame:
+def _raw(path: pathlib.Path, oddities: tally.Ledger) -> pl.DataFrame:
     keys = ("encounter_id", "patient_nbr")
     texts = ("readmitted", "diag_1", "diag_2", "diag_3", *DRUGS, *TEXTS)
     schema = dict.fromkeys(texts, pl.String)
@@ -114,12 +114,8 @@ def _raw(path: pathlib.Path) -> pl.DataFrame:
         if raw[name].null_count():
             row = raw[name].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
-    if repeated := raw.height - raw["encounter_id"].n_unique():
-        row = raw["encounter_id"].is_first_distinct().not_().arg_true()[0] + 1
-        raise errors.RecordsError(
-            f"{path.name}: {repeated} row(s) repeat an 'encounter_id' of another row, first in row "
-            f"{row}; every encounter may stand once. Remove the copies"
-        )
+    oddities.begin("diabetic_data", raw.height)
+    raw = repeats.once(raw, "encounter_id", "diabetic_data", oddities, path.name)
     trimmed = raw.with_columns(pl.col(pl.String).str.strip_chars())
     return trimmed.sort("patient_nbr", "encounter_id")
 

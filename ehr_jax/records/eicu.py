@@ -20,6 +20,7 @@ from ehr_jax.records import (
     eicu_events,
     mimic_common,
     reading,
+    repeats,
     tables,
     tally,
     when,
@@ -80,11 +81,11 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     Visits of a patient are ordered by year of discharge, then age; eICU tells no more, so ties
     (counted in the oddities) fall by the number of the hospital stay, and not by how a stay ended.
 
-    Raises RecordsError for a missing table or column, a damaged file, a repeated unit stay, a
-    hospital stay of two patients, and a series of other stays.
+    Raises RecordsError for a missing table or column, a damaged file, two rows of one unit
+    stay that contradict each other, a hospital stay of two patients, and a series of other stays.
     """
     oddities = tally.Ledger()
-    patient = _patient(root)
+    patient = _patient(root, oddities)
     visits = _visits(patient, oddities)
     units = _units(patient, visits, oddities)
     codes, code_names = eicu_codes.codes(root, units, visits, oddities)
@@ -92,7 +93,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         source="eicu",
         patients=_patients(visits),
         visits=tables.conform(visits, tables.VISITS),
-        stays=when.stays(tables.sorted_stays(units), visits, "unit stays", oddities),
+        stays=when.stays(tables.sorted_stays(units), visits, "unit stays", oddities, "patient"),
         codes=codes,
         code_names=code_names,
         attributes=_attributes(root, units, visits, oddities),
@@ -107,8 +108,8 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     return tables.check(records)
 
 
-def _patient(root) -> pl.DataFrame:
-    """Returns the table `patient`, a row a unit stay, times in minutes from hospital admission.
+def _patient(root, oddities: tally.Ledger) -> pl.DataFrame:
+    """Returns the table `patient`, each unit stay once, times in minutes from hospital admission.
 
     `enter` and `leave` are of the unit stay, `out` is of the hospital stay. Sorted so that the
     earliest unit stay of a hospital stay comes first.
@@ -121,12 +122,8 @@ def _patient(root) -> pl.DataFrame:
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
-    if repeated := raw.height - raw["patientunitstayid"].n_unique():
-        row = raw["patientunitstayid"].is_first_distinct().not_().arg_true()[0] + 1
-        raise errors.RecordsError(
-            f"{path.name}: {repeated} row(s) repeat a 'patientunitstayid', first in row {row}; "
-            "every unit stay may stand once. Were two exports joined? Remove the copies"
-        )
+    oddities.begin("patient", raw.height)
+    raw = repeats.once(raw, "patientunitstayid", "patient", oddities, path.name)
     for column in _OFFSETS:
         if (far := raw[column].abs() > eicu_events.FURTHEST_MINUTES).any():
             raise errors.RecordsError(

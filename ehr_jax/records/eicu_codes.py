@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 
 import polars as pl
 
-from ehr_jax.records import code_spelling, eicu_events, icd9, reading, tables, when
+from ehr_jax.records import code_spelling, eicu_events, icd9, reading, tables, tally, when
 
 # Position of a diagnosis: the rank of its priority. A stay may have several of each.
 PRIORITIES = {"primary": 1, "major": 2, "other": 3}
@@ -140,13 +140,11 @@ def _diagnosed(root, units, visits, oddities) -> pl.DataFrame:
     oddities["diagnosis rows without an ICD code, kept as EICUDX"] = raw["code"].null_count()
     path = pl.col("diagnosisstring").str.strip_chars()
     nameless = pl.col("code").is_null() & path.is_null()
-    oddities["diagnosis rows without code and name, left out"] = int(
-        raw.select(nameless).to_series().sum()
-    )
+    rule = "diagnosis rows without code and name, left out"
+    raw = oddities.sift("diagnosis", raw, ~nameless, rule)
     priority = pl.col("diagnosispriority").str.strip_chars().str.to_lowercase()
     return (
-        raw.filter(~nameless)
-        .explode("code")
+        raw.explode("code")
         .select(
             "visit_id",
             pl.coalesce("code", "EICUDX:" + path).alias("code"),
@@ -201,10 +199,16 @@ def _rows(root, stem, columns, offsets, units, visits, oddities) -> pl.DataFrame
     schema |= dict.fromkeys(("patientunitstayid", *offsets), pl.Int64)
     optional = {"drugorderoffset", "diagnosispriority"}
     raw = reading.read(path, schema, optional).rename({"patientunitstayid": "stay_id"})
-    known = raw.join(
-        units.select("stay_id", "visit_id", "start"), on="stay_id", maintain_order="left"
-    )
-    oddities[f"{stem} rows of unknown unit stays, left out"] = raw.height - known.height
+    oddities.begin(stem, raw.height)
+    named = pl.col("stay_id").is_not_null()
+    raw = oddities.sift(stem, raw, named, f"{stem} rows without a unit stay, left out")
+    joined = raw.join(
+        units.select("stay_id", "visit_id", "start"), on="stay_id", how="left",
+        maintain_order="left",
+    )  # fmt: skip
+    rule = f"{stem} rows of unknown unit stays, left out"
+    known = oddities.sift(stem, joined, pl.col("visit_id").is_not_null(), rule)
+    tally.require_match(stem, known.height, raw.height - known.height)
     timed = known.with_columns(time=eicu_events.after("start", pl.max_horizontal(*offsets)))
     bounds = visits.select("visit_id", "start", "end")
     timed = timed.drop("start").join(bounds, on="visit_id", maintain_order="left")
@@ -214,8 +218,8 @@ def _rows(root, stem, columns, offsets, units, visits, oddities) -> pl.DataFrame
 
 
 def _named(raw: pl.DataFrame, column: str, stem: str, oddities: dict) -> pl.DataFrame:
-    oddities[f"{stem} rows without a name, left out"] = raw[column].null_count()
-    return raw.drop_nulls(column)
+    named = pl.col(column).is_not_null()
+    return oddities.sift(stem, raw, named, f"{stem} rows without a name, left out")
 
 
 def _plain(raw: pl.DataFrame, code: pl.Expr, kind: str, name: pl.Expr) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import reading, tables, when
+from ehr_jax.records import reading, tables, tally, when
 
 FURTHEST_MINUTES = 10 * 365 * 24 * 60  # of a hospital stay's two ends from the unit admission
 _CENTURY_MINUTES = 100 * 365 * 24 * 60
@@ -108,8 +108,23 @@ def measurements(
     found |= {"lab": _labs(root, units), "nurseCharting": _nurses(root, units)}
     if series:
         found["dyn"] = _hourly(series, units, oddities)
+    faults = {
+        "without a unit stay": pl.col("stay_id").is_null(),
+        "without a number, time or name": (
+            pl.any_horizontal(pl.col("minutes", "variable", "value").is_null())
+            | pl.col("value").is_infinite()
+        ),
+    }
+    # A row of a wide table has several values, each of which may be left out.
     near = [
-        when.within(rows, tables.MEASUREMENTS, visits, f"{stem} rows", oddities)
+        when.within(
+            rows,
+            tables.MEASUREMENTS,
+            visits,
+            f"{stem} {'values' if stem in (*WIDE, 'dyn') else 'rows'}",
+            oddities,
+            faults,
+        )
         for stem, rows in found.items()
         if rows is not None
     ]
@@ -127,9 +142,20 @@ def notes(
     frame is collected. Collecting gathers a whole form in memory (in the full release at
     most 9 million short rows, of physicalExam), as the rows of a text may stand anywhere.
     """
+    faults = {
+        "without a unit stay": pl.col("stay_id").is_null(),
+        "without a time": pl.col("time").is_null() & pl.col("visit_id").is_not_null(),
+        "of clerical marks": pl.col("clerical"),
+        "without words": pl.col("line").is_null(),
+    }
     found = [
         when.within(
-            _texts(root, stem, form, path, units), tables.NOTES, visits, f"{stem} texts", oddities
+            _texts(root, stem, form, path, units),
+            tables.NOTES,
+            visits,
+            f"{stem} rows",
+            oddities,
+            faults,
         )
         for stem, form in FORMS.items()
         if (path := reading.find_table(root, stem, required=False))
@@ -254,12 +280,10 @@ def _long(rows: pl.LazyFrame, names: dict[str, str]) -> pl.LazyFrame:
 
 
 def _measured(rows: pl.LazyFrame, units: pl.DataFrame) -> pl.LazyFrame:
-    return (
-        rows.drop_nulls(["stay_id", "minutes", "variable", "value"])
-        .filter(~pl.col("value").is_infinite())
-        .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id")
-        .with_columns(time=after("start", pl.col("minutes")))
-        .select(pl.col(name).cast(dtype) for name, dtype in tables.MEASUREMENTS.items())
+    known = units.lazy().select("stay_id", "visit_id", "start")
+    joined = rows.join(known, on="stay_id", how="left")
+    return joined.with_columns(time=after("start", pl.col("minutes"))).select(
+        "minutes", *(pl.col(name).cast(dtype) for name, dtype in tables.MEASUREMENTS.items())
     )
 
 
@@ -273,15 +297,22 @@ def _texts(root, stem: str, form: Form, path: pathlib.Path, units: pl.DataFrame)
         rows = rows.join(_entries(root), left_on=keys, right_on=["stay_id", "about"], how="left")
         offsets.append("entered")
     minutes = pl.max_horizontal(*offsets)
+    lines = pl.col("line").sort_by(form.path, "line").unique(maintain_order=True)
+    clerical = pl.col(form.path).str.contains(_CLERICAL)
+    worded = pl.col(form.path).is_not_null() & pl.col("line").is_not_null()
     return (
-        rows.filter(~pl.col(form.path).str.contains(_CLERICAL))
-        .with_columns(minutes=minutes, line=_line(form))
-        .drop_nulls(["stay_id", "minutes", "line"])
-        .group_by("stay_id", "minutes")
-        .agg(pl.col("line").sort_by(form.path, "line").unique(maintain_order=True).str.join("; "))
-        .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id")
+        rows.with_columns(minutes=minutes, line=_line(form), clerical=clerical)
+        .with_columns(line=pl.when(worded & ~pl.col("clerical")).then("line"))
+        .with_columns(worded=pl.col("line").is_not_null())
+        .group_by("stay_id", "minutes", "clerical", "worded")
+        .agg(pl.when(pl.col("worded").first()).then(lines.str.join("; ")), pl.len().alias(tally.N))
+        .join(units.lazy().select("stay_id", "visit_id", "start"), on="stay_id", how="left")
         .select(
+            "stay_id",
             "visit_id",
+            "clerical",
+            "line",
+            tally.N,
             after("start", pl.col("minutes")).alias("time"),
             pl.lit(False).alias("date_only"),
             pl.lit(stem).alias("category"),

@@ -131,7 +131,8 @@ def _persons(paths: list[pathlib.Path], oddities: dict) -> pl.DataFrame:
     death_first and death_time (the moments that the told death may mean; of a date those of its
     day wherever the patient was), race and ethnicity."""
     raw = fhir_versions.collect(paths, "Patient", _PATIENT, _flatten_patients, oddities)
-    raw = raw.drop_nulls("patient")
+    rule = "Patient resources without an id, left out"
+    raw = oddities.sift("Patient", raw, pl.col("patient").is_not_null(), rule)
     return raw.with_columns(fhir_files.identifiers(raw["patient"]).alias("subject_id"))
 
 

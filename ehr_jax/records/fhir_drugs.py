@@ -4,7 +4,7 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax.records import fhir_codes, fhir_files, fhir_versions
+from ehr_jax.records import fhir_codes, fhir_files, fhir_versions, tally
 
 _MEDICATION = {"id": pl.String, "code": fhir_files.CONCEPT}
 # The fields by which a resource says which drug it is about.
@@ -43,17 +43,19 @@ def given(batch: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def medications(paths: list[pathlib.Path], oddities: dict[str, int]) -> pl.DataFrame:
+def medications(paths: list[pathlib.Path], oddities: tally.Ledger) -> pl.DataFrame:
     """Returns the columns medication (an id), code and name of Medication resources."""
 
     def flatten(batch: pl.DataFrame) -> pl.DataFrame:
-        wrong = (batch["status"] == "entered-in-error").fill_null(False)
-        sound = batch.filter(~wrong)
+        wrong = (pl.col("status") == "entered-in-error").fill_null(False)
+        rule = "Medication resources entered in error, left out"
+        sound = oddities.sift("Medication", batch, ~wrong, rule)
         return _drug(sound["code"]).select(sound["id"].alias("medication"), "code", "name")
 
     fields = _MEDICATION | {"status": pl.String}
     read = fhir_versions.collect(paths, "Medication", fields, flatten, oddities)
-    return read.drop_nulls("medication")
+    named = pl.col("medication").is_not_null()
+    return oddities.sift("Medication", read, named, "Medication resources without an id, left out")
 
 
 def _drug(concepts: pl.Series) -> pl.DataFrame:

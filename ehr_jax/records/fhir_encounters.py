@@ -6,7 +6,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import encounters, fhir_codes, fhir_files, fhir_versions, tables
+from ehr_jax.records import encounters, fhir_codes, fhir_files, fhir_versions, tables, tally
 
 # Classes of an encounter (HL7 ActCode) that are hospital encounters.
 HOSPITAL = {
@@ -51,7 +51,7 @@ _ENCOUNTER = {
 _UNIT = pl.Struct({"unit": pl.String, "start": tables.TIME, "end": tables.TIME})
 
 
-def locations(paths: list[pathlib.Path], oddities: dict[str, int]) -> pl.DataFrame:
+def locations(paths: list[pathlib.Path], oddities: tally.Ledger) -> pl.DataFrame:
     """Returns the columns place (the id of a Location), name and kind, in words."""
 
     def flatten(batch: pl.DataFrame) -> pl.DataFrame:
@@ -65,7 +65,7 @@ def read(
     paths: list[pathlib.Path],
     persons: pl.DataFrame,
     locations: pl.DataFrame,
-    oddities: dict[str, int],
+    oddities: tally.Ledger,
 ) -> pl.DataFrame:
     """Returns the encounters of known `persons` with what visits are made of, one row each.
 
@@ -119,12 +119,13 @@ def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Dat
             f"{file}: line {line} has no id; every encounter needs one, as others refer to it"
         )
     void = pl.col("status").is_in(_NOT_HAPPENED).fill_null(False)
-    oddities["encounters planned, cancelled or entered in error, left out"] = raw.select(
-        void.sum()
-    ).item()
-    raw = raw.filter(~void)
-    known = raw.join(persons.select("patient", "subject_id"), on="patient", maintain_order="left")
-    oddities["encounters of unknown patients, left out"] = raw.height - known.height
+    rule = "encounters planned, cancelled or entered in error, left out"
+    raw = oddities.sift("Encounter", raw, ~void, rule)
+    owners = persons.select("patient", "subject_id")
+    joined = raw.join(owners, on="patient", how="left", maintain_order="left")
+    rule = "encounters of unknown patients, left out"
+    known = oddities.sift("Encounter", joined, pl.col("subject_id").is_not_null(), rule)
+    tally.require_match("Encounter", known.height, raw.height - known.height)
     outer = dict(known.select("encounter", "within").drop_nulls().rows())
     ids = set(known["encounter"])
     known = known.with_columns(
@@ -135,7 +136,8 @@ def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Dat
         (~own).sum()
     ).item()
     undated = own & pl.col("start").is_null()
-    oddities["encounters without a start, left out"] = known.select(undated.sum()).item()
+    lost = known.select(undated.sum()).item()
+    oddities.leave_out("Encounter", "encounters without a start, left out", lost)
     still = pl.col("status").is_in(_GOING_ON) | pl.col("to_code").is_in(_STILL_PATIENT)
     still = still.fill_null(False) | encounters.still_there(pl.col("to_text"))
     oddities["encounters still going on, end unknown"] = known.select((own & still).sum()).item()
@@ -174,7 +176,8 @@ def _with_part(known: pl.DataFrame, eligible: pl.Expr, oddities: dict) -> pl.Dat
     code = pl.col("kind").str.contains(r"^[A-Za-z]{1,12}$")
     left = left.with_columns(pl.when(code).then("kind").otherwise(pl.lit("of odd spelling")))
     for kind, n in left["kind"].value_counts().sort("kind").rows():
-        oddities[f"encounters of class {kind}, no hospital encounters, left out"] = n
+        rule = f"encounters of class {kind}, no hospital encounters, left out"
+        oddities.leave_out("Encounter", rule, n)
     return with_part
 
 

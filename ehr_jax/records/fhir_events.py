@@ -22,6 +22,7 @@ from ehr_jax.records import (
     fhir_files,
     fhir_versions,
     tables,
+    tally,
     when,
 )
 
@@ -93,7 +94,7 @@ _ROW = {
 
 
 def codes(
-    files: Mapping[str, list[pathlib.Path]], places: pl.DataFrame, oddities: dict[str, int]
+    files: Mapping[str, list[pathlib.Path]], places: pl.DataFrame, oddities: tally.Ledger
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Returns `tables.CODES` and `tables.CODE_NAMES` of the visits.
 
@@ -124,6 +125,7 @@ def codes(
             ),
             oddities,
         )
+        _require_match(kind, oddities)
         kept = rows.with_columns(kind=pl.lit(what))
         oddities[f"{kind} resources repeating a code of the visit, the earliest kept"] = (
             kept.height - kept.select("visit_id", "code").n_unique()
@@ -131,6 +133,14 @@ def codes(
         found.append(kept)
     rows = pl.concat(found).with_columns(said=pl.lit(None, pl.String), n=pl.lit(1, pl.Int64))
     return encounters.codes(rows, oddities)
+
+
+def _require_match(kind: str, oddities: tally.Ledger) -> None:
+    """Raises RecordsError for files of a kind of which no resource names a known encounter."""
+    account = oddities.tables[kind]
+    unknown = account.get(f"{kind} resources of unknown encounters, left out", 0)
+    nameless = account.get(f"{kind} resources without an encounter, left out", 0)
+    tally.require_match(kind, account["read"] - unknown - nameless, unknown)
 
 
 def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) -> pl.DataFrame:
@@ -146,14 +156,12 @@ def _of_visits(rows: pl.DataFrame, kind: str, places: pl.DataFrame, oddities) ->
     for reason, out in reasons.items():
         kept = joined.filter(~out)
         rule = f"{kind} resources {reason}, left out"
-        oddities[rule] = oddities.get(rule, 0) + joined.height - kept.height
+        oddities.leave_out(kind, rule, joined.height - kept.height)
         joined = kept
     joined = joined.with_columns(_by_clock("first", "time"))
     before = when.ONSET_DAYS if kind == "Condition" else when.EVENT_DAYS
     far = when.is_far(pl.col("time"), pl.col("start"), pl.col("end"), before)
-    rule = when.left_out(f"{kind} resources")
-    oddities[rule] = oddities.get(rule, 0) + joined.select(far.sum()).item()
-    joined = joined.filter(~far)
+    joined = oddities.sift(kind, joined, ~far, when.left_out(f"{kind} resources"))
     rule = f"{kind} resources dated after the visit's end, taken as known there"
     late = (pl.col("time") > pl.col("end")).sum()
     oddities[rule] = oddities.get(rule, 0) + joined.select(late).item()
@@ -222,7 +230,7 @@ def _by_clock(first: str, last: str) -> list[pl.Expr]:
 
 
 def measurements(
-    paths: list[pathlib.Path], places: pl.DataFrame, oddities: dict[str, int]
+    paths: list[pathlib.Path], places: pl.DataFrame, oddities: tally.Ledger
 ) -> pl.LazyFrame:
     """Returns the numeric Observations of visits as `tables.MEASUREMENTS`, with their components
     and the members that stand inside them.
@@ -234,19 +242,23 @@ def measurements(
     and rows far outside their visit.
     """
     part = places.filter("part")
-    visits = part.select("encounter", "visit_id", "stay_id", "ahead")
+    visits = places.select("encounter", "visit_id", "stay_id", "ahead", "part")
     bounds = part.select("visit_id", "start", "end").unique("visit_id", maintain_order=True)
 
     def produce() -> Iterator[pl.DataFrame]:
         old = fhir_versions.outdated(paths, "Observation", oddities)
         for batch in fhir_versions.batches(paths, "Observation", _OBSERVATION, old):
-            yield _measured(batch, visits)
+            yield _measured(batch, visits, oddities)
+        _require_match("Observation", oddities)
 
     rows = fhir_files.lazy(_TAKEN, produce)
-    return when.within(rows, tables.MEASUREMENTS, bounds, "Observation values", oddities)
+    lacking = pl.any_horizontal(pl.col("time", "variable", "value").is_null())
+    faults = {"without a number, time or code": lacking}
+    what = "Observation values"
+    return when.within(rows, tables.MEASUREMENTS, bounds, what, oddities, faults)
 
 
-def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
+def _measured(batch: pl.DataFrame, visits: pl.DataFrame, oddities: tally.Ledger) -> pl.DataFrame:
     period = pl.col("effectivePeriod").struct
     ended = pl.coalesce(period.field("end"), period.field("start"))
     at = pl.coalesce("effectiveDateTime", "effectiveInstant", ended)
@@ -258,8 +270,15 @@ def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
         taken["high"].alias("taken"),
         issued.alias("issued"),
     )
-    rows = rows.filter(~pl.col("status").is_in(_NOT_MEASURED).fill_null(False))
-    rows = rows.join(visits, on="encounter", maintain_order="left")
+    rows = rows.join(visits, on="encounter", how="left", maintain_order="left")
+    reasons = {
+        "cancelled or entered in error": pl.col("status").is_in(_NOT_MEASURED).fill_null(False),
+        "without an encounter": pl.col("encounter").is_null(),
+        "of unknown encounters": pl.col("visit_id").is_null(),
+        "of encounters that take no part": ~pl.col("part").fill_null(False),
+    }
+    for reason, out in reasons.items():
+        rows = oddities.sift("Observation", rows, ~out, f"Observation resources {reason}, left out")
     rows = rows.with_columns(_by_clock("first", "taken"))
     rows = rows.with_columns(
         time=pl.max_horizontal("taken", "issued"), taken=pl.coalesce("taken", "issued")
@@ -280,22 +299,24 @@ def _measured(batch: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
         .alias("value"),
         pl.coalesce(quantity.field("unit"), quantity.field("code")).alias("unit"),
     )
-    return tables.conform(found.drop_nulls(["time", "variable", "value"]), _TAKEN)
+    return tables.conform(found, _TAKEN)
 
 
-def notes(
-    paths: list[pathlib.Path], places: pl.DataFrame, oddities: dict[str, int]
-) -> pl.LazyFrame:
+def notes(paths: list[pathlib.Path], places: pl.DataFrame, oddities: tally.Ledger) -> pl.LazyFrame:
     """Returns the plain-text attachments of DocumentReferences as `tables.NOTES`.
 
     The files are gone through once at once, to count what is left out, and again when collected.
     """
     visits = places.filter("part").select("encounter", "visit_id", "start", "end", "ahead")
     old = fhir_versions.outdated(paths, "DocumentReference", oddities)
-    for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old):
-        for fault, n in _noted(batch, visits)["fault"].drop_nulls().value_counts().rows():
-            rule = f"attachments of DocumentReference {fault}, left out"
-            oddities[rule] = oddities.get(rule, 0) + n
+    faults = [
+        _noted(batch, visits)["fault"]
+        for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old)
+    ]
+    table = "attachments of DocumentReference"
+    oddities.begin(table, sum(map(len, faults)))
+    for fault, n in pl.concat(faults).drop_nulls().value_counts().rows() if faults else ():
+        oddities.leave_out(table, f"{table} {fault}, left out", n)
 
     def produce() -> Iterator[pl.DataFrame]:
         for batch in fhir_versions.batches(paths, "DocumentReference", _DOCUMENT, old):

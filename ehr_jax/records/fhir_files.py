@@ -53,6 +53,8 @@ def find(root: str | pathlib.Path, kinds: tuple[str, ...]) -> dict[str, list[pat
     spelling = {kind.lower(): kind for kind in kinds}
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
+        if name.startswith((".", "_")):  # "._Patient.ndjson" is what a Mac writes beside a copy
+            continue
         if not name.endswith((".ndjson", ".ndjson.gz")):
             continue
         said = [spelling[part] for part in re.split(r"[._-]", name) if part in spelling]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import fhir_files
+from ehr_jax.records import fhir_files, tally
 
 _META = pl.Struct({"versionId": pl.String, "lastUpdated": pl.String})
 _PLACE = {"file": pl.String, "line": pl.Int64}
@@ -25,7 +25,7 @@ def collect(
     kind: str,
     fields: Mapping[str, pl.DataType],
     flatten: Callable[[pl.DataFrame], pl.DataFrame],
-    oddities: dict[str, int],
+    oddities: tally.Ledger,
 ) -> pl.DataFrame:
     """Returns `flatten` of every batch, one below the other; of an empty one without files."""
     empty = pl.DataFrame(schema=dict(fields) | _PLACE)
@@ -44,17 +44,18 @@ def batches(
             yield batch.join(old, on=["file", "line"], how="anti", maintain_order="left")
 
 
-def outdated(paths: list[pathlib.Path], kind: str, oddities: dict[str, int]) -> pl.DataFrame:
+def outdated(paths: list[pathlib.Path], kind: str, oddities: tally.Ledger) -> pl.DataFrame:
     """Returns the file and line of every resource that repeats another or has a newer version.
 
-    Resources without an id are not compared. Counts what is left out in `oddities`.
+    Resources without an id are not compared. Opens the account of the kind in `oddities`, and
+    counts there what is left out.
 
     Raises RecordsError for two resources of one id that differ and do not say which is newer.
     """
-    ids = [
-        batch["id"].drop_nulls().hash() for batch in fhir_files.batches(paths, kind, _only("id"))
-    ]
-    hashes = pl.concat(ids) if ids else pl.Series(dtype=pl.UInt64)
+    ids = [batch["id"] for batch in fhir_files.batches(paths, kind, _only("id"))]
+    oddities.begin(kind, sum(map(len, ids)))
+    hashes = [held.drop_nulls().hash() for held in ids]
+    hashes = pl.concat(hashes) if ids else pl.Series(dtype=pl.UInt64)
     repeated = hashes.filter(hashes.is_duplicated()).unique()
     if repeated.is_empty():
         return pl.DataFrame(schema=_PLACE)
@@ -76,7 +77,8 @@ def outdated(paths: list[pathlib.Path], kind: str, oddities: dict[str, int]) -> 
     same = versions.height - versions.unique(["id", "content"]).height
     counts = {"standing more than once, taken once": same}
     counts["with a newer version, left out"] = old.height - same
-    oddities |= {f"{kind} resources {rule}": n for rule, n in counts.items() if n}
+    for rule, n in counts.items():
+        oddities.leave_out(kind, f"{kind} resources {rule}", n)
     return old.select(*_PLACE)
 
 

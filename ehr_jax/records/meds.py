@@ -58,6 +58,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     events = meds_shards.scan(root, shards, _COLUMNS, ALIASES)
     oddities = tally.Ledger()
     meanings = _meanings(events, oddities)
+    totals = dict(meanings.group_by("role").agg(pl.col("events").sum()).rows())
     events = events.drop_nulls(["subject_id", "code"])
     facts = _of(events, meanings, *_FACTS).collect(engine="streaming")
     if facts.filter(role="admission")["visit_id"].is_null().all():
@@ -80,8 +81,10 @@ def read(root: str | pathlib.Path) -> tables.Records:
             codes=codes,
             code_names=code_names,
             attributes=mimic_common.attributes(visits, visits, patients, mimic4.ATTRIBUTES),
-            measurements=_measurements(_of(events, meanings, "measurement"), spans, oddities),
-            notes=_notes(_of(events, meanings, "note"), spans, oddities),
+            measurements=_measurements(
+                _of(events, meanings, "measurement"), spans, oddities, totals.get("measurement", 0)
+            ),
+            notes=_notes(_of(events, meanings, "note"), spans, oddities, totals.get("note", 0)),
             terms=_terms(meds_shards.dataset(root)),
             oddities=tally.standing(oddities),
             accounts=oddities.tables,
@@ -90,17 +93,20 @@ def read(root: str | pathlib.Path) -> tables.Records:
     )
 
 
-def _meanings(events: pl.LazyFrame, oddities: dict) -> pl.DataFrame:
+def _meanings(events: pl.LazyFrame, oddities: tally.Ledger) -> pl.DataFrame:
+    """Returns what the codes mean (`meds_codes.meanings`), and how many `events` have each."""
     counted = events.group_by("code").agg(
         pl.len().alias("events"),
         numbers=pl.col("numeric_value").count(),
         nobody=pl.col("subject_id").null_count(),
     )
     inventory = counted.sort("code").collect(engine="streaming")
-    oddities["events without a subject_id, left out"] = int(inventory["nobody"].sum())
-    oddities["events without a code, left out"] = int(
-        inventory.filter(pl.col("code").is_null())["events"].sum()
-    )
+    oddities.begin("events", int(inventory["events"].sum()))
+    nobody = int(inventory["nobody"].sum())
+    oddities.leave_out("events", "events without a subject_id, left out", nobody)
+    inventory = inventory.with_columns(pl.col("events") - pl.col("nobody"))
+    codeless = int(inventory.filter(pl.col("code").is_null())["events"].sum())
+    oddities.leave_out("events", "events without a code, left out", codeless)
     inventory = inventory.drop_nulls("code")
     meanings = meds_codes.meanings(inventory)
     if "admission" not in meanings["role"]:
@@ -114,8 +120,8 @@ def _meanings(events: pl.LazyFrame, oddities: dict) -> pl.DataFrame:
         rule = (
             f"events of codes that mean nothing here, the most frequent {_heads(unused)}, left out"
         )
-        oddities[rule] = int(unused["events"].sum())
-    return meanings
+        oddities.leave_out("events", rule, int(unused["events"].sum()))
+    return meanings.join(inventory.select("code", "events"), on="code", maintain_order="left")
 
 
 def _heads(inventory: pl.DataFrame) -> str:
@@ -131,7 +137,7 @@ def _heads(inventory: pl.DataFrame) -> str:
 
 def _of(events: pl.LazyFrame, meanings: pl.DataFrame, *roles: str) -> pl.LazyFrame:
     """Returns the events that play one of `roles`, with what they mean."""
-    wanted = meanings.filter(pl.col("role").is_in(roles))
+    wanted = meanings.filter(pl.col("role").is_in(roles)).drop("events")
     return events.join(wanted.lazy(), on="code", maintain_order="left")
 
 
@@ -185,8 +191,10 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     columns = ("subject_id", "visit_id", "time", "code", "role", "to", "kind", "position")
     events = events.select(columns)
     rows = events.select(pl.len()).collect(engine="streaming").item()
+    oddities.begin("coded events", rows)
     found = meds_visits.linked(events, spans).collect(engine="streaming")
-    oddities["coded events of no visit, left out"] = rows - found.height
+    oddities.leave_out("coded events", "coded events of no visit, left out", rows - found.height)
+    tally.require_match("coded events", found.height, rows - found.height)
     bounds = spans.select("visit_id", start="since")
     found = found.join(bounds, on="visit_id", how="left", maintain_order="left")
     disease = pl.col("kind") == "diagnosis"
@@ -195,8 +203,8 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
         of & when.is_far(pl.col("time"), pl.col("start"), pl.col("end"), days)
         for days, of in before.items()
     )
-    oddities[when.left_out("coded events")] = int(found.select(far.sum()).item())
-    found = found.filter(~far)
+    far = far.fill_null(False)
+    found = oddities.sift("coded events", found, ~far, when.left_out("coded events"))
     billed, late = pl.col("role") == "billed", pl.col("time") > pl.col("end")
     oddities["coded events after the discharge, taken as known at discharge"] = int(
         found.select((~billed & late).sum()).item()
@@ -231,24 +239,31 @@ def _split(code: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _measurements(
-    events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger
+    events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger, total: int
 ) -> pl.LazyFrame:
     columns = ("subject_id", "visit_id", "stay_id", "time", "to", "unit", "numeric_value")
-    events = events.select(columns).drop_nulls(["time", "numeric_value"])
-    found = meds_visits.linked(events.filter(pl.col("numeric_value").is_finite()), spans)
+    found = meds_visits.linked(events.select(columns), spans)
     found = found.with_columns(variable="to", value="numeric_value")
     visits = spans.select("visit_id", "end", start="since")
     found = tables.conform(found, tables.MEASUREMENTS)
-    return when.within(found, tables.MEASUREMENTS, visits, "measured events", oddities)
+    value = pl.col("value")
+    lacking = pl.col("time").is_null() | value.is_null() | ~value.is_finite()
+    faults = {"without a number or time": lacking}
+    return when.within(
+        found, tables.MEASUREMENTS, visits, "measured events", oddities, faults, total
+    )
 
 
-def _notes(events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger) -> pl.LazyFrame:
+def _notes(
+    events: pl.LazyFrame, spans: pl.DataFrame, oddities: tally.Ledger, total: int
+) -> pl.LazyFrame:
     events = events.select("subject_id", "visit_id", "time", "to", text="text_value")
-    found = meds_visits.linked(events.drop_nulls(["time", "text"]), spans)
+    found = meds_visits.linked(events, spans)
     visits = spans.select("visit_id", "end", start="since")
     midnight = when.is_midnight(pl.col("time"))
     found = tables.conform(found.with_columns(category="to", date_only=midnight), tables.NOTES)
-    return when.within(found, tables.NOTES, visits, "note events", oddities)
+    faults = {"without a time or text": pl.any_horizontal(pl.col("time", "text").is_null())}
+    return when.within(found, tables.NOTES, visits, "note events", oddities, faults, total)
 
 
 def _terms(about: dict) -> str:

@@ -61,22 +61,20 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for a missing table or column, a damaged file, or a repeated hadm_id.
     """
     oddities = tally.Ledger()
-    stays = _stays(root)
+    stays = _stays(root, oddities)
     admissions = _admissions(root, stays, oddities)
     raw = _raw_patients(root)
     admissions = mimic_common.settle(raw, admissions, oddities)
     patients = _patients(raw, admissions, oddities)
     admissions = mimic_common.keep_known(
-        admissions, patients, "subject_id", "ADMISSIONS rows of unknown patients", oddities
+        "ADMISSIONS", admissions, patients, "subject_id", "patients", oddities
     )
     age = pl.when("masked").then(MASKED_AGE)
     age = age.otherwise(mimic_common.years(pl.col("birth_time"), pl.col("start")))
     joined = admissions.join(patients, on="subject_id")
     visits = mimic_common.visits(joined, age, PLANNED, ())
-    stays = mimic_common.keep_known(
-        stays, visits, "visit_id", "ICUSTAYS rows of unknown visits", oddities
-    )
-    stays = when.stays(stays, visits, "ICU stays", oddities)
+    stays = mimic_common.keep_known("ICUSTAYS", stays, visits, "visit_id", "visits", oddities)
+    stays = when.stays(stays, visits, "ICU stays", oddities, "ICUSTAYS")
     codes, code_names = _codes(root, visits, oddities)
     return tables.check(
         tables.Records(
@@ -98,13 +96,14 @@ def read(root: str | pathlib.Path) -> tables.Records:
     )
 
 
-def _stays(root) -> pl.DataFrame:
+def _stays(root, oddities: tally.Ledger) -> pl.DataFrame:
     path = reading.find_table(root, "ICUSTAYS", required=False)
     if path is None:
         return tables.empty(tables.STAYS)
     ids = dict.fromkeys(("icustay_id", "hadm_id", "subject_id"), pl.Int64)
     times = {"intime": tables.TIME, "outtime": tables.TIME}
     raw = reading.read(path, ids | times | {"first_careunit": pl.String})
+    oddities.begin("ICUSTAYS", raw.height)
     names = {"icustay_id": "stay_id", "hadm_id": "visit_id", "intime": "start", "outtime": "end"}
     return tables.conform(raw.rename(names | {"first_careunit": "unit"}), tables.STAYS)
 
@@ -116,8 +115,8 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     schema |= dict.fromkeys(("admittime", "dischtime", "deathtime", "edregtime"), tables.TIME)
     schema |= dict.fromkeys((*ATTRIBUTES, "discharge_location"), pl.String)
     raw = reading.read(path, schema, optional=("edregtime",))
-    raw = mimic_common.check_admissions(path, raw, oddities)
-    return mimic_common.mend_admissions(raw, stays, DISPOSITIONS, oddities)
+    raw = mimic_common.check_admissions(path, "ADMISSIONS", raw, oddities)
+    return mimic_common.mend_admissions("ADMISSIONS", raw, stays, DISPOSITIONS, oddities)
 
 
 def _raw_patients(root) -> pl.DataFrame:

@@ -78,21 +78,19 @@ def read(root: str | pathlib.Path) -> tables.Records:
     that do not say their version of ICD.
     """
     oddities = tally.Ledger()
-    stays = _stays(root)
+    stays = _stays(root, oddities)
     admissions = _admissions(root, stays, oddities)
     raw = _raw_patients(root)
     admissions = mimic_common.settle(raw, admissions, oddities)
     patients = _patients(raw, admissions, oddities)
     admissions = mimic_common.keep_known(
-        admissions, patients, "subject_id", "admissions rows of unknown patients", oddities
+        "admissions", admissions, patients, "subject_id", "patients", oddities
     )
     age = pl.col("start").dt.year() - pl.col("birth_year")
     joined = admissions.join(patients, on="subject_id")
     visits = mimic_common.visits(joined, age, PLANNED, EMERGENCY)
-    stays = mimic_common.keep_known(
-        stays, visits, "visit_id", "icustays rows of unknown visits", oddities
-    )
-    stays = when.stays(stays, visits, "ICU stays", oddities)
+    stays = mimic_common.keep_known("icustays", stays, visits, "visit_id", "visits", oddities)
+    stays = when.stays(stays, visits, "ICU stays", oddities, "icustays")
     codes, code_names = _codes(root, visits, oddities)
     return tables.check(
         tables.Records(
@@ -112,13 +110,14 @@ def read(root: str | pathlib.Path) -> tables.Records:
     )
 
 
-def _stays(root) -> pl.DataFrame:
+def _stays(root, oddities: tally.Ledger) -> pl.DataFrame:
     path = mimic4_events.find_table(root, "icustays", required=False)
     if path is None:
         return tables.empty(tables.STAYS)
     ids = dict.fromkeys(("stay_id", "hadm_id", "subject_id"), pl.Int64)
     times = {"intime": tables.TIME, "outtime": tables.TIME}
     raw = reading.read(path, ids | times | {"first_careunit": pl.String})
+    oddities.begin("icustays", raw.height)
     names = {"hadm_id": "visit_id", "intime": "start", "outtime": "end", "first_careunit": "unit"}
     return tables.conform(raw.rename(names), tables.STAYS)
 
@@ -133,7 +132,7 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     schema |= dict.fromkeys(("admittime", "dischtime", "deathtime", "edregtime"), tables.TIME)
     schema |= dict.fromkeys(texts, pl.String)
     raw = reading.read(path, schema, optional=("edregtime",)).rename({race: "race"})
-    raw = mimic_common.check_admissions(path, raw, oddities)
+    raw = mimic_common.check_admissions(path, "admissions", raw, oddities)
     # Some discharges of the dead are a date alone, the midnight before the death.
     leaving, death = pl.col("dischtime"), pl.col("deathtime")
     early = (leaving < death) & (leaving == death.dt.truncate("1d"))
@@ -141,7 +140,7 @@ def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
         raw.select(early).to_series().sum()
     )
     raw = raw.with_columns(pl.when(early).then(death).otherwise(leaving).alias("dischtime"))
-    return mimic_common.mend_admissions(raw, stays, DISPOSITIONS, oddities)
+    return mimic_common.mend_admissions("admissions", raw, stays, DISPOSITIONS, oddities)
 
 
 def _raw_patients(root) -> pl.DataFrame:

@@ -21,7 +21,7 @@ NO_TIME = pl.lit(None, tables.TIME)
 
 
 def check_admissions(
-    path: pathlib.Path, raw: pl.DataFrame, oddities: dict[str, int]
+    path: pathlib.Path, stem: str, raw: pl.DataFrame, oddities: tally.Ledger
 ) -> pl.DataFrame:
     """Returns admissions, each once.
 
@@ -31,11 +31,16 @@ def check_admissions(
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
-    return repeats.once(raw, "hadm_id", path.name, oddities)
+    oddities.begin(stem, raw.height)
+    return repeats.once(raw, "hadm_id", stem, oddities, path.name)
 
 
 def mend_admissions(
-    raw: pl.DataFrame, stays: pl.DataFrame, places: Mapping[str, str], oddities: dict
+    stem: str,
+    raw: pl.DataFrame,
+    stays: pl.DataFrame,
+    places: Mapping[str, str],
+    oddities: tally.Ledger,
 ) -> pl.DataFrame:
     """Returns admissions with `visit_id`, `start`, `end` (null where the discharge is not known),
     `stated` (the disposition) and `survived`, as `deaths.settle` has them.
@@ -67,7 +72,6 @@ def mend_admissions(
         "missing admission times, taken from the emergency or ICU entry": raw.select(
             pl.col("admittime").is_null() & pl.col("start").is_not_null()
         ),
-        "visits without any admission time, left out": raw.select(pl.col("start").is_null()),
         "discharges before admission, set to the admission": raw.select(
             pl.col("end") < pl.col("start")
         ),
@@ -77,7 +81,9 @@ def mend_admissions(
     }
     oddities |= {rule: int(found.to_series().sum()) for rule, found in mended.items()}
     end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
-    return raw.drop_nulls("start").with_columns(end=end)
+    dated = pl.col("start").is_not_null()
+    raw = oddities.sift(stem, raw, dated, "visits without any admission time, left out")
+    return raw.with_columns(end=end)
 
 
 def settle(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -106,7 +112,10 @@ def mend_patients(
     Added are `sex`, `death_time` as settled, and `first`, the start of the first of `admissions`.
     Of who has no admission the day of death alone is known and counts as its end.
     """
-    distinct = repeats.once(raw.drop_nulls("subject_id"), "subject_id", stem, oddities)
+    oddities.begin(stem, raw.height)
+    named = pl.col("subject_id").is_not_null()
+    raw = oddities.sift(stem, raw, named, f"{stem} rows without a subject_id, left out")
+    distinct = repeats.once(raw, "subject_id", stem, oddities)
     own = admissions.group_by("subject_id").agg(
         pl.col("death").last(), pl.col("start").min().alias("first")
     )
@@ -222,7 +231,9 @@ def of_visits(
         f"{stem} rows without a code, left out": int((codeless & ~nobody).sum()),
         f"{stem} rows of unknown visits, left out": int((~known & ~nobody & ~codeless).sum()),
     }
-    oddities.account(stem, raw.height, sound.height, left_out)
+    oddities.begin(stem, raw.height)
+    for rule, rows in left_out.items():
+        oddities.leave_out(stem, rule, rows)
     if visits.height:
         tally.require_match(stem, int(known.sum()), int((~known & ~nobody).sum()))
     return sound
@@ -256,12 +267,12 @@ def icd9_spelling(
 
 
 def keep_known(
-    frame: pl.DataFrame, known: pl.DataFrame, key: str, rule: str, oddities: dict
+    stem: str, frame: pl.DataFrame, known: pl.DataFrame, key: str, what: str, oddities: tally.Ledger
 ) -> pl.DataFrame:
-    """Returns the rows of `frame` whose `key` stands in `known`."""
-    kept = frame.join(known.select(key), on=key, how="semi", maintain_order="left")
-    oddities[f"{rule}, left out"] = frame.height - kept.height
-    return kept
+    """Returns the rows of table `stem` whose `key` stands in `known`; the others are of unknown
+    `what`."""
+    held = pl.col(key).is_in(known[key].implode()).fill_null(False)
+    return oddities.sift(stem, frame, held, f"{stem} rows of unknown {what}, left out")
 
 
 def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:

@@ -55,7 +55,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     found = omop_events.collect(root, raw, oddities)
     concepts = omop_concepts.load(root, _used_concepts(kept, persons, found))
     visits = _visits(kept, persons, concepts, oddities)
-    moves = omop_events.moves(root, visits, concepts)
+    moves = omop_events.moves(root, visits, concepts, oddities)
     codes, code_names = omop_events.codes(found, concepts, icd9.load(root), oddities)
     _count_unobserved(root, visits, oddities)
     return tables.check(
@@ -92,7 +92,8 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
-    raw = repeats.once(raw, ids[0], path.name, oddities)
+    oddities.begin("visit_occurrence", raw.height)
+    raw = repeats.once(raw, ids[0], "visit_occurrence", oddities, path.name)
     raw = raw.select(
         pl.col("visit_occurrence_id").alias("visit_id"),
         pl.col("person_id").alias("subject_id"),
@@ -104,9 +105,8 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         *(pl.coalesce(*spellings).alias(name) for name, spellings in _RENAMED.items()),
     ).with_columns(pl.col("from_id", "to_id").replace(0, None))
     raw = _without_open_ends(raw, oddities)
-    undated = pl.col("start").is_null()
-    oddities["visits without a start, left out"] = raw.select(undated.sum()).item()
-    raw = raw.filter(~undated)
+    dated = pl.col("start").is_not_null()
+    raw = oddities.sift("visit_occurrence", raw, dated, "visits without a start, left out")
     oddities["visits ending before they start, set to end at the start"] = raw.select(
         (pl.col("end") < pl.col("start")).sum()
     ).item()
@@ -143,16 +143,19 @@ def _with_part(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:
             raw.select((admitted & ~hospital).sum()).item()
         )
         for kind, n in raw.filter(~pl.col("part"))["kind"].value_counts().sort("kind").rows():
-            oddities[f"visits of kind {kind}, no hospital encounters, left out"] = n
+            rule = f"visits of kind {kind}, no hospital encounters, left out"
+            oddities.leave_out("visit_occurrence", rule, n)
         return raw
     oddities["visits of no hospital kind, taken part as there are no others"] = raw.height
     return raw.with_columns(part=True)
 
 
 def _of_persons(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    known = raw.join(persons.select("subject_id"), on="subject_id", how="semi")
-    oddities["visits of unknown persons, left out"] = raw.height - known.height
-    return known
+    # A visit of a kind that takes no part is counted as that.
+    known = pl.col("subject_id").is_in(persons["subject_id"].implode())
+    unknown = raw.filter(~known & pl.col("part")).height
+    oddities.leave_out("visit_occurrence", "visits of unknown persons, left out", unknown)
+    return raw.filter(known)
 
 
 def _used_concepts(visits: pl.DataFrame, persons: pl.DataFrame, found: pl.DataFrame) -> pl.Series:

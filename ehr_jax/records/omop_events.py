@@ -47,7 +47,10 @@ _OF_VISIT = {
 
 
 def moves(
-    root: str | pathlib.Path, visits: pl.DataFrame, concepts: omop_concepts.Concepts
+    root: str | pathlib.Path,
+    visits: pl.DataFrame,
+    concepts: omop_concepts.Concepts,
+    oddities: tally.Ledger,
 ) -> pl.DataFrame:
     """Returns the time of `visits` in intensive care: move_id, visit_id, subject_id, start, end,
     unit, and the stay_id of the moves that are one stay.
@@ -77,10 +80,28 @@ def moves(
         pl.coalesce(times[1], times[0]).alias("start"),
         pl.coalesce(times[3], encounters.end_of_day(pl.col(times[2]))).alias("end"),
         unit.alias("unit"),
-    ).drop_nulls(["move_id", "visit_id", "start", "unit"])
-    rows = rows.join(visits.lazy().select("visit_id", "subject_id"), on="visit_id")
-    rows = rows.collect(engine="streaming")
-    return encounters.join_moves(rows)
+    )
+    owners = visits.select("visit_id", "subject_id")
+    rules = {
+        "visit_detail rows outside intensive care, left out": pl.col("unit").is_null(),
+        "visit_detail rows without an id, visit or start, left out": pl.any_horizontal(
+            pl.col("move_id", "visit_id", "start").is_null()
+        ),
+        "visit_detail rows of visits that take no part or are unknown, left out": pl.col(
+            "subject_id"
+        ).is_null(),
+    }
+    fault = pl.coalesce(pl.when(holds).then(pl.lit(rule)) for rule, holds in rules.items())
+
+    def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        held = batch.join(owners, on="visit_id", how="left", maintain_order="left")
+        held = held.with_columns(fault=fault)
+        counts = dict(held["fault"].drop_nulls().value_counts().rows())
+        return held.filter(pl.col("fault").is_null()), counts
+
+    schema = dict(rows.collect_schema()) | {"subject_id": pl.Int64}
+    kept = tally.streamed(rows, schema, judge, oddities, "visit_detail")
+    return encounters.join_moves(kept.collect(engine="streaming"))
 
 
 def _is_intensive(concept: int, name: str | None) -> bool:
@@ -171,10 +192,9 @@ def _distinct(path: pathlib.Path, table: _Table, visits: pl.DataFrame, oddities)
         .collect(engine="streaming")
     )
     counts = dict(groups.group_by("state").agg(pl.col("n").sum()).rows())
+    oddities.begin(table.stem, sum(counts.values()))
     for name, rule in _OF_VISIT.items():
-        oddities[f"{table.stem} {rule}"] = counts.get(name, 0)
-    lost = {f"{table.stem} {rule}": counts.get(state, 0) for state, rule in _OF_VISIT.items()}
-    oddities.account(table.stem, sum(counts.values()), counts.get("kept", 0), lost)
+        oddities.leave_out(table.stem, f"{table.stem} {rule}", counts.get(name, 0))
     unknown = counts.get("unknown", 0)
     matched = sum(counts.values()) - unknown - counts.get("no visit", 0)
     if visits.height:

@@ -4,10 +4,10 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax.records import omop_concepts, reading, repeats, tables, when
+from ehr_jax.records import omop_concepts, reading, repeats, tables, tally, when
 
 
-def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
+def read(root: str | pathlib.Path, oddities: tally.Ledger) -> pl.DataFrame:
     """Returns subject_id, sex, birth_time, race_id, race, ethnicity_id, ethnicity, dead,
     death_first and death_time, the first and last moment that the told death may mean."""
     path = reading.find_table(root, "person")
@@ -18,8 +18,10 @@ def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
         optional |= {f"{name}_concept_id": pl.Int64, f"{name}_source_value": pl.String}
     optional["gender_source_value"] = pl.String
     raw = reading.read(path, schema | optional, optional=(*optional, *parts[1:]))
-    raw = raw.drop_nulls("person_id")
-    distinct = repeats.once(raw, "person_id", path.name, oddities)
+    oddities.begin("person", raw.height)
+    named = pl.col("person_id").is_not_null()
+    raw = oddities.sift("person", raw, named, "person rows without a person_id, left out")
+    distinct = repeats.once(raw, "person_id", "person", oddities, path.name)
     year, month, day = (
         pl.when(pl.col(name).is_between(low, high)).then(name)
         for name, low, high in zip(parts, (1800, 1, 1), (2300, 12, 31), strict=True)
@@ -40,12 +42,12 @@ def read(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
         ),
         *(pl.col(f"{name}_source_value").alias(name) for name in ("race", "ethnicity")),
     )
-    return found.join(_deaths(root), on="subject_id", how="left").with_columns(
+    return found.join(_deaths(root, oddities), on="subject_id", how="left").with_columns(
         pl.col("dead").fill_null(False)
     )
 
 
-def _deaths(root) -> pl.DataFrame:
+def _deaths(root, oddities: tally.Ledger) -> pl.DataFrame:
     """Returns subject_id, dead (true), death_first and death_time (of a day alone its last)."""
     path = reading.find_table(root, "death", required=False)
     schema = {"person_id": pl.Int64, "death_date": tables.TIME, "death_datetime": tables.TIME}
@@ -58,5 +60,10 @@ def _deaths(root) -> pl.DataFrame:
         pl.coalesce("death_datetime", "death_date").alias("death_first"),
         known.alias("death_time"),
     )
-    rows = rows.drop_nulls("subject_id").sort("death_time", nulls_last=True)
-    return rows.unique("subject_id", keep="first", maintain_order=True)
+    oddities.begin("death", rows.height)
+    named = pl.col("subject_id").is_not_null()
+    rows = oddities.sift("death", rows, named, "death rows without a person_id, left out")
+    rows = rows.sort("death_time", nulls_last=True)
+    first = pl.col("subject_id").is_first_distinct()
+    rule = "death rows repeating a person, the earliest kept, the others left out"
+    return oddities.sift("death", rows, first, rule)

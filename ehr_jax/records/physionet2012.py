@@ -11,8 +11,6 @@ of the 4,000 stays of set a (all 554 deaths are among them).
 
 import datetime
 import pathlib
-import types
-from collections import Counter
 from collections.abc import Iterator
 
 import polars as pl
@@ -20,7 +18,7 @@ from polars.io import plugins
 
 from ehr_jax import errors
 from ehr_jax.records import physionet2012_files as files
-from ehr_jax.records import reading, tables
+from ehr_jax.records import reading, repeats, tables, tally
 
 TERMS = (
     "PhysioNet/Computing in Cardiology Challenge 2012 v1.0.0, Open Data Commons Attribution "
@@ -63,11 +61,15 @@ def read(root: str | pathlib.Path) -> tables.Records:
     oversized archive, and a field that does not parse.
     """
     sets = files.find_sets(root)
-    oddities: Counter[str] = Counter()
+    oddities = tally.Ledger()
     general = pl.concat([_survey(found, oddities) for found in sets])
     if sets[0].outcomes is None:  # new stays, to be scored
         outcomes = general.select(
-            "record_id", died=pl.lit(None, pl.Boolean), days=_NO_NUMBER, lived=_NO_NUMBER
+            "letter",
+            "record_id",
+            died=pl.lit(None, pl.Boolean),
+            days=_NO_NUMBER,
+            lived=_NO_NUMBER,
         )
     else:
         outcomes = pl.concat([_outcomes(found, oddities) for found in sets])
@@ -78,6 +80,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
                 "under two letters?"
             )
     visits = _visits(root, general, outcomes, oddities)
+    for found in sets:
+        _leave_out_unpaired(found, general, outcomes, visits, oddities)
     return tables.check(
         tables.Records(
             source="physionet2012",
@@ -90,14 +94,33 @@ def read(root: str | pathlib.Path) -> tables.Records:
             measurements=_measurements(sets, visits),
             notes=tables.empty(tables.NOTES).lazy(),
             terms=TERMS,
-            oddities=types.MappingProxyType({rule: n for rule, n in oddities.items() if n}),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
             given_split=_given_split(sets, visits),
             dated=False,
         )
     )
 
 
-def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
+def _leave_out_unpaired(
+    found: files.Set,
+    general: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    visits: pl.DataFrame,
+    oddities: tally.Ledger,
+) -> None:
+    """Accounts for rows of stays without an outcome, and for outcomes without a stay."""
+    alone = general.filter(letter=found.letter).join(visits, on="record_id", how="anti")
+    rows = int(alone["rows"].sum())
+    table = _rows_of(found)
+    oddities.leave_out(table, "rows of stays without an outcome, left out", rows)
+    if found.outcomes:
+        table = _outcomes_of(found)
+        lost = outcomes.filter(letter=found.letter).join(visits, on="record_id", how="anti").height
+        oddities.leave_out(table, "outcomes without a stay, left out", lost)
+
+
+def _outcomes(found: files.Set, oddities: tally.Ledger) -> pl.DataFrame:
     """Returns record_id, died, days (in hospital; null where unknown) and lived (days until a death
     after the hospital; null where none is told), one row a stay."""
     path = found.outcomes
@@ -116,22 +139,20 @@ def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
             f"{path.name}: row {row}, column 'in-hospital_death' is {found}, expected 0 "
             "(survived), 1 (died) or -1 (unknown)"
         )
-    if repeated := raw.height - raw["recordid"].n_unique():
-        row = raw["recordid"].is_first_distinct().not_().arg_true()[0] + 1
-        raise errors.RecordsError(
-            f"{path.name}: {repeated} row(s) repeat a 'RecordID', first in row {row}; every stay "
-            "may stand once"
-        )
-    oddities["outcomes of -1, unknown"] += int((raw["in-hospital_death"] == UNKNOWN).sum())
+    table = _outcomes_of(found)
+    oddities.begin(table, raw.height)
+    raw = repeats.once(raw, "recordid", table, oddities, path.name)
+    unknown = int((raw["in-hospital_death"] == UNKNOWN).sum())
+    oddities.leave_out("", "outcomes of -1, unknown", unknown)
     days, lived = pl.col("length_of_stay"), pl.col("survival")
     outcome = pl.col("in-hospital_death")
     died = pl.when(outcome != UNKNOWN).then(outcome == 1)
     after = (lived > days.clip(SHORTEST_DAYS)) & (lived <= LONGEST_LIFE)
     # -1 is of who is not known to have died.
-    oddities["survivors' days until death within the stay, or impossible, left out"] += raw.filter(
-        ~died & (lived >= 0) & ~after
-    ).height
+    rule = "survivors' days until death within the stay, or impossible, left out"
+    oddities.leave_out("", rule, raw.filter(~died & (lived >= 0) & ~after).height)
     return raw.select(
+        pl.lit(found.letter).alias("letter"),
         pl.col("recordid").alias("record_id"),
         died.alias("died"),
         pl.when(days.is_between(0, LONGEST_DAYS)).then(days).alias("days"),
@@ -139,32 +160,38 @@ def _outcomes(found: files.Set, oddities: Counter) -> pl.DataFrame:
     )
 
 
-def _survey(found: files.Set, oddities: Counter) -> pl.DataFrame:
+def _survey(found: files.Set, oddities: tally.Ledger) -> pl.DataFrame:
     """Reads a set once: its stays' descriptors, null where unknown; counts what is odd.
 
-    Columns: letter, record_id, Age, Gender, Height, ICUType, Weight.
+    Columns: letter, record_id, rows (how many sound ones the stay has), Age, Gender, Height,
+    ICUType, Weight.
     """
     general, seen = [], []
+    blank = pl.any_horizontal(pl.col("parameter", "value").is_null())
+    rules = {
+        "rows without a parameter or a value, left out": blank,
+        "rows of an unknown parameter, left out": ~pl.col("parameter").is_in(
+            [*PARAMETERS, *DESCRIPTORS]
+        ),
+        "rows after the first 48 h, left out": _late(),
+        "values of -1, unknown, left out": ~_known() & ~pl.col("parameter").is_in(DESCRIPTORS),
+    }
+    fault = pl.coalesce(pl.when(holds).then(pl.lit(rule)) for rule, holds in rules.items())
     for rows in files.batches(found):
-        blank = pl.any_horizontal(pl.col("parameter", "value").is_null())
-        strange = ~pl.col("parameter").is_in([*PARAMETERS, *DESCRIPTORS])
-        counted = rows.select(
-            blank.sum().alias("rows without a parameter or a value, left out"),
-            (~blank & strange).sum().alias("rows of an unknown parameter, left out"),
-            (~blank & _late()).sum().alias("rows after the first 48 h, left out"),
-            (~blank & ~_known() & ~pl.col("parameter").is_in(DESCRIPTORS))
-            .sum()
-            .alias("values of -1, unknown, left out"),
-        )
-        oddities.update(counted.row(0, named=True))
-        seen.append(rows.select("record_id").unique())
+        seen.append(rows.group_by("record_id", fault.alias("fault"), maintain_order=True).len())
         at_start = pl.col("parameter").is_in(DESCRIPTORS) | _is_weight_at_start()
         general.append(rows.filter(~blank, at_start))
     if not seen:
         raise errors.RecordsError(
             f"{found.path.name}: holds no file of a stay (such as 132539.txt); is it empty?"
         )
-    stays = pl.concat(seen).unique(maintain_order=True)
+    counts = pl.concat(seen)
+    oddities.begin(_rows_of(found), int(counts["len"].sum()))
+    for rule in rules:
+        lost = int(counts.filter(pl.col("fault") == rule)["len"].sum())
+        oddities.leave_out(_rows_of(found), rule, lost)
+    sound = pl.col("len").filter(pl.col("fault").is_null()).sum()
+    stays = counts.group_by("record_id", maintain_order=True).agg(sound.alias("rows"))
     general = pl.concat(general)
     named = general.filter(pl.col("parameter") == "RecordID")
     if not (same := named["value"] == named["record_id"]).all():
@@ -181,8 +208,16 @@ def _survey(found: files.Set, oddities: Counter) -> pl.DataFrame:
         for name in names
     )
     return stays.join(wide, on="record_id", how="left").select(
-        pl.lit(found.letter).alias("letter"), "record_id", *names
+        pl.lit(found.letter).alias("letter"), "record_id", "rows", *names
     )
+
+
+def _rows_of(found: files.Set) -> str:
+    return f"set-{found.letter}"
+
+
+def _outcomes_of(found: files.Set) -> str:
+    return f"Outcomes-{found.letter}"
 
 
 def _late() -> pl.Expr:
@@ -200,9 +235,8 @@ def _is_weight_at_start() -> pl.Expr:
 
 def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl.DataFrame:
     """Returns tables.VISITS with letter, Gender, Height, ICUType and Weight beside its columns."""
-    joined = general.join(outcomes, on="record_id").sort("record_id")
+    joined = general.join(outcomes.drop("letter"), on="record_id").sort("record_id")
     oddities["stays without an outcome, left out"] = general.height - joined.height
-    oddities["outcomes without a stay, left out"] = outcomes.height - joined.height
     if joined.is_empty():
         raise errors.RecordsError(
             f"{root}: none of the {general.height} stays has an outcome; do the Outcomes files "
@@ -237,7 +271,7 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
     )
 
 
-def _patients(visits: pl.DataFrame, oddities: Counter) -> pl.DataFrame:
+def _patients(visits: pl.DataFrame, oddities: tally.Ledger) -> pl.DataFrame:
     sex = pl.col("Gender").replace_strict({0.0: "F", 1.0: "M"}, default=None)
     patients = visits.select(
         "subject_id",

@@ -12,6 +12,7 @@ from polars.io import plugins
 
 from ehr_jax import errors
 
+N = "_rows"  # column of how many rows of a table a row stands for
 ENOUGH = 100  # rows asked for of a table that tell whether anything in it matches
 
 
@@ -26,6 +27,30 @@ class Ledger(dict[str, int]):
     def __init__(self):
         super().__init__()
         self.tables: dict[str, dict[str, int]] = {}
+
+    def begin(self, table: str, rows: int) -> None:
+        """Opens the account of a table, of which `rows` were read and all are kept so far."""
+        self.tables[table] = {"read": rows, "kept": rows}
+
+    def leave_out(self, table: str, rule: str, rows: int) -> None:
+        """Notes that `rule` leaves out so many more rows of a table.
+
+        A table without an account, as one that is made of several, is counted by rule alone.
+        """
+        if table not in self.tables:
+            self[rule] = self.get(rule, 0) + rows
+        elif rows:
+            account = self.tables[table]
+            account["kept"] -= rows
+            account[rule] = account.get(rule, 0) + rows
+            everywhere = sum(account.get(rule, 0) for account in self.tables.values())
+            self[rule] = max(everywhere, self.get(rule, 0))
+
+    def sift(self, table: str, rows: pl.DataFrame, holds: pl.Expr, rule: str) -> pl.DataFrame:
+        """Returns the rows of a table for which `holds` is true; `rule` counts the others."""
+        sound = rows.filter(holds)
+        self.leave_out(table, rule, rows.height - sound.height)
+        return sound
 
     def account(self, table: str, read: int, kept: int, left_out: Mapping[str, int]) -> None:
         """Notes the rows of one pass over a table, and `left_out` among the counts by rule."""
@@ -53,6 +78,11 @@ def standing(oddities: dict[str, int]) -> Mapping[str, int]:
     return types.MappingProxyType(oddities)
 
 
+def count(rows: pl.DataFrame) -> int:
+    """Returns how many rows of a table `rows` stand for: by their column `N`, else one each."""
+    return int(rows[N].sum()) if N in rows.columns else rows.height
+
+
 def streamed(
     rows: pl.LazyFrame,
     schema: Mapping[str, pl.DataType],
@@ -60,6 +90,7 @@ def streamed(
     oddities: Ledger,
     table: str,
     unknown: str = "",
+    total: int | None = None,
 ) -> pl.LazyFrame:
     """Returns what `judge` keeps of `rows`, batch by batch, in the columns of `schema`.
 
@@ -72,6 +103,7 @@ def streamed(
       table: the name under which its rows are accounted for.
       unknown: the rule that counts rows of unknown visits. A table of nothing else is refused when
         all of it is read, or `ENOUGH` of its rows.
+      total: how many rows the table has, if `rows` lack those of unknown visits.
     """
 
     def source(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
@@ -81,7 +113,7 @@ def streamed(
         left, read, kept = n_rows, 0, 0
         for batch in asked.collect_batches(maintain_order=True, engine="streaming"):
             sound, faults = judge(batch)
-            read, kept = read + batch.height, kept + sound.height
+            read, kept = read + count(batch), kept + count(sound)
             for rule, number in faults.items():
                 counts[rule] = counts.get(rule, 0) + number
             sound = sound.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
@@ -91,6 +123,9 @@ def streamed(
             yield sound if with_columns is None else sound.select(with_columns)
             if left == 0:
                 return
+        if total is not None and predicate is None:
+            counts[unknown] = counts.get(unknown, 0) + total - read
+            read = total
         oddities.account(table, read, kept, counts)
         lost = counts.get(unknown, 0)
         nameless = sum(rows for rule, rows in counts.items() if " without a " in rule)

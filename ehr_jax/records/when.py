@@ -79,14 +79,11 @@ def left_out(what: str) -> str:
     return f"{what} {_OUTSIDE}, left out"
 
 
-def near(frame: pl.DataFrame, what: str, oddities: dict[str, int], *times: str) -> pl.DataFrame:
+def near(frame: pl.DataFrame, what: str, oddities: tally.Ledger, *times: str) -> pl.DataFrame:
     """Returns the rows of `frame` whose `times` all lie near their visit's `start` and `end`,
     columns of the same row, and counts the others."""
     far = pl.any_horizontal(is_far(pl.col(time), pl.col("start"), pl.col("end")) for time in times)
-    kept = frame.filter(~far)
-    rule = left_out(what)
-    oddities[rule] = oddities.get(rule, 0) + frame.height - kept.height
-    return kept
+    return oddities.sift(what.removesuffix(" rows"), frame, ~far, left_out(what))
 
 
 def within(
@@ -96,6 +93,7 @@ def within(
     what: str,
     oddities: tally.Ledger,
     faults: Mapping[str, pl.Expr] = types.MappingProxyType({}),
+    total: int | None = None,
 ) -> pl.LazyFrame:
     """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
 
@@ -103,7 +101,8 @@ def within(
     "without a number" to an expression of `rows`; of several the first counts), of no visit that is
     known, far outside it, and those whose `value` is NaN: a text that is no number. Beside
     `schema` the rows may have `taken`, the time at which a value was taken, where `time` is when it
-    was known: both must be near.
+    was known: both must be near. `total`, if given, is how many rows there are, of which `rows`
+    lack those of unknown visits.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
@@ -124,20 +123,26 @@ def within(
     def judge(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         held = batch.join(bounds, on="visit_id", how="left", maintain_order="left")
         held = held.with_columns(_fault=fault)
-        counts = dict(held["_fault"].drop_nulls().value_counts().rows())
+        lost = held.filter(pl.col("_fault").is_not_null())
+        counts = {str(rule): tally.count(rows) for (rule,), rows in lost.group_by("_fault")}
         return held.filter(pl.col("_fault").is_null()), counts
 
-    return tally.streamed(rows, schema, judge, oddities, what.removesuffix(" rows"), unknown)
+    return tally.streamed(rows, schema, judge, oddities, what.removesuffix(" rows"), unknown, total)
 
 
 def stays(
-    found: pl.DataFrame, visits: pl.DataFrame, what: str, oddities: dict[str, int]
+    found: pl.DataFrame,
+    visits: pl.DataFrame,
+    what: str,
+    oddities: tally.Ledger,
+    table: str = "",
 ) -> pl.DataFrame:
     """Returns the intensive-care stays of `tables.STAYS` that lie in their visits.
 
     A stay that begins more than `STAY_DAYS` before the start or after the end of its visit, or ends
     so much before the start, is left out. Of one that ends before it begins, or far after its
-    visit, the end is unknown. Each is counted.
+    visit, the end is unknown. Each is counted, as `what` and among the rows of the source's `table`
+    where the stays are the rows of one.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     joined = found.join(bounds, on="visit_id", how="left", maintain_order="left")
@@ -147,8 +152,8 @@ def stays(
     margin = pl.duration(days=STAY_DAYS)
     over = (end < first - margin) & (end >= start)
     outside = (start < first - margin) | (start > last + margin) | over
-    kept = joined.filter(~outside.fill_null(False))
-    oddities[f"{what} outside their visit, left out"] = joined.height - kept.height
+    inside = ~outside.fill_null(False)
+    kept = oddities.sift(table, joined, inside, f"{what} outside their visit, left out")
     backwards = (end < start).fill_null(False)
     late = is_far(end, first, last) & ~backwards
     odd = kept.select(backwards.sum().alias("backwards"), late.sum().alias("late")).row(0)

@@ -117,7 +117,10 @@ def test_one_encounter_reads_as_described(tmp_path):
 @pytest.mark.parametrize(
     "rows, said",
     [
-        ([{"encounter_id": "123454321"}] * 2, "repeat an 'encounter_id'.*row 2"),
+        (
+            [{"encounter_id": "123454321", "race": race} for race in "ab"],
+            "repeat a 'encounter_id'.*row 2",
+        ),
         ([{"encounter_id": ""}], "row 1 has no value in column 'encounter_id'"),
         ([{"readmitted": "maybe"}], "'readmitted' holds 'maybe'; expected one of <30"),
         ([{"insulin": "Sometimes"}], "'insulin' holds 'Sometimes'; expected one of No, Up"),

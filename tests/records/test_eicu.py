@@ -435,10 +435,10 @@ def test_visits_are_ordered_by_year_then_age_whatever_came_of_them(tmp_path):
     rows = [
         dict(patientunitstayid=k, patienthealthsystemstayid=k, hospitaldischargeyear=year, age=age,
              hospitaldischargestatus=status)
-        for k, (year, age, status) in enumerate(told)
+        for k, (year, age, status) in enumerate(told, 100)
     ]  # fmt: skip
     records = eicu.read(write(tmp_path, patient=rows))
-    assert records.visits["visit_id"].to_list() == [2, 1, 3, 0]
+    assert records.visits["visit_id"].to_list() == [102, 101, 103, 100]
     assert records.visits["order"].to_list() == [0, 1, 2, 3]
     death = records.visits.filter(disposition="died")["end"].item()
     assert records.patients["death_time"].to_list() == [death]
@@ -545,7 +545,10 @@ def test_oddity_is_mended_or_left_out_and_counted(tmp_path, rule):
 
 
 BAD = {
-    "repeat a 'patientunitstayid', first in row 2": ("patient", [{}, {}]),
+    "repeat a 'patientunitstayid' .*first in row 2, as in column 'age'": (
+        "patient",
+        [{}, {"age": "51"}],
+    ),
     "row 2 has no value in column 'uniquepid'": (
         "patient",
         [{}, {"patientunitstayid": 101, "uniquepid": ""}],
@@ -675,7 +678,7 @@ def stays(visit_id: int):
 @hypothesis.settings(max_examples=10, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @hypothesis.given(st.tuples(*map(stays, range(6))))
 def test_whatever_the_offsets_times_are_in_order(hospital):
-    rows = [row | {"patientunitstayid": k} for k, row in enumerate(sum(hospital, []))]
+    rows = [row | {"patientunitstayid": k} for k, row in enumerate(sum(hospital, []), 100)]
     with tempfile.TemporaryDirectory() as folder:
         root = write(pathlib.Path(folder), patient=rows)
         for stem in OPTIONAL:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.records import fhir, fhir_codes, fhir_files, fhir_versions, sources
+from ehr_jax.records import fhir, fhir_codes, fhir_files, fhir_versions, sources, tally
 
 at = datetime.datetime
 SECRET = "Mrs Smith fell"
@@ -814,7 +814,9 @@ def test_versions_of_which_one_lacks_the_mark_are_refused_unless_equal(tmp_path)
 
 def test_resources_without_an_id_are_never_one(tmp_path):
     write(tmp_path, Observation=[{}, {}])
-    assert fhir_versions.outdated([tmp_path / "Observation.ndjson"], "Observation", {}).is_empty()
+    assert fhir_versions.outdated(
+        [tmp_path / "Observation.ndjson"], "Observation", tally.Ledger()
+    ).is_empty()
 
 
 WEST = {"start": "2015-03-02T22:00:00-05:00", "end": "2015-03-09T22:00:00-05:00"}
@@ -885,3 +887,12 @@ def test_resources_a_year_off_are_left_out_and_counted(tmp_path):
     assert records.measurements.collect().height == records.notes.collect().height == 1
     counted = [n for rule, n in records.oddities.items() if "30 days outside" in rule]
     assert counted == [1] * 5
+
+
+@pytest.mark.parametrize(
+    "name", ["._Patient.ndjson", ".Patient.ndjson.crc", "_SUCCESS", ".DS_Store"]
+)
+def test_what_lies_beside_the_files_is_no_resource(tmp_path, name):
+    whole = sources.fingerprint(fhir.read(write(tmp_path)))
+    (tmp_path / name).write_bytes(b"\x00\x05\x16\x07 Mac OS X")
+    assert sources.fingerprint(fhir.read(tmp_path)) == whole

@@ -559,8 +559,8 @@ ODD = {
     },
     "visits before the patient's birth": {"person": [{"year_of_birth": 2020}]},
     "visits at an age over 130": {"person": [{"year_of_birth": 1820}]},
-    "person.csv rows standing more than once": {"person": [{}, {}]},
-    "visit_occurrence.csv rows standing more than once": {"visit_occurrence": [{}, {}]},
+    "person rows standing more than once": {"person": [{}, {}]},
+    "visit_occurrence rows standing more than once": {"visit_occurrence": [{}, {}]},
     "deaths before the last visit": {"death": [{"death_date": "2014-01-01"}]},
     "hospital deaths told by the date": {"death": [{"death_datetime": "2015-03-08 01:00:00"}]},
     "condition_occurrence rows without a visit": {

@@ -214,7 +214,8 @@ def test_oddity_is_left_out_and_counted(tmp_path, rule):
     odd = physionet2012.read(
         write(tmp_path / "odd", stays=STAYS | {stay: STAYS.get(stay, "") + rows})
     )
-    assert dict(odd.oddities) == dict(plain.oddities) | {rule: 1}
+    rows = {"rows of stays without an outcome, left out": 2} if rule.startswith("stays") else {}
+    assert dict(odd.oddities) == dict(plain.oddities) | {rule: 1} | rows
     assert sources.fingerprint(odd) == sources.fingerprint(plain)
     assert odd.measurements.collect().height == plain.measurements.collect().height
 
@@ -283,7 +284,7 @@ def test_text_in_another_encoding_is_explained(tmp_path):
 BAD_OUTCOMES = {
     OUTCOMES + "101,6,1,5,5,2\n": "row 1, column 'in-hospital_death' is 2, expected 0",
     OUTCOMES + "101,6,1,5,5,\n": "row 1 has no value in column 'in-hospital_death'",
-    OUTCOMES + "101,6,1,5,5,1\n101,6,1,5,5,0\n": "repeat a 'RecordID', first in row 2",
+    OUTCOMES + "101,6,1,5,5,1\n101,6,1,5,5,0\n": "repeat a 'recordid'.*first in row 2",
     OUTCOMES + "7,6,1,5,5,1\n": "none of the 3 stays has an outcome",
     OUTCOMES.replace("In-hospital_death", "Died"): "column 'in-hospital_death' is missing",
 }

@@ -109,10 +109,10 @@ def test_impossible_arguments_are_refused(tmp_path, rows, suffix, said):
 def test_measurements_come_in_batches_while_the_file_is_still_read(folder, monkeypatch):
     parsed, parse = [], parsing.typed
 
-    def slowly(path, raw, wanted):
+    def slowly(path, raw, wanted, marks):
         time.sleep(0.01)
         parsed.append(raw.height)
-        return parse(path, raw, wanted)
+        return parse(path, raw, wanted, marks)
 
     monkeypatch.setattr(parsing, "typed", slowly)
     monkeypatch.setattr(reading, "_BATCH_BYTES", 1)
