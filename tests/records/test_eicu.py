@@ -415,7 +415,7 @@ def test_places_of_discharge_are_what_they_say(tmp_path):
     rows = [
         dict(patientunitstayid=k, patienthealthsystemstayid=k, uniquepid=k,
              hospitaldischargelocation=place, hospitaldischargestatus="")
-        for k, place in enumerate(places)
+        for k, place in enumerate(places, 100)
     ]  # fmt: skip
     visits = eicu.read(write(tmp_path, patient=rows)).visits.sort("visit_id")
     assert visits["disposition"].to_list() == list(places.values())
