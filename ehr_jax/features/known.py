@@ -81,7 +81,7 @@ def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
 
 
 def note_rows(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
-    """Returns (sample_id, time, text): each note a sample may use, in order of time.
+    """Returns (sample_id, time, text): each note a sample may use once, in order of time.
 
     At discharge, `strict` takes what is dated no later than the day of discharge, `paper` every
     note of the visit. For outcomes inside the stay both take what was charted by the prediction
@@ -103,11 +103,9 @@ def note_rows(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
             .otherwise(pl.col("time") <= pl.col("prediction_time"))
         )
         joined = joined.filter(in_time.fill_null(True) & pl.col("time").is_not_null())
-    return (
-        joined.sort("sample_id", "time", "category", "text")
-        .select("sample_id", "time", "text")
-        .collect()
-    )
+    # A row that stands twice in a source's table is one note.
+    note = ("sample_id", "time", "category", "text")
+    return joined.unique(note).sort(note).select("sample_id", "time", "text").collect()
 
 
 def _known(table: pl.DataFrame, cohort: cohorts.Cohort) -> pl.DataFrame:

@@ -94,11 +94,23 @@ def batches(
             if strange.any():
                 at = strange.arg_true()[0]
                 raise _wrong_kind(path, numbers[at], frame["resourceType"][at], kind)
+            _check_codes(path, numbers, pl.Series(texts, dtype=pl.String))
             yield frame.drop("resourceType").with_columns(
                 pl.lit(path.name).alias("file"),
                 pl.Series("line", numbers, pl.Int64),
                 pl.Series("whole", texts, pl.String),
             )
+
+
+def _check_codes(path: pathlib.Path, numbers: list[int], texts: pl.Series) -> None:
+    """Raises RecordsError for the first resource with a code that is a number of JSON."""
+    written = texts.str.contains(r'"coding"\s*:\s*\[[^\]]*"code"\s*:\s*-?[0-9]')
+    if written.any():
+        raise errors.RecordsError(
+            f"{path.name}: line {numbers[written.arg_true()[0]]} has a 'code' that is a number; in "
+            "FHIR a code is text, and a number has lost the zeros and the point that tell it from "
+            "another code. Write it as text from its source"
+        )
 
 
 def lazy(

@@ -93,6 +93,13 @@ def without_point(codes: pl.Series, before: int) -> pl.Series:
     return codes.set(numbers.fill_null(False), None).fill_null(codes.str.replace(r"\.0+$", ""))
 
 
+def without_shown_point(codes: pl.Series, before: int) -> pl.Series:
+    """Returns codes as `without_point` does, where one of more than `before` digits before its
+    point shows that the column was written as numbers; others are dotted codes."""
+    shown = codes.str.contains(rf"^\d{{{before + 1},}}\.0+$").any()
+    return without_point(codes, before) if shown else codes
+
+
 def _filled(code: str, titles: Mapping[str, str], longest: int) -> list[str]:
     """Returns the spellings of a numeric code with more zeros that the dictionary has."""
     if not code.isdigit():

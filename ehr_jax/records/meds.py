@@ -209,6 +209,7 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     oddities["coded events after the discharge, taken as known at discharge"] = int(
         found.select((~billed & late).sum()).item()
     )
+    found = _without_points(found, oddities)
     system, rest = _split(pl.col("to"))
     plain = system + ":" + code_systems.plain(rest)
     spelled = pl.when(system.is_in(code_systems.ICD)).then(plain).otherwise("to")
@@ -231,6 +232,20 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     named = named.with_columns(name=pl.coalesce("name", pl.Series(own, dtype=pl.String)))
     codes = mimic_common.join_codes([found.select(*tables.CODES)], oddities)
     return codes, tables.conform(named, tables.CODE_NAMES)
+
+
+def _without_points(found: pl.DataFrame, oddities: tally.Ledger) -> pl.DataFrame:
+    """Returns coded events without the ".0" that a writer of numbers put behind codes of ICD."""
+    parts = []
+    for (system,), part in found.group_by(_split(pl.col("to"))[0].alias("s"), maintain_order=True):
+        codes = part.select(_split(pl.col("to"))[1].alias("to"))["to"]
+        if system in code_systems.ICD:
+            plain = icd9.without_shown_point(codes, 2 if system == "ICD9PROC" else 3)
+            rule = f"{system} events whose code was written as a number, its '.0' left out"
+            oddities[rule] = plain.ne_missing(codes).sum()
+            part = part.with_columns(to=f"{system}:" + plain)
+        parts.append(part)
+    return pl.concat(parts) if parts else found
 
 
 def _split(code: pl.Expr) -> tuple[pl.Expr, pl.Expr]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax.records import encounters, reading
+from ehr_jax.records import encounters, icd9, reading
 
 # Kinds of a visit that are hospital encounters.
 HOSPITAL = {
@@ -136,7 +136,8 @@ def load(root: str | pathlib.Path, used: pl.Series) -> Concepts:
     raw = pl.concat(found) if found else pl.DataFrame(schema=schema)
     system = pl.col("vocabulary_id").str.strip_chars().str.to_uppercase().str.replace_all(" ", "_")
     icd = pl.col("system").is_in(_ICD)
-    code = pl.col("concept_code").str.strip_chars()
+    code = pl.col("concept_code")
+    raw = raw.with_columns(icd9.without_shown_point(raw["concept_code"].str.strip_chars(), 3))
     return Concepts(
         raw.drop_nulls(["concept_id", "vocabulary_id", "concept_code"])
         .unique("concept_id", keep="first", maintain_order=True)

@@ -11,7 +11,7 @@ left as it is and counted.
 
 import polars as pl
 
-from ehr_jax.records import code_systems
+from ehr_jax.records import code_systems, icd9
 
 # A column of which fewer codes than these have a form of ICD is a hospital's own numbering.
 _SHARE = 0.9
@@ -46,6 +46,10 @@ def coded(rows: pl.DataFrame, kind: str, stem: str, oddities: dict[str, int]) ->
       rows: visit_id, source_value, n, and `code`, by a vocabulary or null.
       stem: of the table, for the counts.
     """
+    plain = icd9.without_shown_point(rows["source_value"], 3 if kind == "diagnosis" else 2)
+    rule = f"{stem} source values written as numbers, their '.0' left out"
+    oddities[rule] = rows.filter(plain.ne_missing(rows["source_value"]))["n"].sum()
+    rows = rows.with_columns(plain)
     value = pl.col("source_value").str.to_uppercase()
     apart = value.str.extract_groups(_PREFIXED).struct
     system = apart.field("1").str.replace_all(r"[-_ .]", "")

@@ -3,6 +3,7 @@
 The synthetic hospital is not here: it has no folder, and `records.synthetic` makes it from numbers.
 """
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -20,10 +21,15 @@ from ehr_jax.records import (
     meds,
     mimic3,
     mimic4,
+    mimic4_events,
     omop,
     physionet2012,
     tables,
 )
+
+# Endings of the files of any source.
+_DATA = (".csv", ".csv.gz", ".parquet", ".ndjson", ".ndjson.gz", ".txt", ".tar.gz", ".zip")
+_ENDS = 1 << 16  # bytes of a file's beginning and end that are looked at
 
 
 class Source(NamedTuple):
@@ -92,15 +98,42 @@ def read(source: str, root: str | None = None, series: str = "") -> tables.Recor
     files that cannot be read.
     """
     reader = _known(source).module.read
+    folder = default_root(source, root)
+    whole = mimic4_events.home(folder) if source == "mimic4" else folder
     if not series:
-        return reader(default_root(source, root))
+        return dataclasses.replace(reader(folder), files=digest(whole))
     if source != "eicu":
         raise errors.ConfigError(
             f"data.series: source '{source}' takes no hourly series, only 'eicu' does; leave it ''"
         )
     held = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
     given = pathlib.Path(series).expanduser()
-    return reader(default_root(source, root), held if held.is_dir() else given)
+    hourly = held if held.is_dir() else given
+    return dataclasses.replace(reader(folder, hourly), files=digest(folder, hourly))
+
+
+def digest(*folders: pathlib.Path) -> str:
+    """Returns 64 hex digits of the data files below `folders`: their sizes, beginnings and ends.
+
+    It is cheap whatever the size, and the same for a copy that lies elsewhere, has other times or
+    other names. A change of the same length deep inside a large file goes unnoticed.
+    """
+    found = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            below = path.relative_to(folder).parts
+            hidden = any(part.startswith((".", "_")) for part in below)
+            if not hidden and path.name.lower().endswith(_DATA) and path.is_file():
+                size = path.stat().st_size
+                try:
+                    with path.open("rb") as file:
+                        parts = [file.read(_ENDS)]
+                        file.seek(max(_ENDS, size - _ENDS))
+                        parts.append(file.read(_ENDS))
+                except OSError:  # a file that may not be read is none of those that were
+                    continue
+                found.append(hashlib.sha256(b"%d\n" % size + b"".join(parts)).hexdigest())
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
 
 def default_root(source: str, root: str | None = None) -> pathlib.Path:
@@ -133,19 +166,20 @@ def cache_folder() -> pathlib.Path:
 def fingerprint(records: tables.Records) -> str:
     """Returns 64 hex digits that change with any value of the eager tables, not with row order.
 
-    The lazy tables (measurements, notes) are not read for it.
+    The lazy tables (measurements, notes) are not read for it: where `read` read the records, the
+    `digest` of their files stands for them.
     """
-    digest = hashlib.sha256(records.source.encode())
+    whole = hashlib.sha256((records.source + records.files).encode())
     names = ["patients", "visits", "stays", "codes", "code_names", "attributes", "given_split"]
     names += [] if records.scores.is_empty() else ["scores"]
     for name in names:
         frame = getattr(records, name)
         frame = frame.sort(frame.columns, nulls_last=True)
         for column in frame:
-            digest.update(f"\n{name}.{column.name} {len(column)}\n".encode())
+            whole.update(f"\n{name}.{column.name} {len(column)}\n".encode())
             for part in _parts(column):
-                digest.update(part)
-    return digest.hexdigest()
+                whole.update(part)
+    return whole.hexdigest()
 
 
 def _known(source: str) -> Source:

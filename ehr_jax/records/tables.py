@@ -128,6 +128,8 @@ class Records:
         default_factory=lambda: types.MappingProxyType({})
     )
     scores: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(SCORES))
+    # A digest of the files that were read (`sources.digest`); '' where there are none.
+    files: str = ""
 
 
 def sorted_stays(stays: pl.DataFrame) -> pl.DataFrame:

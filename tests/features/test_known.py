@@ -154,3 +154,23 @@ def test_what_is_known_at_exactly_the_prediction_time_is_known():
     assert known.attributes(records, cohort)["name"].to_list() == ["in time"]
     assert known.last_measurements(records, cohort)["number"].to_list() == [1.0]
     assert known.notes(records, cohort)["text"].to_list() == ["in time"]
+
+
+def test_a_note_whose_row_stands_twice_is_one_note():
+    records, cohort = make(at_discharge=False)
+    note = (hospital.day(0.5), False, "Nursing", "calm")
+    records = with_notes(records, note, note, (hospital.day(0.6), False, "Nursing", "calm"))
+    assert known.notes(records, cohort)["text"].to_list() == ["calm\n\ncalm"]
+
+
+def test_a_value_whose_row_stands_twice_changes_nothing():
+    records, cohort = make(at_discharge=False)
+    row = {"visit_id": 0, "time": hospital.day(0.5), "variable": "hr", "value": 80.0}
+    once, twice = (
+        dataclasses.replace(
+            records,
+            measurements=pl.DataFrame([row] * n, schema=tables.MEASUREMENTS).lazy(),
+        )
+        for n in (1, 2)
+    )
+    assert known.last_measurements(once, cohort).equals(known.last_measurements(twice, cohort))

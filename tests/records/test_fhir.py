@@ -3,6 +3,7 @@ import datetime
 import gzip
 import json
 import pathlib
+import re
 
 import hypothesis
 import polars as pl
@@ -896,3 +897,15 @@ def test_what_lies_beside_the_files_is_no_resource(tmp_path, name):
     whole = sources.fingerprint(fhir.read(write(tmp_path)))
     (tmp_path / name).write_bytes(b"\x00\x05\x16\x07 Mac OS X")
     assert sources.fingerprint(fhir.read(tmp_path)) == whole
+
+
+def test_code_that_is_a_number_is_refused(tmp_path):
+    path = write(tmp_path) / "Condition.ndjson"
+    text = path.read_text()
+    odd = re.sub(r'"code": *"([0-9]+)"', r'"code": \1.0', text, count=1)
+    assert odd != text
+    path.write_text(odd)
+    with pytest.raises(
+        errors.RecordsError, match="Condition.ndjson: line 1 has a 'code' that is a"
+    ):
+        fhir.read(tmp_path)

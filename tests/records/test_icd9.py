@@ -143,3 +143,10 @@ def test_named_categories_lie_in_a_block():
         code, name = line.split(" ", 1)
         assert icd9.category(code) == code and name
         assert not icd9.block(code).startswith("ICD-9-CM")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_point_goes_where_a_code_shows_that_it_was_written_as_a_number(written):
+    codes = pl.Series(["428.0", "4280.0"] if written else ["428.0", "401.0"])
+    plain = ["428", "4280"] if written else ["428.0", "401.0"]
+    assert icd9.without_shown_point(codes, 3).to_list() == plain

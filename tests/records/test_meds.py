@@ -764,3 +764,14 @@ def test_events_a_year_off_are_left_out_and_counted(tmp_path):
     assert "Of another year." not in records.notes.collect()["text"]
     counted = [n for rule, n in records.oddities.items() if "30 days outside" in rule]
     assert counted == [1, 1, 1]
+
+
+def test_codes_written_as_numbers_are_the_codes_they_were(tmp_path):
+    plain = [row for row in EXTERNAL if not row[1].startswith("DIAGNOSIS")]
+    at = next(row for row in EXTERNAL if row[1].startswith("DIAGNOSIS"))
+    rows = plain + [(at[0], f"ICD9CM//{code}", *at[2:]) for code in ("4280.0", "486.0", "25000.0")]
+    records = meds.read(external(tmp_path, rows))
+    codes = records.codes["code"].to_list()
+    assert {code for code in codes if code.startswith("ICD9CM")} >= {
+        "ICD9CM:4280", "ICD9CM:486", "ICD9CM:25000",
+    }  # fmt: skip

@@ -773,3 +773,9 @@ def test_values_of_a_hospitals_own_numbering_and_rows_with_a_concept_are_left():
 def test_edition_of_a_procedure_is_told_by_its_form(value, code):
     frame = pl.DataFrame({"visit_id": [1], "source_value": [value], "code": [None], "n": [1]})
     assert omop_sources.coded(frame, "procedure", "t", {}).to_list() == [code]
+
+
+def test_source_values_written_as_numbers_are_the_codes_they_were():
+    codes, counts = by_value([(1, "4280.0", None), (1, "25000.0", None), (1, "486.0", None)])
+    assert codes == {"4280.0": "ICD9CM:4280", "25000.0": "ICD9CM:25000", "486.0": "ICD9CM:486"}
+    assert counts["t source values written as numbers, their '.0' left out"] == 3

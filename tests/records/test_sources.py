@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import polars as pl
 import pytest
@@ -84,3 +85,26 @@ def test_missing_data_says_what_to_set_and_where_it_may_be_had(source, host, tmp
 def test_unknown_source_suggests_the_near_miss():
     with pytest.raises(errors.ConfigError, match="'mimc3'.*mean 'mimic3'"):
         sources.read("mimc3")
+
+
+def test_files_are_the_same_in_a_copy_and_others_where_a_large_table_changed(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for name, text in {"LABEVENTS.csv": "itemid\n1\n", "NOTEEVENTS.csv": "text\na\n"}.items():
+            (tmp_path / folder / name).write_text(text)
+    first = sources.digest(tmp_path / "one")
+    os.utime(tmp_path / "two" / "LABEVENTS.csv", (0, 0))
+    (tmp_path / "two" / "._LABEVENTS.csv").write_text("by a Mac")
+    assert sources.digest(tmp_path / "two") == first
+    for name, text in {"LABEVENTS.csv": "itemid\n2\n", "NOTEEVENTS.csv": "text\nb\n"}.items():
+        old = (tmp_path / "two" / name).read_text()
+        (tmp_path / "two" / name).write_text(text)
+        assert sources.digest(tmp_path / "two") != first
+        (tmp_path / "two" / name).write_text(old)
+
+
+def test_fingerprint_covers_the_files_of_large_tables(records):
+    prints = {
+        sources.fingerprint(dataclasses.replace(records, files=files)) for files in ("", "a", "b")
+    }
+    assert len(prints) == 3
