@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import pathlib
+import re
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +33,9 @@ HOSTILE = (
     "\t", "x" * 200_000, "{0}", "%s", "$1", "//", ":", "[70-80", "[9999999999-99999999999)", "><",
     "V", "E", ".", "0.", "(?i", "\\", "..", "../x", "died", "Encounter/", "LAB//", "> 89",
 )  # fmt: skip
+
+MARKS = ("?", "NA", "N/A", "-1", "<5", "NULL", "none", ".", "")
+YEARS = ("0001", "0050", "1677", "1899", "2262", "2263", "9999", "0000")
 
 _TYPES = (
     pl.String, pl.Int8, pl.Int64, pl.UInt64, pl.Int128, pl.Float32, pl.Float64, pl.Boolean,
@@ -244,7 +248,8 @@ def _rows(draw, rows: list[list[str]]) -> str:
     """Changes a table in place: `rows`, the header first."""
     what = _pick(draw, ("cell", "cell", "cell", "cell", "column", "swap", "drop", "rename",
                                  "duplicate", "headers", "repeat", "remove", "shuffle", "wider",
-                                 "shorter", "no header", "no rows", "header again"))  # fmt: skip
+                                 "shorter", "no header", "no rows", "header again", "numeric",
+                                 "padded", "identifiers", "years", "all twice"))  # fmt: skip
     row = _between(draw, 1, len(rows) - 1)
     at = _upto(draw, len(rows[row]) - 1)
     if what == "cell":
@@ -278,6 +283,25 @@ def _rows(draw, rows: list[list[str]]) -> str:
         rows[row].append("Qwertz")
     elif what == "shorter":
         del rows[row][at:]
+    elif what == "numeric":  # what a writer makes of a column that it takes for numbers
+        form = _pick(draw, ("{:.1f}", "{:.0f}", "{:e}"))
+        for cells in rows[1:]:
+            cells[at] = _as_number(cells[at], form)
+    elif what == "padded":
+        mark = _pick(draw, MARKS)
+        for cells in rows[1:] if draw(st.booleans()) else [rows[row]]:
+            cells[at] = f" {mark} "
+    elif what == "identifiers":
+        ids = [i for i, name in enumerate(rows[0]) if name.lower().endswith(("id", "_nbr", "pid"))]
+        first, second = _pick(draw, ids), _pick(draw, ids)
+        for cells in rows[1:]:
+            cells[first], cells[second] = cells[second], cells[first]
+    elif what == "years":
+        year = _pick(draw, YEARS)
+        for cells in rows[1:] if draw(st.booleans()) else [rows[row]]:
+            cells[:] = [re.sub(r"^\d{4}(?=-\d\d-\d\d)", year, cell) for cell in cells]
+    elif what == "all twice":
+        rows += [list(cells) for cells in rows[1:]]
     elif what == "no header":
         del rows[0]
     elif what == "no rows":
@@ -285,6 +309,13 @@ def _rows(draw, rows: list[list[str]]) -> str:
     else:
         rows.insert(row, list(rows[0]))
     return f"{what} (row {row}, column {at})"
+
+
+def _as_number(cell: str, form: str) -> str:
+    try:
+        return form.format(float(cell))
+    except (ValueError, OverflowError):
+        return cell
 
 
 def _parquet(draw, content: bytes) -> tuple[bytes, str]:
@@ -353,13 +384,28 @@ def _lines(draw, content: bytes) -> tuple[bytes, str]:
     lines = content.decode("utf-8", "surrogateescape").splitlines()
     at = _upto(draw, len(lines) - 1)
     what = _pick(draw, ("value",) * 6 + ("repeat", "remove", "indent", "deep", "other",
-                                                  "key twice", "shuffle"))  # fmt: skip
+                                                  "key twice", "shuffle", "all twice", "changed",
+                                                  "identifiers", "years", "numeric"))  # fmt: skip
     if what == "value":
         resource = json.loads(lines[at])
         what = _json_value(draw, resource)
         lines[at] = json.dumps(resource)
     elif what == "repeat":
         lines.append(lines[at])
+    elif what == "all twice":
+        lines += lines
+    elif what == "changed":  # a newer version of a resource, that says so or does not
+        resource = json.loads(lines[at])
+        _json_value(draw, resource)
+        resource |= _pick(draw, ({}, {"meta": {"lastUpdated": "2020-01-01T00:00:00Z"}}))
+        lines.append(json.dumps(resource))
+    elif what == "identifiers":
+        lines = [re.sub(r"(Patient|Encounter)/", _exchanged, line) for line in lines]
+    elif what == "years":
+        year = _pick(draw, YEARS)
+        lines[at] = re.sub(r'"\d{4}(?=-\d\d)', f'"{year}', lines[at])
+    elif what == "numeric":
+        lines = [re.sub(r'"code": ?"(\d+)"', r'"code": \1', line) for line in lines]
     elif what == "remove":
         del lines[at]
     elif what == "indent":
@@ -378,6 +424,10 @@ def _lines(draw, content: bytes) -> tuple[bytes, str]:
         lines = draw(st.permutations(lines))
     text = "".join(line + "\n" for line in lines)
     return text.encode("utf-8", "surrogateescape"), f"{what} (line {at + 1})"
+
+
+def _exchanged(match: re.Match) -> str:
+    return {"Patient": "Encounter/", "Encounter": "Patient/"}[match[1]]
 
 
 def _json_value(draw, value) -> str:
