@@ -44,7 +44,9 @@ def netmf(graph: jraph.GraphsTuple, width: int, window: int, negatives: float = 
         return vectors
     rank = min(width, joined.size - 1)
     # A fixed start makes the vectors repeatable, signs included.
-    left, values, _ = scipy.sparse.linalg.svds(target, rank, v0=_start(joined.size))
+    left, values, _ = scipy.sparse.linalg.svds(
+        target, rank, v0=_start(joined.size), rng=np.random.default_rng(0)
+    )
     found = (left * np.sqrt(values))[:, ::-1]
     vectors[joined, :rank] = found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
     return vectors
@@ -63,7 +65,9 @@ def _deepwalk_matrix(adjacency: scipy.sparse.csr_matrix, window: int, negatives:
             summed += power
     else:
         start = _start(degree.size)
-        values, vectors = scipy.sparse.linalg.eigsh(symmetric, EIGENVECTORS, v0=start)
+        values, vectors = scipy.sparse.linalg.eigsh(
+            symmetric, EIGENVECTORS, v0=start, rng=np.random.default_rng(0)
+        )
         powers = sum(values**r for r in range(1, window + 1))
         summed = (vectors * np.maximum(powers, 0)) @ vectors.T
     scaled = degree.sum() / (negatives * window) * summed * root[:, None] * root[None, :]
