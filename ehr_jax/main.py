@@ -6,14 +6,13 @@ import importlib
 import os
 import pathlib
 import re
-import signal
 import sys
 from collections.abc import Iterator
 
 from absl import flags
 from ml_collections import config_flags
 
-from ehr_jax import errors, storage, terminal
+from ehr_jax import errors, stopping, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        with _stopping(), _private_files():
+        with stopping.by_signal(), _private_files():
             mode, config, workdir = parse(arguments)
             is_held = mode not in WITHOUT_RUN_FOLDER
             with storage.hold(workdir) if is_held else contextlib.nullcontext():
@@ -51,7 +50,7 @@ def _run(arguments: list[str]) -> int:
         return _told(f"error: {error}", 2)
     except KeyboardInterrupt:
         return _told(f"stopped; {GOES_ON}", 130)
-    except _Stopped:
+    except stopping.Stopped:
         return _told(f"told to end; {GOES_ON}", AGAIN)
     except BrokenPipeError:
         # Python flushes once more at the end, which would fail as well.
@@ -69,25 +68,6 @@ def _run(arguments: list[str]) -> int:
 
 
 GOES_ON = "the same command goes on from what was saved"
-
-
-class _Stopped(BaseException):
-    """The process was told to end."""
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[None]:
-    """Makes SIGTERM an exception, so that what is open is closed; a second one ends at once."""
-
-    def stop(number, frame):
-        signal.signal(number, signal.SIG_DFL)
-        raise _Stopped
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ehr_jax import errors
+from ehr_jax import errors, stopping
 from ehr_jax.nn import compiling
 from ehr_jax.progress import progress
 from ehr_jax.training import (
@@ -91,6 +91,7 @@ def fit(
     Raises:
       ConfigError: config.train.select is unknown, or the loss or a validation score is not finite.
       RunFolderError: a checkpoint cannot be written.
+      Stopped: the process was told to end, and the state after the chunk that ran is saved.
     """
     check(config)
     optimiser = make_optimiser(config)
@@ -103,8 +104,8 @@ def fit(
     compiled = functools.cache(compiled or functools.partial(compile_chunk, model, data, config))
     log = logs.open_log(folder.parent.parent, seed, int(state.step))
     began, waits = time.monotonic(), []
-    with progress(show, config.steps, int(state.step)) as bar:
-        while int(state.step) < config.steps and int(state.stale) < config.patience:
+    with stopping.deferred() as is_told, progress(show, config.steps, int(state.step)) as bar:
+        while not (is_told() or _is_done(state, config)):
             state, metrics = compiled().run(state, data, key)
             metrics = {name: float(value) for name, value in metrics.items()}
             step = int(state.step)
@@ -122,10 +123,10 @@ def fit(
             )
             if (step // config.eval_every) % config.checkpoint_every == 0:
                 checkpoints.save(manager, step, state)
-    if manager.latest_step() != int(state.step):
-        checkpoints.save(manager, int(state.step), state)
-    checkpoints.close(manager)
-    log.close()
+        if manager.latest_step() != int(state.step):
+            checkpoints.save(manager, int(state.step), state)
+        checkpoints.close(manager)
+        log.close()
     if waits:
         print(f"{show}: {np.mean(waits):.1%} of the time steps waited for input")
     return Fitted(
@@ -135,6 +136,10 @@ def fit(
         seconds=time.monotonic() - began,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
     )
+
+
+def _is_done(state: stepping.State, config) -> bool:
+    return int(state.step) >= config.steps or int(state.stale) >= config.patience
 
 
 def compile_chunk(model: nn.Module, data: Data, config) -> Program:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ehr_jax import stopping
 from ehr_jax.progress import progress
 from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings, stepping
 
@@ -67,6 +68,7 @@ def train(
     Raises:
       ConfigError: there are no members, or their settings are not possible.
       RunFolderError: a checkpoint or the schedule of `evolve` cannot be written or read.
+      Stopped: the process was told to end, and the population after the chunk that ran is saved.
     """
     fit.check(config)
     traced = () if evolve is None else evolve.keys
@@ -83,22 +85,25 @@ def train(
     else:
         population = first(data, keys) if begin is None else begin
     patience = config.patience if evolve is None else config.steps + 1
-    if active(population, until, patience).any():
-        turn = None
-        if evolve is not None:
-            step = int(population.state.step.max())
-            settings, turn = _turning(evolve, members, settle, step, until)
-        open_logs = [
-            logs.open_log(place, member.seed, int(step))
-            for place, member, step in zip(log_folders, members, population.state.step, strict=True)
-        ]
-        run = model, data, config, population, settings, keys, patience, turn
-        population = _advance(*run, manager, open_logs, show, until)
-        for log in open_logs:
-            log.close()
-    if manager.latest_step() != int(population.turns):
-        checkpoints.save(manager, int(population.turns), population)
-    checkpoints.close(manager)
+    with stopping.deferred() as is_told:
+        if active(population, until, patience).any():
+            turn = None
+            if evolve is not None:
+                step = int(population.state.step.max())
+                settings, turn = _turning(evolve, members, settle, step, until)
+            open_logs = [
+                logs.open_log(place, member.seed, int(step))
+                for place, member, step in zip(
+                    log_folders, members, population.state.step, strict=True
+                )
+            ]
+            run = model, data, config, population, settings, keys, patience, turn
+            population = _advance(*run, manager, open_logs, show, until, is_told)
+            for log in open_logs:
+                log.close()
+        if manager.latest_step() != int(population.turns):
+            checkpoints.save(manager, int(population.turns), population)
+        checkpoints.close(manager)
     return population
 
 
@@ -213,10 +218,13 @@ def _turning(evolve, members, settle, step: int, until: int) -> tuple:
 
 
 def _advance(
-    model, data, config, whole, settings, keys, patience, turn, manager, open_logs, show, until
-) -> Population:
-    """Chunks until no member is active. The program holds `rows` of the whole population: once half
-    of its members are done, the others go on in a smaller one where that pays its compilation.
+    model, data, config, whole, settings, keys, patience, turn, manager, open_logs, show, until,
+    is_told,
+) -> Population:  # fmt: skip
+    """Chunks until no member is active, or the process is told to end.
+
+    The program holds `rows` of the whole population: once half of its members are done, the others
+    go on in a smaller one where that pays its compilation.
 
     Where there are turns, they come before what is saved, and all members stay in the program.
     """
@@ -228,7 +236,7 @@ def _advance(
     own, compiled = program.place(settings), [program.seconds]
     going = np.asarray(active(part, until, patience))
     with progress(show, until, int(part.state.step[going].min())) as bar:
-        while going.any():
+        while going.any() and not is_told():
             chunk_began = time.monotonic()
             part, metrics = program.run(part, own)
             told, state = jax.device_get(
