@@ -93,7 +93,7 @@ ROOMS = {
     "evaluation": ((), ("jax", "numpy")),
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
-EVERYWHERE = ("data_use", "errors", "progress", "storage", "terminal")
+EVERYWHERE = ("data_use", "errors", "progress", "stopping", "storage", "terminal")
 ASSEMBLING = ("doctor", "main", "modes")
 
 
