@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
 ROOMS = {
     "errors": ((), ()),
     "progress": ((), ("rich",)),
+    "stopping": ((), ()),
     "storage": ((), ()),
     "data_use": ((), ()),
     "terminal": ((), ()),
