@@ -36,3 +36,12 @@ def test_a_traced_rate_drops_what_the_same_number_drops(rate):
     traced = jax.jit(lambda r: dropout.Dropout(r).apply({}, x, train=True, rngs={"dropout": key}))
     fixed = dropout.Dropout(rate).apply({}, x, train=True, rngs={"dropout": key})
     np.testing.assert_allclose(traced(rate), fixed, rtol=1e-6)
+
+
+def test_each_shard_has_draws_of_its_own():
+    x, key = jnp.ones(4096), jax.random.key(0)
+    zero, one = (
+        dropout.Dropout(0.5).apply({}, x, train=True, shard=jnp.int32(k), rngs={"dropout": key}) > 0
+        for k in (0, 1)
+    )
+    assert 0.45 < (zero == one).mean() < 0.55
