@@ -242,7 +242,7 @@ def test_length_of_stay_beyond_ten_years_is_unknown(tmp_path):
     records = physionet2012.read(
         written("physionet2012 folder", tmp_path, **{"Outcomes-a.txt": odd})
     )
-    rule = "lengths of stay unknown, taken as the shortest of the challenge (2 days)"
+    rule = "lengths of stay unknown, end of the visit unknown"
     assert records.oddities[rule] == 1
 
 
