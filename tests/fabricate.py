@@ -54,6 +54,13 @@ def write(folder, labels=("heart failure", "sepsis", "rare"), seeds=(0, 1), samp
         "samples": samples,
         "labelled": samples,
         "positives": {name: int(positive[:, k].sum()) for k, name in enumerate(labels)},
+        **{
+            f"{kind}_patients": {
+                name: int(np.unique(subjects[positive[:, k] == value]).size)
+                for k, name in enumerate(labels)
+            }
+            for kind, value in (("positive", True), ("negative", False))
+        },
         "prevalence": {name: float(positive[:, k].mean()) for k, name in enumerate(labels)},
     }
     data = {
@@ -95,3 +102,9 @@ def write(folder, labels=("heart failure", "sepsis", "rare"), seeds=(0, 1), samp
                 }
                 file.write(json.dumps(row) + "\n")
     return results
+
+
+def rewrite(folder, name, change):
+    """Writes what `change` makes of a JSON file of the run folder."""
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))

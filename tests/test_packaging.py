@@ -31,6 +31,7 @@ ROOMS = {
     "storage": ((), ()),
     "data_use": ((), ()),
     "terminal": ((), ()),
+    "disclosure": ((), ("numpy",)),
     "config": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
@@ -94,7 +95,9 @@ ROOMS = {
     "evaluation": ((), ("jax", "numpy")),
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
-EVERYWHERE = ("data_use", "errors", "progress", "stopping", "storage", "terminal")
+EVERYWHERE = (
+    "data_use", "disclosure", "errors", "progress", "stopping", "storage", "terminal",
+)  # fmt: skip
 ASSEMBLING = ("doctor", "main", "modes")
 
 

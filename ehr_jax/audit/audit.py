@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.audit import (
     association,
     evidence,
@@ -50,6 +50,7 @@ def require(findings: list[evidence.Finding]) -> None:
     broken = [finding for finding in failed(findings) if finding.stops]
     if broken:
         said = "; ".join(f"{finding.check}: {finding.message}" for finding in broken)
+        said = disclosure.words(said)
         raise errors.AuditError(
             f"the audit failed, so no figure of this run would be honest. {said}. The rows are in "
             "audit.json of the run folder; --config.audit.stop=False goes on all the same."

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -97,10 +98,19 @@ def _split_summary(built: cohort.Cohort, split: str) -> dict[str, Any]:
         "samples": rows.height,
         "labelled": labelled.height,
         "positives": positives,
+        "positive_patients": _patients(labelled, built.labels, True),
+        "negative_patients": _patients(labelled, built.labels, False),
         "prevalence": {
             name: count / labelled.height if labelled.height else None
             for name, count in positives.items()
         },
+    }
+
+
+def _patients(rows: pl.DataFrame, labels: Sequence[str], value: bool) -> dict[str, int]:
+    return {
+        name: rows.filter(pl.col(f"label.{name}") == value)["subject_id"].n_unique()
+        for name in labels
     }
 
 

@@ -39,9 +39,10 @@ def evaluate(
         Plain JSON (nan is null): {"auroc": {"value", "low", "high", "seed_std",
         "undefined_resamples"}, ...} for each of metrics.METRICS, and beside them "conventions",
         "macro" and "micro" of the same form ("macro" entries also count the "labels" they are the
-        mean of), "per_label" {name: {"samples", "positives", "thresholds", "auroc", ...}},
-        "samples", "patients", "resamples". "undefined_resamples" are left out of the interval: a
-        macro mean is of the same labels in every resample, and undefined where one of them is.
+        mean of), "per_label" {name: {"samples", "positives", "patients", "positive_patients",
+        "negative_patients", "thresholds", "auroc", ...}}, "samples", "patients", "resamples".
+        "undefined_resamples" are left out of the interval: a macro mean is of the same labels in
+        every resample, and undefined where one of them is.
 
     Raises:
         ConfigError, UserError, ValueError: as `scorer.check` and `bootstrap.check`.
@@ -73,6 +74,9 @@ def evaluate(
         name: {
             "samples": int((~np.isnan(labels[:, k])).sum()),
             "positives": int((labels[:, k] > 0).sum()),
+            "patients": _patients(subjects[~np.isnan(labels[:, k])]),
+            "positive_patients": _patients(subjects[labels[:, k] > 0]),
+            "negative_patients": _patients(subjects[labels[:, k] == 0]),
             "thresholds": thresholds[:, k].tolist(),
             **entries(scorer.LABEL, k),
         }
@@ -84,9 +88,13 @@ def evaluate(
         "micro": entries(scorer.MICRO),
         "per_label": per_label,
         "samples": len(labels),
-        "patients": int(np.unique(subjects).size),
+        "patients": _patients(subjects),
         "resamples": resamples,
     }
+
+
+def _patients(subjects: np.ndarray) -> int:
+    return int(np.unique(subjects).size)
 
 
 def _entry(values: np.ndarray, drawn: np.ndarray) -> dict[str, float | int | None]:

@@ -1,15 +1,22 @@
-"""--mode=audit: does an outcome leak into an input? A table, audit.json, exit status 1 if so."""
+"""--mode=audit: does an outcome leak into an input? A table, audit.json, exit status 1 if so.
+
+What is printed is safe to show; audit.json holds the rows of single patients and exact counts.
+"""
 
 import pathlib
 
 import ml_collections
+import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.audit import audit, evidence
 from ehr_jax.modes import inputs
 from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
 SHOWN = 5  # rows at fault printed a check
+# Columns of rows that are of a single patient.
+OF_A_PATIENT = frozenset({"subject", "visit", *(f"{of}_id" for of in ("sample", "visit", "stay"))})
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -20,12 +27,25 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     cohort = inputs.build_cohort(records, config)
     findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
-    rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]
+    rows = [
+        [finding.status.upper(), finding.check, disclosure.words(finding.message)]
+        for finding in findings
+    ]
     print(tables.render(["Status", "Check", "Found"], rows))
     for finding in findings:
         if finding.status in ("fail", "warn"):
-            shown = [[str(v) for v in row] for row in finding.rows.head(SHOWN).rows()]
-            print(f"\n{finding.check}, {min(SHOWN, finding.count)} of {finding.count} at fault:")
-            print(tables.render(finding.rows.columns, shown))
-    print(f"\nall rows at fault: {workdir / 'audit.json'}")
+            _print_rows(finding)
+    print(f"\nall rows at fault: {workdir / 'audit.json'}, which is internal")
     return 1 if audit.failed(findings) else 0
+
+
+def _print_rows(finding: evidence.Finding) -> None:
+    """Prints the first rows at fault, where they are of inputs and tables and not of patients."""
+    if OF_A_PATIENT & set(finding.rows.columns):
+        print(f"\n{finding.check}: the rows at fault are of single patients, see audit.json")
+        return
+    named = finding.rows.select(pl.col(pl.String)).head(SHOWN)  # shares tell counts
+    print(f"\n{finding.check}, {min(SHOWN, finding.count)} of {finding.count} at fault:")
+    print(
+        tables.render(named.columns, [[disclosure.words(str(v)) for v in r] for r in named.rows()])
+    )

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import stays
 from ehr_jax.models import realm
 from ehr_jax.training import run_folder, stay_problem
 
 SHOWN = 5  # steps, pieces of notes and entities of a prediction
-FEWEST = 10  # samples behind a row of the summary
 
 
 def write(
@@ -30,8 +30,8 @@ def write(
     A line names the nodes of the graph, never the words of a note: {"sample_id", "seed",
     "modalities": {name: weight}, "steps": [{"hour", "weight"}], "notes": [{"hour", "weight"}],
     "entities": [{"id", "name", "definition", "hour", "named_in", "weight"}]}, each list by weight.
-    evidence.json has the mean weight of each modality, and of entities that at least `FEWEST`
-    samples have.
+    evidence.json has the mean weight of each modality, and of entities that at
+    least `disclosure.SMALLEST` patients have.
     """
     rows = np.flatnonzero(arrays.split == "test")
     weights = _weights(model, params, arrays, rows)
@@ -46,7 +46,8 @@ def write(
             {**entity, "weight": float(share)}
             for entity, share in zip(of_sample, weight, strict=False)
         ]
-        weighed += [(entity["name"], entity["weight"]) for entity in chosen]
+        patient = int(arrays.subjects[sample])
+        weighed += [(entity["name"], patient, entity["weight"]) for entity in chosen]
         steps = _largest(weights["step"][at], arrays.stays["hours"][sample])
         notes = _largest(weights["chunk"][at], arrays.stays["note_hours"][sample])
         modality = weights["modality"]
@@ -105,13 +106,16 @@ def _largest(weights: np.ndarray, hours: np.ndarray) -> list[dict]:
     ]
 
 
-def _summary(model, weights, weighed: list[tuple[str, float]]) -> dict:
+def _summary(model, weights, weighed: list[tuple[str, int, float]]) -> dict:
     modality = weights["modality"]
-    rows = pl.DataFrame(weighed, schema={"name": pl.String, "weight": pl.Float64}, orient="row")
+    schema = {"name": pl.String, "patient": pl.Int64, "weight": pl.Float64}
+    rows = pl.DataFrame(weighed, schema=schema, orient="row")
     entities = (
         rows.group_by("name")
-        .agg(samples=pl.len(), weight=pl.col("weight").mean())
-        .filter(pl.col("samples") >= FEWEST)
+        .agg(
+            samples=pl.len(), patients=pl.col("patient").n_unique(), weight=pl.col("weight").mean()
+        )
+        .filter(pl.col("patients") >= disclosure.SMALLEST)
         .sort("weight", "name", descending=[True, False])
     )
     return {

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.modes import train
 from ehr_jax.training import run_folder
 
 # Counts, whose sums are of all folds where those share no patient: test folds, not validation ones.
-COUNTS = ("samples", "patients", "positives")
+COUNTS = ("samples", "positives", *disclosure.BEHIND)
 # Of data.json: what each fold has of its own.
 OWN = ("features", "notes")
 

@@ -6,7 +6,7 @@ import pathlib
 import ml_collections
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
@@ -74,7 +74,7 @@ def arrange(
     findings = audit.run(evidence.of(records, cohort, config, arrays))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
-        print(f"audit, {finding.check}: {finding.message}")
+        print(f"audit, {finding.check}: {disclosure.words(finding.message)}")
     if cohort.protocol == "strict" and config.audit.stop:
         audit.require(findings)
     return arrays

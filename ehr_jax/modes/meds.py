@@ -4,6 +4,7 @@ import pathlib
 
 import ml_collections
 
+from ehr_jax import disclosure
 from ehr_jax.models import registry
 from ehr_jax.modes import inputs
 from ehr_jax.records import meds_files
@@ -23,7 +24,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         print(f"{folder}: written by an earlier start, kept")
     else:
         meds_files.write(records, folder)
-        print(f"{folder}: {records.patients.height:,} patients of {records.source}")
+        print(f"{folder}: {disclosure.shown(records.patients.height)} patients of {records.source}")
     if (workdir / "predictions.parquet").exists():
         written = predictions.write_meds(workdir, workdir / "meds_predictions")
         print(f"{workdir / 'meds_predictions'}: {len(written)} file(s), one a label and seed")

@@ -9,6 +9,7 @@ import pathlib
 
 import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import summary
 from ehr_jax.records import tables
@@ -75,6 +76,7 @@ def told(found: dict[str, int]) -> str:
     if not trained and not validated:
         return ""
     return (
-        f"{trained} patient(s) are of the run's training split and {validated} of its validation "
+        f"{disclosure.shown(trained)} patient(s) are of the run's training split and "
+        f"{disclosure.shown(validated)} of its validation "
         "split, by their identifiers: they are scored, and left out of all results"
     )

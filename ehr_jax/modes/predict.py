@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import config as configs
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
 from ehr_jax.features import fitted, stays
@@ -41,7 +41,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
     cohort = dataclasses.replace(cohort, samples=samples)
     train.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
-    print(f"{cohort.samples.height} samples scored by {len(seeds)} seed(s): {workdir}")
+    patients = cohort.samples["subject_id"].n_unique()
+    scored = disclosure.shown(cohort.samples.height, patients)
+    print(f"{scored} samples scored by {len(seeds)} seed(s): {workdir}")
     if words := own_patients.told(found):
         print(words)
     rows = train.rows_of(arrays, "test")

@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.features import series, store, variables
 from ehr_jax.models import registry
 from ehr_jax.modes import inputs
@@ -37,7 +37,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
             step_hours, length = config.series.step_hours, config.series.length
             grid = series.build(records, cohort, chosen, step_hours, length)
             for variable, rule, unit, rows in grid.oddities.rows():
-                print(f"series, {variable}{f' ({unit})' if unit else ''}: {rows} row(s) {rule}")
+                shown, of = disclosure.shown(rows), f" ({unit})" if unit else ""
+                print(f"series, {variable}{of}: {shown} row(s) {rule}")
         arrays = inputs.arrange(records, cohort, config, workdir)
         fingerprint = inputs.fingerprint(records, config)
         store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
@@ -62,8 +63,11 @@ def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:
 
 def _summary(builder) -> str:
     about = builder.info.metadata
+    patients = [counts["patients"] for counts in about["samples"].values()]
+    concealed = disclosure.hidden([disclosure.is_few(count) for count in patients], patients)
     rows = [
-        [split, *(str(n) for n in counts.values())] for split, counts in about["samples"].items()
+        [split, *(disclosure.NONE if is_hidden else disclosure.shown(n) for n in counts.values())]
+        for (split, counts), is_hidden in zip(about["samples"].items(), concealed, strict=True)
     ]
     lines = [
         f"{about['task']}, {about['protocol']}, {about['source']}",

@@ -1,6 +1,6 @@
 """Points of the ROC, precision-recall and reliability curves, on fixed grids, safe to publish.
 
-A curve is drawn only where at least SMALLEST positives and as many negatives stand behind it.
+A curve is drawn only where enough patients of either class stand behind it (`disclosure`).
 """
 
 import warnings
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-SMALLEST = 10  # a count below this is never shown
+from ehr_jax import disclosure
+
 GRID = np.linspace(0, 1, 201)
 BINS = 10
 
@@ -29,22 +30,27 @@ class Reliability(NamedTuple):
     counts: np.ndarray  # [bins] cells, a mean over seeds; 0 where too small
 
 
-def roc(name: str, probabilities: np.ndarray, labels: np.ndarray) -> Curve | None:
+def roc(
+    name: str, probabilities: np.ndarray, labels: np.ndarray, subjects: np.ndarray
+) -> Curve | None:
     """Mean over seeds of the true-positive rate; its area is the mean of the AUROCs.
 
     Args:
         probabilities: [seeds, cells] float.
         labels: [cells] float with nan.
+        subjects: [cells], the patient of each.
 
     Returns:
-        None where too few positives or negatives stand behind it.
+        None where too few patients of either class stand behind it.
     """
-    return _mean_curve(name, probabilities, labels, _true_positive_rate)
+    return _mean_curve(name, probabilities, labels, subjects, _true_positive_rate)
 
 
-def precision_recall(name: str, probabilities: np.ndarray, labels: np.ndarray) -> Curve | None:
+def precision_recall(
+    name: str, probabilities: np.ndarray, labels: np.ndarray, subjects: np.ndarray
+) -> Curve | None:
     """Mean over seeds of the precision at each recall; arguments as in `roc`."""
-    return _mean_curve(name, probabilities, labels, _precision)
+    return _mean_curve(name, probabilities, labels, subjects, _precision)
 
 
 def mean(name: str, found: list[Curve]) -> Curve:
@@ -56,8 +62,12 @@ def mean(name: str, found: list[Curve]) -> Curve:
     )
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
-    """Bins of equal width over all seeds; arguments as in `roc`."""
+def reliability(probabilities: np.ndarray, labels: np.ndarray, subjects: np.ndarray) -> Reliability:
+    """Bins of equal width over all seeds; arguments as in `roc`.
+
+    A bin is left out where few patients of a class stand behind it, or where a bin that is left out
+    would be told by the others.
+    """
     given = ~np.isnan(labels)
     scores, positive = probabilities[:, given].astype(np.float64), labels[given] > 0
     place = np.minimum((scores * BINS).astype(int), BINS - 1)
@@ -68,7 +78,14 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
         predicted = np.array([scores[chosen].mean() for chosen in of_bin])
         truth = np.broadcast_to(positive, scores.shape)
         observed = np.array([truth[chosen].mean() for chosen in of_bin])
-    small = counts < SMALLEST
+    few = [
+        _is_few(positive, subjects[given], chosen.any(axis=0)) or 0 < count < disclosure.SMALLEST
+        for chosen, count in zip(of_bin, counts, strict=True)
+    ]
+    order = np.argsort(counts, kind="stable")
+    small = np.zeros(BINS, bool)
+    small[order] = disclosure.hidden([few[k] for k in order], counts[order].tolist())
+    small |= counts == 0
     return Reliability(
         np.where(small, np.nan, predicted),
         np.where(small, np.nan, observed),
@@ -76,10 +93,16 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
     )
 
 
-def _mean_curve(name, probabilities, labels, one_seed) -> Curve | None:
+def _is_few(positive: np.ndarray, subjects: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether few patients of either class are behind the `chosen` cells."""
+    classes = (subjects[chosen & positive], subjects[chosen & ~positive])
+    return any(disclosure.is_few(np.unique(each).size) for each in classes)
+
+
+def _mean_curve(name, probabilities, labels, subjects, one_seed) -> Curve | None:
     given = ~np.isnan(labels)
     positive = labels[given] > 0
-    if min(positive.sum(), (~positive).sum()) < SMALLEST:
+    if not disclosure.enough(positive, subjects[given]):
         return None
     values = [one_seed(*_steps(scores[given], positive)) for scores in probabilities]
     return Curve(name, np.mean(values, axis=0), float(positive.mean()))

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from ehr_jax.reporting import curves, page, tables
+from ehr_jax import disclosure
+from ehr_jax.reporting import page, tables
 
 NOTES = {
     "own": "Notes: the source's own; the protocol decides which of them a sample may use.",
@@ -12,6 +13,9 @@ NOTES = {
     ),
     "none": "Notes: none; the model saw codes alone.",
 }
+
+
+_CLASSES = ("positive", "negative")
 
 
 def section(data: Mapping) -> str:
@@ -30,11 +34,12 @@ def section(data: Mapping) -> str:
     features = data.get("features")
     if features:
         features = {key: value for key, value in features.items() if key != "knowledge"}
+    excluded = cohort.get("excluded")
     blocks = (
         ("Records", data.get("records")),
-        ("Left out of the cohort", cohort.get("excluded")),
+        ("Left out of the cohort", None if excluded is None else disclosure.block(excluded)),
         ("Mended or left out while reading", data.get("oddities")),
-        *((f"Rows of {name}", of) for name, of in (data.get("tables") or {}).items()),
+        *((f"Rows of {name}", _account(of)) for name, of in (data.get("tables") or {}).items()),
         ("Features", features),
     )
     shown = [
@@ -51,8 +56,17 @@ def section(data: Mapping) -> str:
     parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
     if data.get("encoder"):
         parts += [page.folded("Text encoder", page.facts(data["encoder"], counts=False))]
-    small = f"Counts of 1 to {curves.SMALLEST - 1} are shown as <{curves.SMALLEST}."
+    small = (
+        f"Counts of 1 to {disclosure.SMALLEST - 1} are shown as {disclosure.FEW}; what rests on "
+        f"so few patients, or would tell such a count, as {tables.NONE}."
+    )
     return page.section("Data", *parts, page.text(small, "note"))
+
+
+def _account(counts: Mapping[str, int]) -> dict[str, str]:
+    """The rows of a table, as shown: their sum is not, where it would tell a part that is small."""
+    shown = {name: disclosure.shown(count) for name, count in counts.items()}
+    return shown | ({"read": tables.NONE} if disclosure.FEW in shown.values() else {})
 
 
 def notes_section(results: Mapping, data: Mapping) -> str:
@@ -65,30 +79,49 @@ def notes_section(results: Mapping, data: Mapping) -> str:
     return page.section("Notes", said, page.facts(notes, counts=True) if notes else "")
 
 
-def prevalence(positives: int | None, samples: int | None) -> tuple[str, str]:
-    """A label's count and share; both hidden where the positives or the negatives are few."""
+def prevalence(
+    positives: int | None, samples: int | None, patients: tuple[int | None, int | None]
+) -> tuple[str, str]:
+    """A label's count and share; both hidden where few patients of either class stand behind it.
+
+    Args:
+      patients: with a positive, and with a negative.
+    """
     if positives is None or not samples:
-        return page.shown_count(positives), tables.NONE
-    if 0 < samples - positives < curves.SMALLEST:
-        return f"all but <{curves.SMALLEST}", tables.NONE
-    if 0 < positives < curves.SMALLEST:
-        return page.shown_count(positives), tables.NONE
-    return page.shown_count(positives), f"{100 * positives / samples:.1f} %"
+        return disclosure.shown(positives), tables.NONE
+    if disclosure.is_few(samples - positives):
+        return f"all but {disclosure.FEW}", tables.NONE
+    if disclosure.is_few(positives):
+        return disclosure.FEW, tables.NONE
+    # Where the patients were not counted, there may be few.
+    if any(count is None or disclosure.is_few(count) for count in patients):
+        return tables.NONE, tables.NONE
+    return disclosure.shown(positives), f"{100 * positives / samples:.1f} %"
 
 
 def _splits(splits: Mapping[str, Mapping]) -> str:
     header = ["", *splits]
-    rows = [
-        [name.capitalize(), *(page.shown_count(of.get(name)) for of in splits.values())]
-        for name in ("patients", "samples", "labelled")
-    ]
+    patients = [of.get("patients") or 0 for of in splits.values()]
+    concealed = disclosure.hidden([disclosure.is_few(count) for count in patients], patients)
+    rows = []
+    for name in ("patients", "samples", "labelled"):
+        cells = [
+            tables.NONE
+            if is_hidden and not disclosure.is_few(of.get(name))
+            else disclosure.shown(of.get(name))
+            for of, is_hidden in zip(splits.values(), concealed, strict=True)
+        ]
+        rows.append([name.capitalize(), *cells])
     labels = dict.fromkeys(name for of in splits.values() for name in of.get("positives") or {})
     positives = []
     for label in labels:
         cells = []
-        for of in splits.values():
-            count, share = prevalence((of.get("positives") or {}).get(label), of.get("labelled"))
-            cells.append(count if share == tables.NONE else f"{count} ({share})")
+        for of, is_hidden in zip(splits.values(), concealed, strict=True):
+            each = [(of.get(f"{kind}_patients") or {}).get(label) for kind in _CLASSES]
+            count = (of.get("positives") or {}).get(label)
+            count, share = prevalence(count, of.get("labelled"), tuple(each))
+            told = count if share == tables.NONE else f"{count} ({share})"
+            cells.append(tables.NONE if is_hidden else told)
         positives.append([f"Positive: {label}", *cells])
     if len(positives) <= 3:
         return page.table(header, rows + positives)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ehr_jax import disclosure
 from ehr_jax.reporting import page, tables
 
 _FILTER = {
@@ -76,7 +77,7 @@ def _share(count: int, of: int) -> str:
 
 def _notes(known: Mapping) -> str:
     counted = known.get("filter") or {}
-    facts = {_FILTER[key]: counted[key] for key in _FILTER if key in counted}
+    facts = disclosure.block({_FILTER[key]: counted[key] for key in _FILTER if key in counted})
     facts |= {f"Notes {kind}": count for kind, count in (known.get("notes") or {}).items()}
     facts |= {
         f"Language model, {what.replace('_', ' ')}": count

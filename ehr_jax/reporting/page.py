@@ -1,6 +1,6 @@
 """A self-contained HTML page: sections, tables, drawings. No script and nothing fetched.
 
-Small counts are suppressed here, in `shown_count` and `facts`, so that no caller can forget it.
+Small counts are suppressed here, in `facts`, so that no caller can forget it (`disclosure`).
 """
 
 import html
@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ehr_jax import terminal
-from ehr_jax.reporting import curves, tables
+from ehr_jax import disclosure, terminal
+from ehr_jax.reporting import tables
 
 # Keys whose values could point at single patients; they never reach a page.
 IDENTIFIERS = ("subject_id", "sample_id", "visit_id", "stay_id", "hadm_id", "patient_id")
+# Keys of counts of what is no patient, such as codes and their kinds, and of settings.
+WITHOUT_PATIENTS = ("distinct_codes", "kinds", "nodes", "spec", "edges", "distinct_nodes", "steps")
 LONGEST_LIST = 12
 _OTHERS_HOME = re.compile(r"(?<![\w.~…])/(?:home|Users)/[^/\s'\",;]+")
 _WHOLE_PATH = re.compile(r"/(?:[^/\n]+/)+([^/\n]*)")
@@ -159,13 +161,6 @@ def facts(values: Mapping[str, Any], counts: bool) -> str:
     return f'<table class="facts">{lines}</table>'
 
 
-def shown_count(count: int | None) -> str:
-    """A count with separators; "<10" for 1 to 9."""
-    if count is None:
-        return tables.NONE
-    return f"<{curves.SMALLEST}" if 0 < count < curves.SMALLEST else f"{count:,}"
-
-
 def escape(words: Any) -> str:
     """Text for HTML, without control characters and without places of this machine."""
     return html.escape(without_places(terminal.clean(str(words))))
@@ -190,19 +185,22 @@ def _interval(cell: str) -> str:
     return f"{value} <small>[{rest}</small>" if bracket and rest.endswith("]") else cell
 
 
-def _flatten(values: Mapping[str, Any], counts: bool, prefix: str = ""):
+def _flatten(values: Mapping[str, Any], counts: bool, prefix: str = "", as_words: bool = False):
+    as_words = as_words or counts
     for key, value in values.items():
-        name = f"{prefix}{key}".replace("_", " ") if counts else f"{prefix}{key}"
+        name = f"{prefix}{key}".replace("_", " ") if as_words else f"{prefix}{key}"
         if key in IDENTIFIERS:
             continue
+        of_patients = counts and key not in WITHOUT_PATIENTS
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, counts, f"{prefix}{key}{' · ' if counts else '.'}")
+            joint = " · " if as_words else "."
+            yield from _flatten(value, of_patients, f"{prefix}{key}{joint}", as_words)
         elif isinstance(value, list | tuple):
-            shown = ", ".join(_scalar(item, counts) for item in value[:LONGEST_LIST])
+            shown = ", ".join(_scalar(item, of_patients) for item in value[:LONGEST_LIST])
             more = len(value) - LONGEST_LIST
             yield name, shown + (f", and {more} more" if more > 0 else "")
         else:
-            yield name, _scalar(value, counts)
+            yield name, _scalar(value, of_patients)
 
 
 def _scalar(value: Any, counts: bool) -> str:
@@ -210,8 +208,8 @@ def _scalar(value: Any, counts: bool) -> str:
         return tables.NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if counts and isinstance(value, int):
-        return shown_count(value)
+    if isinstance(value, int):
+        return disclosure.shown(value) if counts else f"{value}"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping | list | tuple):

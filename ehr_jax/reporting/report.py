@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ehr_jax import errors, storage
+from ehr_jax import disclosure, errors, storage
 from ehr_jax.reporting import curves, data_page, knowledge_page, page, plots, predictions, tables
 
-# Keys of results.json that have a place of their own on the page.
-PLACED = ("test", "validation", "fits", "methods", "paired", "per_split", "data", "internal")
+# Keys of results.json that have a place of their own on the page, or none: thresholds are scores of
+# single patients, the weight of positives tells how many there are, and a path is of the machine.
+PLACED = (
+    "thresholds", "fold_thresholds", "positive_weight", "fold_positive_weight", "patients", "run",
+    "test", "validation", "fits", "methods", "paired", "per_split", "data", "internal",
+)  # fmt: skip
 
 
 def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
@@ -28,14 +32,16 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
     """
     folder = pathlib.Path(run_folder)
     results, data = _json(folder, "results.json"), _json(folder, "data.json")
+    if "test" in results:
+        results = {**results, "test": disclosure.publishable(results["test"] or {})}
     found, trouble = _predictions(folder)
     body = [
         _protocol(results, data),
         _headline(results),
         _curves(folder, results, found, trouble),
         _per_label(folder, results),
-        _training(folder),
-        _evidence(folder),
+        _training(folder, results),
+        _evidence(folder, results),
         data_page.section(data),
         data_page.notes_section(results, data),
         knowledge_page.section(data),
@@ -62,6 +68,8 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
             f"{folder / 'results.json'}: no 'methods' to compare; is this the folder of a "
             "--mode=benchmark run?"
         )
+    results = disclosure.comparison(results)
+    methods = results["methods"]
     _write_whole(folder / "table.md", tables.comparison_table(results, markdown=True) + "\n")
     names = [tables.method_label(one) for one in methods]
     metrics = [name for name in ("auroc", "auprc") if name in methods[0]["test"]]
@@ -141,13 +149,16 @@ def _interval_note(test: Mapping) -> str:
     if "resamples" not in test:
         return ""
     over = tables.spread_over(test)
+    patients = test.get("patients")
     words = (
-        f"Test samples: {page.shown_count(test.get('samples'))} of "
-        f"{page.shown_count(test.get('patients'))} patients. Values are means over seeds"
+        f"Test samples: {disclosure.shown(test.get('samples'), patients)} of "
+        f"{disclosure.shown(patients)} patients. Values are means over seeds"
         f"{' and folds' if over == 'folds' else ''}. "
         f"Intervals: {test['resamples']:,} bootstrap resamples of patients, the same for all "
         f"seeds. SD: standard deviation over {over}. ↓: lower is better. F1 and accuracy take "
-        "thresholds fitted on validation predictions, or 0.5 where the protocol says so."
+        "thresholds fitted on validation predictions, or 0.5 where the protocol says so. What "
+        f"rests on fewer than {disclosure.SMALLEST} patients with or without the outcome is "
+        f"{tables.NONE}."
     )
     return page.text(words, "note")
 
@@ -171,17 +182,19 @@ def _curves(folder: pathlib.Path, results: Mapping, found, trouble: str) -> str:
         ):
             drawings.append((plots.save(draw(main, others), folder / "plots" / f"{name}.png"), ""))
     flat = found.probabilities.reshape(len(found.seeds), -1)
-    bins = curves.reliability(flat, found.labels.ravel())
+    subjects = np.repeat(found.subjects, len(found.label_names))
+    bins = curves.reliability(flat, found.labels.ravel(), subjects)
     if bins.counts.any():
         drawn = plots.save(plots.reliability(bins), folder / "plots" / "reliability.png")
         drawings.append((drawn, ""))
     lost = (
-        "" if roc else f"ROC and precision-recall need {curves.SMALLEST} positives and negatives."
+        ""
+        if roc
+        else f"ROC and precision-recall need {disclosure.SMALLEST} patients of either class."
     )
     note = (
-        "Curves are means over seeds at each point of the horizontal axis. Labels with fewer than "
-        f"{curves.SMALLEST} positives or negatives, and bins with fewer than {curves.SMALLEST} "
-        "samples, are not drawn."
+        "Curves are means over seeds at each point of the horizontal axis. Labels, and bins, with "
+        f"fewer than {disclosure.SMALLEST} patients of a class are not drawn."
     )
     return page.section(
         title, page.figures(drawings), page.text(lost, "missing") if lost else "",
@@ -192,7 +205,7 @@ def _curves(folder: pathlib.Path, results: Mapping, found, trouble: str) -> str:
 def _label_curves(make, found: predictions.Predictions, results: Mapping):
     """(main curve, one curve a label), or None where no label has enough of both classes."""
     each = [
-        make(name, found.probabilities[:, :, k], found.labels[:, k])
+        make(name, found.probabilities[:, :, k], found.labels[:, k], found.subjects)
         for k, name in enumerate(found.label_names)
     ]
     each = [one for one in each if one is not None]
@@ -202,7 +215,9 @@ def _label_curves(make, found: predictions.Predictions, results: Mapping):
         return each[0]._replace(name="model"), []
     if results.get("protocol") == "paper":
         flat = found.probabilities.reshape(len(found.seeds), -1)
-        return make("all cells (micro)", flat, found.labels.ravel()), each
+        subjects = np.repeat(found.subjects, len(found.label_names))
+        micro = make("all cells (micro)", flat, found.labels.ravel(), subjects)
+        return None if micro is None else (micro, each)
     return curves.mean("mean over labels (macro)", each), each
 
 
@@ -213,7 +228,8 @@ def _per_label(folder: pathlib.Path, results: Mapping) -> str:
     names = list(dict.fromkeys(name for one in labels.values() for name in tables.metrics_of(one)))
     rows, marks = [], []
     for label, one in labels.items():
-        count, share = data_page.prevalence(one.get("positives"), one.get("samples"))
+        behind = (one.get("positive_patients"), one.get("negative_patients"))
+        count, share = data_page.prevalence(one.get("positives"), one.get("samples"), behind)
         values = [tables.interval(one.get(name, {})) for name in names]
         rows.append([label, count, share, *values])
         marks.append(None if share == tables.NONE else one["positives"] / one["samples"])
@@ -230,7 +246,7 @@ def _per_label(folder: pathlib.Path, results: Mapping) -> str:
     )
 
 
-def _training(folder: pathlib.Path) -> str:
+def _training(folder: pathlib.Path, results: Mapping) -> str:
     path = folder / "metrics.jsonl"
     if not path.exists():
         words = "metrics.jsonl is not there: the method has no training steps, or none was logged."
@@ -244,14 +260,22 @@ def _training(folder: pathlib.Path) -> str:
     rows = [row for row in rows if "step" in row]
     if not rows:
         return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
+    note = ""
+    validation = disclosure.publishable(results.get("validation") or {"patients": 0})
+    if not any(validation[name]["value"] is not None for name in tables.metrics_of(validation)):
+        rows = [{**row, "validation": {}} for row in rows]
+        note = "Validation has too few patients of a class for its metrics to be shown."
     drawing = plots.save(plots.training(rows), folder / "plots" / "training.png")
-    return page.section("Training", page.figures([(drawing, "")]))
+    return page.section(
+        "Training", page.figures([(drawing, "")]), page.text(note, "note") if note else ""
+    )
 
 
-def _evidence(folder: pathlib.Path) -> str:
+def _evidence(folder: pathlib.Path, results: Mapping) -> str:
     """What weighed in predictions over stays, over all test samples; "" for other methods."""
     found = _json(folder, "evidence.json")
-    if not found:
+    patients = (results.get("test") or {}).get("patients") or 0
+    if not found or patients < disclosure.SMALLEST:
         return ""
     shown = [
         {"modality": name, "mean weight": f"{weight:.3f}"}
@@ -260,6 +284,7 @@ def _evidence(folder: pathlib.Path) -> str:
     entities = [
         {"entity": row["name"], "samples": row["samples"], "mean weight": f"{row['weight']:.3f}"}
         for row in found.get("entities") or []
+        if row.get("patients", 0) >= disclosure.SMALLEST
     ]
     return page.section(
         "What weighed in the predictions",

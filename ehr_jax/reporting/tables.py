@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ehr_jax import terminal
+from ehr_jax import disclosure, terminal
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -14,14 +14,15 @@ METRIC_NAMES = {
 }
 # The deviation of an entry, and what it is between.
 SPREADS = {"seed_std": "seeds", "fold_std": "folds", "std": "splits"}
-NONE = "–"  # where a metric is undefined or was not computed
+NONE = disclosure.NONE  # where a metric is undefined, not computed or not to be shown
 
 Rows = list[list[str]]
+metrics_of = disclosure.metrics_of
 
 
 def headline(results: Mapping) -> str:
     """One line: the headline metrics of results.json on the test split."""
-    test = results.get("test", {})
+    test = disclosure.publishable(results.get("test", {}))
     return ", ".join(f"{metric_name(name)} {interval(test[name])}" for name in metrics_of(test))
 
 
@@ -32,6 +33,7 @@ def results_table(results: Mapping, markdown: bool = False) -> str:
 
 def comparison_table(results: Mapping, markdown: bool = False) -> str:
     """The methods of a benchmark's results.json, a row each, and below them the differences."""
+    results = disclosure.comparison(results)
     parts = [render(*comparison_rows(results), markdown)]
     header, rows = paired_rows(results)
     if rows:
@@ -41,7 +43,7 @@ def comparison_table(results: Mapping, markdown: bool = False) -> str:
 
 def results_rows(results: Mapping) -> tuple[list[str], Rows]:
     """Header and rows of `results_table`, with macro and micro beside a headline that differs."""
-    test = results.get("test", {})
+    test = disclosure.publishable(results.get("test", {}))
     names = metrics_of(test)
     beside = [group for group in ("macro", "micro") if _differs(test, test.get(group), names)]
     rows = []
@@ -63,7 +65,7 @@ def comparison_rows(results: Mapping) -> tuple[list[str], Rows]:
 
     A method that scores fewer samples than others says how many.
     """
-    methods = results.get("methods", [])
+    methods = disclosure.comparison(results)["methods"]
     most = max((one.get("samples", 0) for one in methods), default=0)
     names = list(dict.fromkeys(name for one in methods for name in metrics_of(one["test"])))
     rows = []
@@ -71,14 +73,15 @@ def comparison_rows(results: Mapping) -> tuple[list[str], Rows]:
         values = [interval(one["test"].get(name, {})) for name in names]
         label, scored = method_label(one), one.get("samples", most)
         if scored < most:
-            label += f" ({scored:,} of {most:,} samples)"
+            told = disclosure.is_few(scored) or disclosure.is_few(most - scored)
+            label += " (not all samples)" if told else f" ({scored:,} of {most:,} samples)"
         rows.append([label, *values, seconds(one.get("seconds"))])
     return ["Method", *(metric_name(name) for name in names), "Time"], rows
 
 
 def paired_rows(results: Mapping) -> tuple[list[str], Rows]:
     """Header and rows of results["paired"]: the reference method minus each other."""
-    differences = (results.get("paired") or {}).get("reference_minus", {})
+    differences = disclosure.comparison(results)["paired"]["reference_minus"]
     labels = {one["name"]: method_label(one) for one in results.get("methods", [])}
     names = list(dict.fromkeys(name for one in differences.values() for name in metrics_of(one)))
     rows = [
@@ -94,13 +97,6 @@ def paired_title(results: Mapping) -> str:
     labels = {one["name"]: method_label(one) for one in results.get("methods", [])}
     within = " of each fold, the mean of folds" if results.get("folds", 1) > 1 else ""
     return f"{labels.get(name, name)} minus each method, on the same resamples of patients{within}:"
-
-
-def metrics_of(entries: Mapping) -> list[str]:
-    """The keys of `entries` that hold a metric: {"value", "low", "high", ...}."""
-    return [
-        key for key, entry in entries.items() if isinstance(entry, Mapping) and "value" in entry
-    ]
 
 
 def metric_name(name: str) -> str:

@@ -64,5 +64,7 @@ def test_samples_are_marked_counted_and_told_by_patient(run):
     counts = own_patients.counts(samples, own)
     assert counts == {"new": 1, "tested_by_the_run": 1, "trained_on_and_left_out": 2,
                       "validated_on_and_left_out": 1}  # fmt: skip
-    assert "2 patient(s) are of the run's training split and 1" in own_patients.told(counts)
+    assert "<10 patient(s) are of the run's training split and <10" in own_patients.told(counts)
+    many = counts | {"trained_on_and_left_out": 1234, "validated_on_and_left_out": 10}
+    assert "1,234 patient(s) are of the run's training split and 10" in own_patients.told(many)
     assert own_patients.told(own_patients.counts(samples[:1], own)) == ""

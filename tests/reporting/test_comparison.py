@@ -98,7 +98,7 @@ def test_the_area_under_the_drawn_roc_is_the_mean_auroc():
     rng = np.random.default_rng(0)
     labels = (rng.random(800) < 0.3).astype(float)
     scores = np.round(rng.normal(size=(3, 800)) + labels, 1)  # with ties
-    drawn = curves.roc("model", scores, labels)
+    drawn = curves.roc("model", scores, labels, np.arange(labels.size))
     wanted = np.mean([sklearn.metrics.roc_auc_score(labels, one) for one in scores])
     assert np.trapezoid(drawn.values, curves.GRID) == pytest.approx(wanted, abs=2e-3)
 
@@ -107,7 +107,7 @@ def test_the_drawn_precision_is_that_of_the_first_threshold_reaching_the_recall(
     rng = np.random.default_rng(1)
     labels = (rng.random(300) < 0.2).astype(float)
     scores = rng.normal(size=300) + labels
-    drawn = curves.precision_recall("model", scores[None], labels)
+    drawn = curves.precision_recall("model", scores[None], labels, np.arange(300))
     precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, scores)
     for k in (20, 100, 180):
         assert drawn.values[k] == precision[recall >= curves.GRID[k]][-1]
@@ -117,16 +117,21 @@ def test_the_drawn_precision_is_that_of_the_first_threshold_reaching_the_recall(
 def test_curves_of_few_positives_or_negatives_are_not_drawn():
     scores, labels = np.random.default_rng(2).random((1, 100)), np.zeros(100)
     labels[:9] = 1
-    assert curves.roc("model", scores, labels) is None
-    assert curves.precision_recall("model", scores, 1 - labels) is None
+    assert curves.roc("model", scores, labels, np.arange(labels.size)) is None
+    assert curves.precision_recall("model", scores, 1 - labels, np.arange(100)) is None
     labels[9] = 1
-    assert curves.roc("model", scores, labels) is not None
+    assert curves.roc("model", scores, labels, np.arange(100)) is not None
+    # Ten rows of nine patients are few.
+    assert curves.roc("model", scores, labels, np.maximum(np.arange(100), 1)) is None
 
 
-def test_small_bins_of_the_reliability_plot_are_suppressed():
-    scores = np.r_[np.full(9, 0.95), np.full(10, 0.55), np.full(30, 0.05)][None]
-    labels = np.r_[np.ones(9), np.ones(5), np.zeros(35)]
-    found = curves.reliability(scores, labels)
-    assert np.isnan(found.observed[9]) and found.counts[9] == 0
-    assert found.observed[5] == 0.5 and found.counts[5] == 10
-    assert found.predicted[0] == pytest.approx(0.05) and found.counts[0] == 30
+def test_bins_of_few_patients_are_left_out_and_one_more_where_they_would_be_told():
+    scores = np.r_[np.full(9, 0.95), np.full(24, 0.55), np.full(20, 0.25), np.full(30, 0.05)]
+    labels = np.r_[np.ones(9), np.ones(12), np.zeros(12 + 20 + 30)]
+    drawn = curves.reliability(scores[None], labels, np.arange(83))
+    assert np.isnan(drawn.observed[9]) and drawn.counts[9] == 0
+    assert np.isnan(drawn.observed[2]) and drawn.counts[2] == 0  # else all others tell the 9
+    assert drawn.observed[5] == 0.5 and drawn.counts[5] == 24
+    assert drawn.predicted[0] == pytest.approx(0.05) and drawn.counts[0] == 30
+    few_people = curves.reliability(scores[None], labels, np.arange(83) // 8)
+    assert not few_people.counts.any()

@@ -8,7 +8,7 @@ import fabricate
 import polars as pl
 import pytest
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.reporting import data_page, page, predictions, report, tables
 
 
@@ -51,7 +51,8 @@ def test_an_identifier_that_strayed_into_data_json_is_not_shown(tmp_path):
 def test_counts_under_ten_are_suppressed_and_others_are_not(run):
     _, results, text = run
     words = plain(text).replace("&lt;", "<")
-    assert "died in the visit <10" in words and "last visit of the patient 1,234" in words
+    # The other reason, as visits less samples would tell the few.
+    assert "died in the visit <10" in words and "last visit of the patient –" in words
     assert "discharge before admission <10" in words and "age above 110 27" in words
     rare = results["test"]["per_label"]["rare"]["positives"]
     assert 0 < rare < 10
@@ -60,11 +61,13 @@ def test_counts_under_ten_are_suppressed_and_others_are_not(run):
 
 
 def test_few_negatives_are_suppressed_as_few_positives_are():
-    assert data_page.prevalence(395, 400) == ("all but <10", tables.NONE)
-    assert data_page.prevalence(5, 400) == ("<10", tables.NONE)
-    assert data_page.prevalence(40, 400) == ("40", "10.0 %")
-    assert data_page.prevalence(0, 400) == ("0", "0.0 %")
-    assert [page.shown_count(n) for n in (0, 1, 9, 10, 12345)] == [
+    assert data_page.prevalence(395, 400, (300, 5)) == ("all but <10", tables.NONE)
+    assert data_page.prevalence(5, 400, (5, 300)) == ("<10", tables.NONE)
+    assert data_page.prevalence(40, 400, (30, 300)) == ("40", "10.0 %")
+    assert data_page.prevalence(0, 400, (0, 300)) == ("0", "0.0 %")
+    for patients in ((9, 300), (300, 9), (None, None)):
+        assert data_page.prevalence(40, 400, patients) == (tables.NONE, tables.NONE)
+    assert [disclosure.shown(n) for n in (0, 1, 9, 10, 12345)] == [
         "0",
         "<10",
         "<10",
@@ -153,7 +156,7 @@ def test_undefined_metrics_are_dashes(tmp_path):
 def test_a_split_too_small_for_curves_says_so(tmp_path):
     fabricate.write(tmp_path, labels=("rare",), samples=12)
     text = report.write_report(tmp_path).read_text()
-    assert "ROC and precision-recall need 10 positives and negatives" in text
+    assert "ROC and precision-recall need 10 patients of either class" in text
     assert not (tmp_path / "plots" / "roc.png").exists()
 
 

@@ -1,0 +1,141 @@
+"""No figure that rests on fewer than ten patients is shown, or told by those that are."""
+
+import re
+
+import fabricate
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from ehr_jax import disclosure
+from ehr_jax.evaluation import evaluate
+from ehr_jax.reporting import data_page, report, tables
+
+NAMES = ("often", "common", "rare")
+
+
+def scored(positives: dict[str, int], patients: int = 60, rows_each: int = 1) -> dict:
+    """Metrics of labels that so many patients have."""
+    subjects = np.repeat(np.arange(patients), rows_each)
+    labels = np.stack([subjects < count for count in positives.values()], axis=1)
+    scores = np.random.default_rng(0).random((1, *labels.shape))
+    return evaluate.evaluate(scores, labels, subjects, tuple(positives), 0.4, resamples=10)
+
+
+def values(entries) -> set:
+    return {entries[name]["value"] for name in tables.metrics_of(entries)}
+
+
+def test_a_split_of_seven_patients_shows_no_metric_whatever_its_rows():
+    test = scored({"died": 3}, patients=7, rows_each=20)
+    assert None not in values(test)
+    shown = disclosure.publishable(test)
+    for entries in (shown, shown["macro"], shown["micro"], shown["per_label"]["died"]):
+        assert values(entries) == {None}
+    assert not re.search(r"\d\.\d", tables.results_table({"test": test}))
+    assert not re.search(r"\d\.\d", tables.headline({"test": test}))
+
+
+@pytest.mark.parametrize(
+    ("positives", "is_shown"), [(9, False), (10, True), (50, True), (51, False)]
+)
+def test_a_label_needs_ten_patients_of_either_class(positives, is_shown):
+    shown = disclosure.publishable(scored({"died": positives}, rows_each=3))
+    assert (None not in values(shown["per_label"]["died"])) is is_shown
+
+
+def test_a_single_hidden_label_takes_a_second_with_it_as_the_mean_would_tell_it():
+    test = scored(dict(zip(NAMES, (30, 20, 4), strict=True)))
+    shown = disclosure.publishable(test)
+    assert values(shown["per_label"]["rare"]) == values(shown["per_label"]["common"]) == {None}
+    assert shown["per_label"]["often"]["auroc"] == test["per_label"]["often"]["auroc"]
+    assert shown["macro"] == test["macro"]
+    two = disclosure.publishable(scored(dict(zip(NAMES, (30, 5, 4), strict=True))))
+    assert None not in values(two["per_label"]["often"])
+    assert disclosure.publishable(shown) is shown
+
+
+def test_a_label_without_a_value_is_none_to_hide_behind():
+    """A label that nobody has is in no mean: the other few would be told by it all the same."""
+    shown = disclosure.publishable(scored({"often": 30, "common": 20, "rare": 4, "never": 0}))
+    assert shown["per_label"]["common"]["auroc"]["value"] is None
+
+
+def test_a_comparison_shows_no_difference_of_what_it_hides():
+    test = scored({"died": 4})
+    entry = {"value": 0.123, "low": 0.1, "high": 0.2}
+    methods = [{"name": name, "test": test, "samples": 60} for name in ("a", "b")]
+    paired = {"reference": "a", "reference_minus": {"b": {"auroc": entry, "auprc": entry}}}
+    results = {"methods": methods, "paired": paired}
+    assert not re.search(r"\d\.\d", tables.comparison_table(results))
+    methods = [{**one, "test": scored({"died": 20})} for one in methods]
+    assert "+0.123" in tables.comparison_table({"methods": methods, "paired": paired})
+
+
+def test_accuracies_of_nodes_are_shown():
+    test = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}
+    assert disclosure.publishable(test) == test
+
+
+@hypothesis.given(st.lists(st.integers(0, 60), min_size=1, max_size=8))
+def test_hidden_counts_cannot_be_told_from_their_sum_and_the_others(counts):
+    few = [disclosure.is_few(count) for count in counts]
+    concealed = disclosure.hidden(few, counts)
+    secret = [count for count, is_hidden in zip(counts, concealed, strict=True) if is_hidden]
+    assert all(is_hidden for is_hidden, is_few in zip(concealed, few, strict=True) if is_few)
+    assert bool(secret) == any(few)
+    everything = len(secret) == sum(count > 0 for count in counts)
+    assert not secret or everything or (len(secret) > 1 and sum(secret) >= disclosure.SMALLEST)
+
+
+def test_the_sum_of_a_tables_rows_is_hidden_where_a_part_of_it_is_small():
+    data = {"tables": {"labevents": {"read": 500, "kept": 493, "no time": 7}}}
+    text = data_page.section(data)
+    assert "493" in text and "500" not in text
+    data["tables"]["labevents"] = {"read": 500, "kept": 450, "no time": 50}
+    assert "500" in data_page.section(data)
+
+
+def test_counts_of_what_is_no_patient_are_shown():
+    data = {
+        "records": {"patients": 3, "distinct_codes": {"drug": 4}},
+        "features": {"nodes": 5, "kinds": {"drug": 6}},
+        "cohort": {"spec": {"horizon_days": 7}},
+    }
+    text = re.sub(r"<[^>]*>", " ", data_page.section(data))
+    for count in (4, 5, 6, 7):
+        assert re.search(rf"\b{count}\b", text)
+    assert not re.search(r"\b3\b", text)
+
+
+def test_sentences_hide_small_numbers_of_patients():
+    said = "3 patient(s) have samples in two splits, 12 visits and 5 columns; AUROC 0.5 samples"
+    assert disclosure.words(said) == said.replace("3 patient", "<10 patient")
+
+
+def test_the_report_of_twelve_patients_shows_no_figure_of_any(tmp_path):
+    results = fabricate.write(tmp_path, labels=("died",), seeds=(0,), samples=12, rare=0.3)
+    results["thresholds"] = [[0.123456]]
+    results["validation"], results["positive_weight"] = results["test"], [7.77]
+    fabricate.rewrite(tmp_path, "results", lambda _: results)
+    few = {"patients": 4, "samples": 25, "labelled": 21, "positives": {"died": 11},
+           "positive_patients": {"died": 2}, "negative_patients": {"died": 2}}  # fmt: skip
+
+    def shrink(data):
+        data["records"] = {"patients": 12, "visits": 75, "distinct_codes": {}}
+        data["cohort"]["excluded"] = {"died in the visit": 2}
+        data["oddities"], data["notes"] = {}, {"source": "record"}
+        data["cohort"]["splits"] = dict.fromkeys(("train", "validation", "test"), few)
+        return data
+
+    fabricate.rewrite(tmp_path, "data", shrink)
+    text = report.write_report(tmp_path).read_text()
+    words = re.sub(r"<style.*?</style>|<svg.*?</svg>|<[^>]*>", " ", text, flags=re.S)
+    for entries in (results["test"], results["test"]["per_label"]["died"]):
+        for metric in tables.metrics_of(entries):
+            assert tables.number(entries[metric]["value"]) not in words
+    for figure in ("0.123456", "7.77", "25", "21", "11"):
+        assert not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", words), figure
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {"training.png"} and "validation AUROC" not in text
