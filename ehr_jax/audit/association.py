@@ -7,9 +7,8 @@ import polars as pl
 import scipy.sparse
 import scipy.stats
 
-from ehr_jax.audit import evidence, near_duplicates
+from ehr_jax.audit import columns, evidence, near_duplicates
 from ehr_jax.features import known
-from ehr_jax.nn import bipartite
 
 NEARLY_PERFECT = 0.95  # AUROC of one column
 FEWEST = 10  # samples of either class for a check to say anything
@@ -107,8 +106,8 @@ def missingness_by_label(given: evidence.Evidence) -> evidence.Finding:
             table = [[a, n1 - a], [b, n0 - b]]
             if scipy.stats.fisher_exact(table).pvalue < chance:
                 told.append((name, label, round(a / n1, 4), round(b / n0, 4)))
-    columns = ("input", "label", "recorded_of_positives", "recorded_of_negatives")
-    rows = pl.DataFrame(told, schema=columns, orient="row")
+    schema = ("input", "label", "recorded_of_positives", "recorded_of_negatives")
+    rows = pl.DataFrame(told, schema=schema, orient="row")
     gross = any(abs(a - b) >= HALF for _, _, a, b in told)
     return evidence.found(
         check,
@@ -124,13 +123,6 @@ def _labels(given: evidence.Evidence) -> np.ndarray:
     return given.cohort.samples.select(pl.col(names).cast(pl.Float32)).to_numpy()
 
 
-def _held(given: evidence.Evidence) -> scipy.sparse.csr_matrix:
-    node, sample, nodes, samples = bipartite.unpack(given.visits)
-    return scipy.sparse.csr_matrix(
-        (np.ones(len(node), np.float32), (sample, node)), shape=(samples, nodes)
-    )
-
-
 def _named_as_outcome(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     pattern = _ALWAYS if given.cohort.at_discharge else f"{_ALWAYS}|{_IN_STAY}"
     return [
@@ -142,23 +134,23 @@ def _named_as_outcome(given: evidence.Evidence) -> list[tuple[str, str, str]]:
 
 def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     """Nodes, and attributes by all their nodes, whose AUROC on labelled samples is too good."""
-    held, labels, facts = _held(given), _labels(given), _facts(given)
+    held, labels, facts = columns.incidence(given.visits), _labels(given), _facts(given)
     told = []
     for k, label in enumerate(given.cohort.labels):
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
-        truth, columns = labels[rows, k] == 1, held[rows]
+        truth, inputs = labels[rows, k] == 1, held[rows]
         n1, n0 = truth.sum(), (~truth).sum()
         if min(n1, n0) < FEWEST:
             continue
-        of_positives = np.asarray(columns[truth].sum(axis=0)).ravel() / n1
-        of_negatives = np.asarray(columns[~truth].sum(axis=0)).ravel() / n0
+        of_positives = np.asarray(inputs[truth].sum(axis=0)).ravel() / n1
+        of_negatives = np.asarray(inputs[~truth].sum(axis=0)).ravel() / n0
         auroc = 0.5 + np.abs(of_positives - of_negatives) / 2
         for index in np.flatnonzero(auroc >= NEARLY_PERFECT):
             why = f"alone an AUROC of {auroc[index]:.3f}"
             told.append((given.vocabulary.names[index], label, why))
         for fact, nodes in facts.items():
             if len(nodes) > 1:
-                score = _auroc_of_rates(columns[:, nodes], truth)
+                score = _auroc_of_rates(inputs[:, nodes], truth)
                 if score >= NEARLY_PERFECT:
                     told.append((fact, label, f"alone an AUROC of {score:.3f}"))
     return told
@@ -182,16 +174,16 @@ def _auroc_of_rates(held: scipy.sparse.csr_matrix, truth: np.ndarray) -> float:
 
 def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
     """[sample, fact] bool: is anything recorded of each attribute, measurement, or in notes?"""
-    held, columns, names = _held(given), [], []
+    held, recorded, names = columns.incidence(given.visits), [], []
     for fact, nodes in _facts(given).items():
-        columns.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
+        recorded.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
         names.append(fact)
     if given.config.notes.source in ("auto", "own"):
         noted = known.notes(given.records, given.cohort)["sample_id"].to_numpy()
         if noted.size:
-            columns.append(np.isin(np.arange(held.shape[0]), noted))
+            recorded.append(np.isin(np.arange(held.shape[0]), noted))
             names.append("notes")
-    return np.stack(columns, axis=1) if columns else np.zeros((held.shape[0], 0)), names
+    return np.stack(recorded, axis=1) if recorded else np.zeros((held.shape[0], 0)), names
 
 
 def _facts(given: evidence.Evidence) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jraph
 import numpy as np
 import scipy.sparse
 import scipy.stats
@@ -61,11 +62,15 @@ def filled(numbers: np.ndarray) -> np.ndarray:
     return np.where(there, numbers, np.array(median))
 
 
-def _nodes(arrays: prepare.Arrays) -> tuple[scipy.sparse.csr_matrix, tuple[str, ...]]:
-    node, sample, nodes, samples = bipartite.unpack(arrays.visits)
+def incidence(visits: jraph.GraphsTuple) -> scipy.sparse.csr_matrix:
+    """[sample, node] float32: 1 where a sample of the graph holds the node."""
+    node, sample, nodes, samples = bipartite.unpack(visits)
     ones = np.ones(len(node), np.float32)
-    held = scipy.sparse.csr_matrix((ones, (sample, node)), shape=(samples, nodes))
-    return held, tuple(arrays.vocabulary.names)
+    return scipy.sparse.csr_matrix((ones, (sample, node)), shape=(samples, nodes))
+
+
+def _nodes(arrays: prepare.Arrays) -> tuple[scipy.sparse.csr_matrix, tuple[str, ...]]:
+    return incidence(arrays.visits), tuple(arrays.vocabulary.names)
 
 
 def _of_stays(arrays: stays.StayArrays) -> Columns:
@@ -80,12 +85,12 @@ def _of_stays(arrays: stays.StayArrays) -> Columns:
     last = values[:, -1] * there if values.shape[1] else mean
     statics = arrays.stays["statics"]
     names = [static.name for static in arrays.fitted.statics][: statics.shape[1]]
-    parts, told = [statics], list(names)
+    parts, number_names = [statics], list(names)
     for word, part in (("last", last), ("mean", mean), ("times measured", times)):
         parts.append(part)
-        told += [f"{name}, {word}" for name in arrays.variables[: part.shape[1]]]
+        number_names += [f"{name}, {word}" for name in arrays.variables[: part.shape[1]]]
     for name in ("note_mask", "knowledge_mask"):
         parts.append(arrays.stays[name].sum(axis=1)[:, None])
-        told.append({"note_mask": "pieces of notes", "knowledge_mask": "entities"}[name])
+        number_names.append({"note_mask": "pieces of notes", "knowledge_mask": "entities"}[name])
     numbers = np.concatenate(parts, axis=1).astype(np.float32)
-    return Columns(held, held_names, numbers, tuple(told))
+    return Columns(held, held_names, numbers, tuple(number_names))

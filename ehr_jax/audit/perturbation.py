@@ -19,13 +19,11 @@ from ehr_jax.records import tables
 
 FUTURE = "inputs changed by the future"
 HELD_OUT = "training changed by held-out patients"
-# What an encoder's vectors or the vocabulary of all samples decide, cannot be compared.
+# Inputs that rest on an encoder's vectors or on the vocabulary of all samples do not compare.
 _OF_TEXT = ("notes", "knowledge", "note_hours", "note_mask", "knowledge_hours", "knowledge_mask")
 
-
-Build = Callable[
-    ..., building.Arrays
-]  # of records, a cohort and, where there are any, fitted parts
+# Makes arrays of records, a cohort and, if there are any, fitted parts.
+Build = Callable[..., building.Arrays]
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:

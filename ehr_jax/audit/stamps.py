@@ -10,7 +10,7 @@ ROOM = datetime.timedelta(days=1)  # before a visit's start and after its end
 FEW, MANY = 0.01, 0.2  # of a table's rows outside their visits: a warning, a failure
 BILLED = ("diagnosis", "procedure")
 HALF = 0.5  # of the timed codes of visits at the start itself: a failure
-SHOWN_FROM = 10  # rows of a table, below which no share is told
+SHOWN_FROM = 10  # of fewer rows no share is shown
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:

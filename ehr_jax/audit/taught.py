@@ -37,9 +37,8 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
         taught, counts = np.unique(
             arrays.subjects[~np.isnan(scores).all(axis=1)], return_counts=True
         )
-        own = (
-            arrays.subjects == taught[np.argmax(counts)]
-        )  # of several samples, where there are any
+        # The patient with the most samples, as one sample's label may tell of another's.
+        own = arrays.subjects == taught[np.argmax(counts)]
         flipped = dataclasses.replace(arrays, labels=_flipped(arrays.labels, own))
         by_own = teacher.out_of_fold(given.config, flipped)
     except errors.UserError as error:

@@ -11,8 +11,9 @@ from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import tables
 
 TRANSFER_GAP = datetime.timedelta(hours=24)
-AT_ONCE = datetime.timedelta(hours=1)  # so soon an admission is that of the emergency visit
-# What a source calls a visit of an emergency room and lasts longer is the admission itself.
+# An admission so soon after an emergency visit continues it.
+AT_ONCE = datetime.timedelta(hours=1)
+# If an emergency visit lasts longer, the source means the admission itself by it.
 LONGEST_EMERGENCY = datetime.timedelta(days=3)
 JOINED = "not the last part of an episode (structure only)"
 AFTER_DEATH = "began at or after the patient's death"
@@ -99,9 +100,10 @@ def describe(spec: specs.Spec, note: str) -> str:
 
 
 def _alive(records: tables.Records, found: pl.DataFrame) -> pl.DataFrame:
-    """Adds `dead`: the patient had died before the visit, by its time or, without any, its order.
+    """Adds `dead`: had the patient died before the visit?
 
-    Where times of different visits do not compare, nothing tells.
+    By times, or by the order of visits where no time of death is known. Null where the times of
+    different visits do not compare and a time of death is known.
     """
     over = pl.when(rules.DIED).then(pl.coalesce("end", "death_time")).min().over("subject_id")
     death = pl.min_horizontal("death_time", over)

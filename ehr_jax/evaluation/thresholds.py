@@ -1,7 +1,7 @@
 """Decision thresholds, fitted on validation predictions and then only applied.
 
-Not on training predictions: a method scores the samples it has learned apart from others, so that
-their best cut is no cut for any other. And never on test predictions.
+They are not fitted on training predictions: a method scores the samples that it has learned from
+unlike all others, so the best threshold for those suits no others. Nor on test predictions ever.
 """
 
 from collections.abc import Sequence

@@ -87,5 +87,5 @@ def _ranked(scores, labels):
 
 def _rankable(scores, labels):
     """Whether both classes are there, and every sample with a label has a score to rank by, []."""
-    nameless = jnp.any(jnp.isnan(scores) & ~jnp.isnan(labels))
-    return jnp.any(labels == 1) & jnp.any(labels == 0) & ~nameless
+    scoreless = jnp.any(jnp.isnan(scores) & ~jnp.isnan(labels))
+    return jnp.any(labels == 1) & jnp.any(labels == 0) & ~scoreless

@@ -18,8 +18,9 @@ import datetime
 
 import polars as pl
 
-AT_ONCE = datetime.timedelta(hours=24)  # after a death in hospital; inferred
-NEAR = datetime.timedelta(hours=24)  # how far outside the visit its own death may be told; inferred
+AT_ONCE = datetime.timedelta(hours=24)  # after a death in hospital; our choice
+# How far outside its visit a death that the visit states may be told; our choice.
+NEAR = datetime.timedelta(hours=24)
 
 
 def settle(visits: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
@@ -74,7 +75,7 @@ def settle(visits: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
             (pl.col("end").is_null() & start.is_not_null()).sum()
         ),
     }
-    oddities |= {rule: int(found.item()) for rule, found in counts.items()}
+    oddities |= {rule: int(count.item()) for rule, count in counts.items()}
     return visits.drop("own", "held", "by_visit", "refuted")
 
 
@@ -84,8 +85,11 @@ def of_patients(settled: pl.DataFrame) -> pl.DataFrame:
 
 
 def _own_death() -> pl.Expr:
-    """When the patient of a visit that ended in death died: the told death, a day alone no later
-    than the end; the end where that was on another day."""
+    """Returns when the patient of a visit that ended in death died.
+
+    The told clock time if it is near the visit; else, if the told day lies in the visit, the end of
+    the day or of the visit, whichever is first; else the end of the visit.
+    """
     start, end = pl.col("start"), pl.col("end")
     first, last = pl.col("death_first"), pl.col("death_time")
     clock = _near() & (first == last)
@@ -106,7 +110,7 @@ def _near() -> pl.Expr:
 
 
 def _holds() -> pl.Expr:
-    """Does the told death lie within the visit, or may it be the end of one that says nothing?"""
+    """Does the told death lie in the visit, or on the last day of one that states no outcome?"""
     start, end = pl.col("start"), pl.col("end")
     first, last = pl.col("death_first"), pl.col("death_time")
     of_a_day = last - first < datetime.timedelta(days=1)  # not of a month or year alone

@@ -6,7 +6,7 @@ they ended, deaths, ICU stays made of moves between units, and codes each once a
 
 import polars as pl
 
-from ehr_jax.records import code_spelling, deaths, tables, when
+from ehr_jax.records import code_spelling, deaths, tables
 
 OLDEST = 130  # years; an age above is an error
 
@@ -46,10 +46,11 @@ def from_hospital(known: pl.Expr, text: pl.Expr, told: pl.Expr) -> pl.Expr:
 def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
     """Returns visits sorted, with `order`, `age`, `disposition` and `death`, and what they had.
 
-    Needs visit_id, subject_id, start, end, birth_time, dead (is a death told, dated or not), and
-    `stated`, death_first and death_time as `deaths.settle` has them. Of a visit that says nothing
-    the patient is known to have lived ("other") if there is a later visit, or if the source tells
-    deaths and none that might be this one. What became of a visit without an end is not known.
+    Needs visit_id, subject_id, start, end, birth_time, dead (does the source tell of the
+    patient's death, with a date or without?), and `stated`, death_first and death_time as
+    `deaths.settle` takes them. If a visit states no outcome, the patient is known to have lived
+    ("other") if there is a later visit, or if the source tells of deaths and this patient has no
+    undated one. The outcome of a visit without an end is unknown.
     """
     joined = joined.sort("subject_id", "start", "visit_id")
     undated = pl.col("dead") & pl.col("death_time").is_null()
@@ -150,8 +151,3 @@ def attributes(visits: pl.DataFrame, texts: dict[str, pl.Expr], no_value: str) -
     )
     both = pl.concat([facts, age.drop_nulls("number")], how="diagonal")
     return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
-
-
-def end_of_day(time: pl.Expr) -> pl.Expr:
-    """Returns the last second of a time's day."""
-    return when.end_of_day(time)

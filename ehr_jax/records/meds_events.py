@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from ehr_jax.records import meds_exact, mimic_common, tables
+from ehr_jax.records import meds_exact, tables, when
 
 
 def small(records: tables.Records, names: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
@@ -135,7 +135,7 @@ def measured(measurements: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
 
 
 def written(notes: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
-    known = pl.when("date_only").then(mimic_common.end_of_day(pl.col("time"))).otherwise("time")
+    known = pl.when("date_only").then(when.end_of_day(pl.col("time"))).otherwise("time")
     return _of_visits(notes, visits).select(
         "subject_id",
         "visit_id",

@@ -51,7 +51,7 @@ def deaths_told(facts: pl.DataFrame) -> pl.DataFrame:
     told = facts.filter(role="death").drop_nulls("time")
     told = told.group_by("subject_id").agg(death_first=pl.col("time").min())
     time = pl.col("death_first")
-    day_end = mimic_common.end_of_day(time)
+    day_end = when.end_of_day(time)
     return told.with_columns(
         death_time=pl.when(time.dt.time() == pl.time(0)).then(day_end).otherwise(time)
     )

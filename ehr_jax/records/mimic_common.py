@@ -99,7 +99,8 @@ def settle(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.Da
     death = pl.coalesce("deathtime", pl.col("dod").dt.truncate("1d"))
     day_only = death.dt.time() == pl.time(0)
     told = told.with_columns(
-        death_first=death, death_time=pl.when(day_only).then(end_of_day(death)).otherwise(death)
+        death_first=death,
+        death_time=pl.when(day_only).then(when.end_of_day(death)).otherwise(death),
     )
     return deaths.settle(told.drop("dod"), oddities)
 
@@ -124,7 +125,10 @@ def mend_patients(
     without = pl.col("first").is_null()
     return joined.with_columns(
         pl.when(sex.is_in(["F", "M"])).then(sex).alias("sex"),
-        pl.when(without).then(end_of_day(pl.col("dod"))).otherwise("death").alias("death_time"),
+        pl.when(without)
+        .then(when.end_of_day(pl.col("dod")))
+        .otherwise("death")
+        .alias("death_time"),
     )
 
 
@@ -212,7 +216,7 @@ def prescribed(
     )
     # A start date is known at the end of that day, and nothing is ordered after discharge.
     time = pl.when(pl.col(start).is_not_null()).then(
-        pl.min_horizontal(end_of_day(pl.col(start)), "end")
+        pl.min_horizontal(when.end_of_day(pl.col(start)), "end")
     )
     position = pl.lit(None, pl.Int64)
     return raw.select("visit_id", code="DRUG:" + pl.col("drug"), time=time, position=position)
@@ -319,11 +323,6 @@ def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
 def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
     """Returns the years between two times."""
     return (at - birth).dt.total_days() / 365.2425
-
-
-def end_of_day(time: pl.Expr) -> pl.Expr:
-    """Returns the last second of a time's day."""
-    return when.end_of_day(time)
 
 
 def _left_dead(places: Mapping[str, str]) -> pl.Expr:

@@ -130,8 +130,8 @@ def _visit_end() -> pl.Expr:
     which is how an export fills the clock time that it does not know."""
     start, end = pl.col("visit_start_datetime"), pl.col("visit_end_datetime")
     filled = (end.dt.time() == pl.time(0)) & (start.dt.time() == pl.time(0))
-    clock = pl.when(filled).then(encounters.end_of_day(end)).otherwise(end)
-    return pl.coalesce(clock, encounters.end_of_day(pl.col("visit_end_date")))
+    clock = pl.when(filled).then(when.end_of_day(end)).otherwise(end)
+    return pl.coalesce(clock, when.end_of_day(pl.col("visit_end_date")))
 
 
 def _with_part(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -216,7 +216,7 @@ def _count_unobserved(root, visits: pl.DataFrame, oddities: dict) -> None:
     dates = ("observation_period_start_date", "observation_period_end_date")
     raw = reading.read(path, {"person_id": pl.Int64} | dict.fromkeys(dates, tables.TIME))
     first, last = (pl.col(name) for name in dates)
-    within = pl.col("start").is_between(first, encounters.end_of_day(last))
+    within = pl.col("start").is_between(first, when.end_of_day(last))
     seen = visits.join(raw, left_on="subject_id", right_on="person_id").filter(within)
     oddities["visits outside the patient's observation periods, kept"] = (
         visits.height - seen["visit_id"].n_unique()

@@ -78,7 +78,7 @@ def moves(
         pl.col("visit_detail_id").alias("move_id"),
         pl.col("visit_occurrence_id").alias("visit_id"),
         pl.coalesce(times[1], times[0]).alias("start"),
-        pl.coalesce(times[3], encounters.end_of_day(pl.col(times[2]))).alias("end"),
+        pl.coalesce(times[3], when.end_of_day(pl.col(times[2]))).alias("end"),
         unit.alias("unit"),
     )
     owners = visits.select("visit_id", "subject_id")

@@ -13,7 +13,7 @@ import polars as pl
 
 from ehr_jax.records import code_systems, icd9
 
-# A column of which fewer codes than these have a form of ICD is a hospital's own numbering.
+# Where a smaller share of a column's codes has a form of ICD, the codes are a hospital's own.
 _SHARE = 0.9
 
 _UNCLEAR = "unclear"
@@ -74,7 +74,7 @@ def coded(rows: pl.DataFrame, kind: str, stem: str, oddities: dict[str, int]) ->
     marked = marked.with_columns(edition=pl.coalesce("told", "form"))
     if kind == "diagnosis" and not _is_icd(marked):
         marked = marked.with_columns(edition="told")
-    marked = _by_company(marked) if kind == "diagnosis" else marked
+    marked = _by_other_codes(marked) if kind == "diagnosis" else marked
     unclear = marked.filter(pl.col("open") & (pl.col("edition") == _UNCLEAR))
     oddities[f"{stem} codes of no sure edition of ICD, left as they are"] = unclear["n"].sum()
     sure = pl.col("open") & (pl.col("edition") != _UNCLEAR)
@@ -94,7 +94,7 @@ def _is_icd(marked: pl.DataFrame) -> bool:
     return fits >= _SHARE * words["n"].sum()
 
 
-def _by_company(marked: pl.DataFrame) -> pl.DataFrame:
+def _by_other_codes(marked: pl.DataFrame) -> pl.DataFrame:
     """Gives unclear codes the edition of the visit's other codes, if that is one."""
     own = pl.coalesce(
         pl.col("code").str.extract(r"^(ICD9CM|ICD10CM):"),

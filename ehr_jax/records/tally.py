@@ -12,8 +12,8 @@ from polars.io import plugins
 
 from ehr_jax import errors
 
-N = "_rows"  # column of how many rows of a table a row stands for
-ENOUGH = 100  # rows asked for of a table that tell whether anything in it matches
+N = "_rows"  # the column that says for how many rows of the table a row stands
+ENOUGH = 100  # so many rows of unknown visits alone say that nothing in a table matches
 
 
 class Ledger(dict[str, int]):
@@ -21,7 +21,7 @@ class Ledger(dict[str, int]):
 
     `tables` has for each table how many rows were read and kept, and how many were left out, by
     rule: read = kept + left out. A table that is read when collected joins when a pass over it
-    ends; of several passes the one that read most stands. Such a pass reads the rows asked for.
+    ends; of several passes the one that read most stands. A pass with a filter reads fewer rows.
     """
 
     def __init__(self):
@@ -63,7 +63,7 @@ class Ledger(dict[str, int]):
 
 
 def require_match(table: str, kept: int, unknown: int) -> None:
-    """Raises RecordsError for a table with rows, of which none is of a visit that is known."""
+    """Raises RecordsError if a table has rows and all of them are of unknown visits."""
     if unknown and not kept:
         raise errors.RecordsError(
             f"{table}: none of its {unknown} row(s) with an identifier is of a known visit. Are "
@@ -94,8 +94,8 @@ def streamed(
 ) -> pl.LazyFrame:
     """Returns what `judge` keeps of `rows`, batch by batch, in the columns of `schema`.
 
-    `judge` also says how many rows of a batch it left out, by rule. A filter on the result is asked
-    of `rows`, so that a large table is still read in part; a count is then of what was asked for.
+    `judge` also says how many rows of a batch it left out, by rule. A filter on the result goes
+    to `rows`, so that a large table is still read in part; a count then covers that part.
     Of several passes the largest count stands, so a second one does not count twice.
 
     Args:
@@ -128,8 +128,8 @@ def streamed(
             read = total
         oddities.account(table, read, kept, counts)
         lost = counts.get(unknown, 0)
-        nameless = sum(rows for rule, rows in counts.items() if " without a " in rule)
-        if lost and lost + nameless == read and (predicate is None or lost >= ENOUGH):
+        without_key = sum(rows for rule, rows in counts.items() if " without a " in rule)
+        if lost and lost + without_key == read and (predicate is None or lost >= ENOUGH):
             require_match(table, kept, lost)
 
     return plugins.register_io_source(source, schema=dict(schema))

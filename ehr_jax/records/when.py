@@ -4,7 +4,7 @@ A value is known from the later of the times at which it was taken and stored. A
 clock time is a day: what it dates is known at the end of that day. A diagnosis that is stamped with
 the start of its visit, or with that day alone, sums the visit up and is known at its end.
 
-A slip of the year puts an event far from its visit, and a filled field into the year 50 or 9999.
+A mistyped year puts an event far from its visit, and a placeholder stands in the year 50 or 9999.
 What lies more than `EVENT_DAYS` before the start or after the end of its visit is left out and
 counted. The margin is wide enough for whatever belongs to a visit in the open demos (at most 25
 days, of a procedure's date), and the nearest slip there is 112 days off. A diagnosis may be dated
@@ -23,7 +23,7 @@ EVENT_DAYS = 30
 STAY_DAYS = 1  # how far from its visit an intensive-care stay may begin or end
 OPEN_DAYS = 366  # how long a visit without an end may hold events
 ONSET_DAYS = 130 * 366  # how long before a visit a disease that it names may have begun
-STAMP = datetime.timedelta(minutes=1)  # so near the start a time is a stamp of it; inferred
+STAMP = datetime.timedelta(minutes=1)  # a time up to this after the start stands for it; our choice
 
 _OUTSIDE = f"more than {EVENT_DAYS} days outside their visit"
 
@@ -38,12 +38,17 @@ def is_midnight(time: pl.Expr) -> pl.Expr:
     return time.dt.time() == pl.time(0)
 
 
-def known(datetime: pl.Expr, date: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Returns when something dated is known, and whether its day alone is.
+def known(clock: pl.Expr, date: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Returns the time from which a dated row is known, and whether the row has no clock time.
 
-    A day alone is known at its end; a clock time of exactly midnight is how exports fill one.
+    Without a clock time a row is known at the end of its day. A clock time of exactly midnight
+    counts as none, since exports fill an unknown one so.
+
+    Args:
+      clock: the date with a clock time, null where there is none.
+      date: the date alone, used where `clock` is null.
     """
-    time = pl.coalesce(datetime, date)
+    time = pl.coalesce(clock, date)
     day_only = is_midnight(time)
     return pl.when(day_only).then(end_of_day(time)).otherwise(time), day_only
 
@@ -60,10 +65,10 @@ def sums_up(first: pl.Expr, start: pl.Expr) -> pl.Expr:
 def is_far(time: pl.Expr, start: pl.Expr, end: pl.Expr, before: int = EVENT_DAYS) -> pl.Expr:
     """Says whether an event is so far outside its visit that its time is not believed.
 
-    Never of an event without a time, nor in a visit without a start.
+    False for an event without a time, and for a visit without a start.
 
     Args:
-      before: days before the visit that it may lie, `ONSET_DAYS` for a diagnosis.
+      before: how many days before the visit the event may lie, `ONSET_DAYS` for a diagnosis.
     """
     early = time < start - pl.duration(days=before)
     far = early | (time > _last(start, end) + pl.duration(days=EVENT_DAYS))
@@ -97,12 +102,15 @@ def within(
 ) -> pl.LazyFrame:
     """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
 
-    The others are counted when the frame is collected: those with one of `faults` (words such as
-    "without a number" to an expression of `rows`; of several the first counts), of no visit that is
-    known, far outside it, and those whose `value` is NaN: a text that is no number. Beside
-    `schema` the rows may have `taken`, the time at which a value was taken, where `time` is when it
-    was known: both must be near. `total`, if given, is how many rows there are, of which `rows`
-    lack those of unknown visits.
+    The other rows are left out, and are counted when the frame is collected, each under the first
+    rule that holds: it has one of `faults`, its visit is unknown, it lies far outside its visit, or
+    its `value` is NaN, which stands for a text that is no number.
+
+    Args:
+      rows: has the columns of `schema`, and may have `taken`, the time at which a value was taken,
+        where `time` is when it was known. Then both must be near.
+      faults: words such as "without a number", each with the expression over `rows` that tells it.
+      total: how many rows the table has, if `rows` lack those of unknown visits.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
@@ -131,7 +139,7 @@ def within(
 
 
 def stays(
-    found: pl.DataFrame,
+    candidates: pl.DataFrame,
     visits: pl.DataFrame,
     what: str,
     oddities: tally.Ledger,
@@ -139,13 +147,13 @@ def stays(
 ) -> pl.DataFrame:
     """Returns the intensive-care stays of `tables.STAYS` that lie in their visits.
 
-    A stay that begins more than `STAY_DAYS` before the start or after the end of its visit, or ends
-    so much before the start, is left out. Of one that ends before it begins, or far after its
-    visit, the end is unknown. Each is counted, as `what` and among the rows of the source's `table`
-    where the stays are the rows of one.
+    A stay is left out if it begins more than `STAY_DAYS` before the start or after the end of its
+    visit, or ends more than that before the start. Where a stay ends before it begins or far after
+    its visit, its end becomes unknown. Both are counted under the name `what`; if the stays are the
+    rows of a `table` of the source, those left out are counted in its account too.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
-    joined = found.join(bounds, on="visit_id", how="left", maintain_order="left")
+    joined = candidates.join(bounds, on="visit_id", how="left", maintain_order="left")
     start, end = pl.col("start"), pl.col("end")
     first = pl.col("_start")
     last = _last(first, pl.col("_end"))
