@@ -58,7 +58,7 @@ MODES = {
     ),
     "prepare": (
         (*MINGLE, "--mode=prepare", *SERIES, "--config.series.length=12"),
-        ("store/*", "split.parquet"),
+        ("store", "split.parquet"),
     ),
     "meds": ((*MINGLE, "--mode=meds"), ("meds/**/*.parquet", "meds/**/*.json")),
     "embed": (
@@ -166,7 +166,9 @@ def differences(patterns: tuple[str, ...], one: pathlib.Path, other: pathlib.Pat
 
 
 def same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two files say the same, but for clocks and the last digits."""
+    """Whether two files, or folders of samples, say the same but for clocks and last digits."""
+    if one.is_dir():
+        return same_samples(one, other)
     if one.suffix == ".json":
         return agree(*(json.loads(path.read_text()) for path in (one, other)))
     if one.suffix == ".parquet":
@@ -178,6 +180,29 @@ def same(one: pathlib.Path, other: pathlib.Path) -> bool:
             return False
         return True
     return one.read_bytes() == other.read_bytes()
+
+
+def same_samples(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether two stores hold the same samples; their bytes differ from run to run, as a sample's
+    fields are written in no fixed order."""
+    import tensorflow_datasets as tfds
+
+    found = [tfds.builder_from_directory(store).as_data_source() for store in (one, other)]
+    if {split: len(found[0][split]) for split in found[0]} != {
+        split: len(found[1][split]) for split in found[1]
+    }:
+        return False
+    pairs = [pair for split in found[0] for pair in zip(*(x[split] for x in found), strict=True)]
+    return all(
+        a.keys() == b.keys() and all(np.array_equal(*values(a[k], b[k])) for k in a)
+        for a, b in pairs
+    )
+
+
+def values(one, other) -> tuple[np.ndarray, np.ndarray]:
+    """Two fields in which what is unknown equals itself."""
+    arrays = map(np.asarray, (one, other))
+    return tuple(np.nan_to_num(x, nan=-1e30) if x.dtype.kind == "f" else x for x in arrays)
 
 
 def agree(one, other) -> bool:
