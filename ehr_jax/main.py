@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import config_flags
@@ -22,7 +23,9 @@ OF_THEIR_OWN = ("benchmark", "sweep", "prepare", "audit")  # run folders, if non
 WITHOUT_CONFIG = ("report", "doctor")
 WITHOUT_RUN_FOLDER = ("embed", "download", "doctor")  # what they write is shared, or held by itself
 AGAIN = 75  # exit status: what was saved is whole, and the same command goes on from it
+INTERRUPTED = 130  # exit status: Ctrl-C
 CLOSED = 141  # exit status: nobody reads the output any more
+CUT_SHORT = (AGAIN, INTERRUPTED, CLOSED)
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -49,7 +52,7 @@ def _run(arguments: list[str]) -> int:
     except errors.UserError as error:
         return _told(f"error: {error}", 2)
     except KeyboardInterrupt:
-        return _told(f"stopped; {GOES_ON}", 130)
+        return _told(f"stopped; {GOES_ON}", INTERRUPTED)
     except stopping.Stopped:
         return _told(f"told to end; {GOES_ON}", AGAIN)
     except BrokenPipeError:
@@ -65,6 +68,21 @@ def _run(arguments: list[str]) -> int:
             "before is whole; mend this and start the same command again",
             2,
         )
+
+
+def end(status: int) -> NoReturn:
+    """Ends the process with the exit status `status`.
+
+    A command that was cut short ends at once, without Python's own clean-up: XLA's threads may
+    still be at work then, and the clean-up beneath them has ended in a segmentation fault. What was
+    open is closed by that time, as the command's exception has passed through it.
+    """
+    if status not in CUT_SHORT:
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 GOES_ON = "the same command goes on from what was saved"
@@ -212,4 +230,4 @@ def _default_folder(arguments: list[str], mode: str) -> str:
 
 if __name__ == "__main__":
     terminal.install()
-    sys.exit(main(sys.argv))
+    end(main(sys.argv))

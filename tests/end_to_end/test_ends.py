@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import subprocess
 import sys
 import types
 
@@ -65,3 +66,16 @@ def test_a_run_folder_in_use_is_refused_before_the_mode_begins(monkeypatch, tmp_
     with storage.hold(tmp_path / "run"):
         assert run(monkeypatch, tmp_path, fail(AssertionError())) == 2
     assert f"is in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "printed"), [(0, "said\ncleaned\n"), (75, "said\n")])
+def test_a_command_that_was_cut_short_ends_before_python_cleans_up(status, printed):
+    program = f"""
+import atexit
+from ehr_jax import main
+atexit.register(print, "cleaned")
+print("said")
+main.end({status})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (status, printed)
