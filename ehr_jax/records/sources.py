@@ -36,6 +36,7 @@ class Source(NamedTuple):
     module: types.ModuleType  # its `read(root)` gives Records
     folders: tuple[str, ...]  # names of its data folder, the best first
     origin: str  # where the data may be had
+    streamed: bool = True  # has tables that are read when they are asked for, not at once
 
 
 SOURCES = {
@@ -43,6 +44,7 @@ SOURCES = {
         diabetes130,
         ("diabetes_130",),
         "UCI Machine Learning Repository, open: https://archive.ics.uci.edu/dataset/296",
+        streamed=False,
     ),
     "eicu": Source(
         eicu,
@@ -99,6 +101,8 @@ def read(source: str, root: str | None = None, series: str = "") -> tables.Recor
     """
     reader = _known(source).module.read
     folder = default_root(source, root)
+    if not _known(source).streamed and not series:
+        return reader(folder)  # the values of its tables are the fingerprint, whatever the files
     whole = mimic4_events.home(folder) if source == "mimic4" else folder
     if not series:
         return dataclasses.replace(reader(folder), files=digest(whole))
