@@ -109,6 +109,15 @@ def test_chunks_share_as_many_tokens_as_asked(text, overlap):
     assert first[len(first) - overlap :] == second[:overlap]
 
 
+def test_an_end_token_that_the_tokenizer_adds_is_not_doubled(text):
+    alone = tokenize.chunk(["fever"], options.load(text).tokenizer)[0][0]
+    text.end_token = "[SEP]"
+    closed = options.load(text).tokenizer
+    assert tokenize.chunk(["fever"], closed)[0][0].tolist() == alone.tolist()
+    ends = [np.count_nonzero(ids == closed.end) for ids in tokenize.chunk([LONG], closed)[0]]
+    assert len(ends) > 1 and set(ends) == {1}
+
+
 def test_texts_beyond_the_maximum_and_of_unknown_words_are_counted(tiny):
     counts = collections.Counter()
     texts = ["fever", "", "☃", "☃ ☃", "☃ fever", LONG]
