@@ -198,6 +198,15 @@ def test_steps_before_the_visit_are_padding(ward):
     assert found.observed[:, 2].all() and not found.observed[:, 3:].any()
 
 
+def test_a_step_that_ends_as_the_visit_starts_holds_what_was_charted_then(ward):
+    base, cohort = ward
+    rows = [(n, 0.0, "CHART:211", 80.0 + n, None) for n in range(VISITS)]
+    found = series.build(measured(base, rows), cohort, (HEART,), 35.5, 4)
+    # 71 hours of visit in 142: the second step of four ends at the admission.
+    assert found.present.tolist() == [[False, True, True, True]] * cohort.samples.height
+    assert found.observed[:, :, 0].tolist() == [[False, True, False, False]] * VISITS
+
+
 def test_categories_become_one_feature_a_level(ward):
     base, cohort = ward
     rows = [(0, 69.5, "CHART:184", 2.0, None), (0, 70.5, "CHART:184", 4.0, None)]
