@@ -11,7 +11,7 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import fitted, known, stays, vocabulary
+from ehr_jax.features import fitted, known, stays, vectors, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import synthetic, tables
 
@@ -105,6 +105,28 @@ def test_a_static_level_that_training_never_saw_is_no_level(arrays):
     chosen = tuple(static for static in arrays.fitted.statics if static.attribute == "race")
     assert len(chosen) > 2
     assert not stays._statics(facts, samples, chosen).any()
+
+
+@pytest.mark.parametrize(("count", "kinds"), [(9, set()), (10, {"number", "known", "level"})])
+def test_a_number_or_level_of_fewer_than_ten_training_samples_is_no_static(count, kinds):
+    facts = pl.DataFrame(
+        {
+            "sample_id": range(2 * count),
+            "name": ["age"] * count + ["race"] * count,
+            "text": [None] * count + ["told"] * count,
+            "number": [float(n) for n in range(count)] + [None] * count,
+        }
+    )
+    assert {static.kind for static in stays._fit_statics(facts, facts)} == kinds
+
+
+def test_vectors_are_sized_by_training_samples():
+    rows = pl.DataFrame({"sample_id": [0, 1], "hour": [1.0, 2.0], "text": ["short", "a long text"]})
+    encoding = vectors.Vectors(lambda texts: np.float32([[len(t)] for t in texts]), 1, {}, None)
+    (values, _, mask), size = stays._vectors(rows, 2, np.array([True, False]), encoding, None)
+    assert size == 5
+    np.testing.assert_allclose(values.ravel(), [1, 11 / 5], rtol=1e-6)
+    assert mask.ravel().tolist() == [1, 1]
 
 
 def test_last_pieces_of_notes_are_kept_with_their_hours():
