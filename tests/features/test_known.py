@@ -117,6 +117,13 @@ def test_codes_of_earlier_visits_are_of_those_over_by_the_prediction_time():
     ]
 
 
+def test_an_earlier_visit_that_ends_at_the_prediction_time_is_over():
+    records = hospital.records([hospital.visit(7, 2, 5, "25000"), hospital.visit(7, 3, 6, "486")])
+    at, before = hospital.day(5), hospital.day(5) - datetime.timedelta(microseconds=1)
+    found = known.earlier_codes(records, of_visits(records, (1, at), (1, before)))
+    assert found.rows() == [(0, "ICD9CM:25000")]
+
+
 def of_visits(records: tables.Records, *visits: tuple) -> cohorts.Cohort:
     samples = pl.DataFrame(
         [
