@@ -7,11 +7,11 @@ import polars as pl
 import scipy.sparse
 import scipy.stats
 
+from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence, near_duplicates
 from ehr_jax.features import known
 
 NEARLY_PERFECT = 0.95  # AUROC of one column
-FEWEST = 10  # samples of either class for a check to say anything
 BEYOND_CHANCE = 0.01  # over all columns and labels (Bonferroni)
 FEW = 0.01  # of the texts outside training: forms and templates repeat by chance
 SHORT = 50  # words; a shorter text is a filled form, of which two may be the same by chance
@@ -96,7 +96,8 @@ def missingness_by_label(given: evidence.Evidence) -> evidence.Finding:
     for k, label in enumerate(given.cohort.labels):
         positive, negative = labels[:, k] == 1, labels[:, k] == 0
         n1, n0 = positive.sum(), negative.sum()
-        if min(n1, n0) < FEWEST:
+        known = positive | negative
+        if not disclosure.enough(positive[known], columns.subjects(given)[known]):
             continue
         x1, x0 = present[positive].sum(axis=0), present[negative].sum(axis=0)
         chance = BEYOND_CHANCE / (len(names) * len(given.cohort.labels))
@@ -140,7 +141,7 @@ def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
         truth, inputs = labels[rows, k] == 1, held[rows]
         n1, n0 = truth.sum(), (~truth).sum()
-        if min(n1, n0) < FEWEST:
+        if not disclosure.enough(truth, columns.subjects(given)[rows]):
             continue
         of_positives = np.asarray(inputs[truth].sum(axis=0)).ravel() / n1
         of_negatives = np.asarray(inputs[~truth].sum(axis=0)).ravel() / n0

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ehr_jax import disclosure, errors
+from ehr_jax import errors
 from ehr_jax.audit import (
     association,
     evidence,
@@ -50,7 +50,6 @@ def require(findings: list[evidence.Finding]) -> None:
     broken = [finding for finding in failed(findings) if finding.stops]
     if broken:
         said = "; ".join(f"{finding.check}: {finding.message}" for finding in broken)
-        said = disclosure.words(said)
         raise errors.AuditError(
             f"the audit failed, so no figure of this run would be honest. {said}. The rows are in "
             "audit.json of the run folder; --config.audit.stop=False goes on all the same."
@@ -58,13 +57,17 @@ def require(findings: list[evidence.Finding]) -> None:
 
 
 def as_json(findings: list[evidence.Finding]) -> dict:
-    """Findings for audit.json, rows at fault included; patients only as hashes."""
+    """Findings for audit.json: rows at fault with patients only as hashes, and exact counts.
+
+    Where one that `stops` fails, a strict run ends.
+    """
     return {
         "status": "fail" if failed(findings) else "pass",
         "checks": [
             {
                 "check": finding.check,
                 "status": finding.status,
+                "stops": finding.stops,
                 "message": finding.message,
                 "count": finding.count,
                 "rows": finding.rows.to_dicts(),

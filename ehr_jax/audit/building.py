@@ -62,7 +62,7 @@ def build(
 def learned(arrays: Arrays, config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
     """Returns what a network's training is given beside its inputs: training labels, survival and
     the weight of positives, as they lie on the device; nothing for other methods."""
-    if not hasattr(registry.load(config.model.name), "build"):
+    if not registry.is_network(config.model.name):
         return {}
     weight = config.train.positive_weight
     if over_stays(config):

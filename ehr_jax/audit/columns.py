@@ -41,6 +41,11 @@ def labels(given: evidence.Evidence) -> np.ndarray:
     return np.asarray(given.arrays.labels, np.float32)
 
 
+def subjects(given: evidence.Evidence) -> np.ndarray:
+    """[sample] int64, the patient of each."""
+    return given.cohort.samples["subject_id"].to_numpy()
+
+
 def auroc(numbers: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """[number] float64, AUROC of each column of `numbers` [sample, number], either way up.
 
@@ -67,6 +72,14 @@ def incidence(visits: jraph.GraphsTuple) -> scipy.sparse.csr_matrix:
     node, sample, nodes, samples = bipartite.unpack(visits)
     ones = np.ones(len(node), np.float32)
     return scipy.sparse.csr_matrix((ones, (sample, node)), shape=(samples, nodes))
+
+
+def holders(held: scipy.sparse.csr_matrix, subjects: np.ndarray) -> np.ndarray:
+    """[node] int: how many patients have a sample that holds each node of [sample, node]."""
+    _, patient = np.unique(subjects, return_inverse=True)
+    ones = np.ones(patient.size, np.float32)
+    of_patient = scipy.sparse.csr_matrix((ones, (patient, np.arange(patient.size))))
+    return (of_patient @ held).getnnz(axis=0)
 
 
 def _nodes(arrays: prepare.Arrays) -> tuple[scipy.sparse.csr_matrix, tuple[str, ...]]:

@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.audit import building, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, vocabulary
@@ -16,6 +17,8 @@ from ehr_jax.records import identifiers, tables
 Status = Literal["pass", "warn", "fail", "skip"]
 SHOWN = 1000  # rows at fault that a finding keeps
 EVERY_RUN, WHOLE = 200, 2000  # patients of `Evidence.some`: in every run, in --mode=audit
+# Columns of rows that are of single patients, or of codes that few of them may have.
+OF_PATIENTS = frozenset({"subject_id", "subject", "sample_id", "visit_id", "stay_id", "difference"})
 
 
 class Evidence(NamedTuple):
@@ -47,6 +50,7 @@ class Finding:
     """What one check found.
 
     Attributes:
+      message: a sentence that may be shown; of few patients it says so in place of their number.
       rows: what is at fault, at most `SHOWN` rows; patients only hashed.
       count: how many are at fault.
       stops: a failure means that no figure of the run would be honest.
@@ -58,6 +62,14 @@ class Finding:
     rows: pl.DataFrame = dataclasses.field(default_factory=pl.DataFrame)
     count: int = 0
     stops: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "message", disclosure.words(self.message))
+
+    @property
+    def is_of_patients(self) -> bool:
+        """Are the rows at fault of single patients, or of codes that few of them may have?"""
+        return bool(OF_PATIENTS & set(self.rows.columns))
 
 
 def of(
@@ -96,9 +108,22 @@ def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status 
     """Returns a Finding: `status` with `fault` where there are rows, else a pass with `fine`."""
     if rows.is_empty():
         return Finding(check, "pass", fine)
+    count = rows.height
     if "subject_id" in rows.columns:
         patients = rows["subject_id"].drop_nulls().unique(maintain_order=True)
         hashes = pl.DataFrame({"subject_id": patients, "subject": identifiers.hashed(patients)})
         rows = rows.join(hashes, on="subject_id", how="left", maintain_order="left")
         rows = rows.drop("subject_id")
-    return Finding(check, status, fault.format(count=rows.height), rows.head(SHOWN), rows.height)
+    finding = Finding(check, status, "", rows.head(SHOWN), count)
+    said = disclosure.shown(count) if finding.is_of_patients else f"{count}"
+    return dataclasses.replace(finding, message=fault.format(count=said))
+
+
+def patients(subjects: np.ndarray, rows: np.ndarray) -> int:
+    """How many patients some rows are of.
+
+    Args:
+      subjects: [row], the patient of each.
+      rows: [row] bool.
+    """
+    return np.unique(subjects[rows]).size

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
+from ehr_jax import disclosure
 from ehr_jax.audit import evidence
 
 ALIKE = 0.5  # of the codes of two patients of the same birth, sex and visits
-FEWEST = 10  # samples of a class
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
@@ -56,14 +56,19 @@ def prevalence_by_split(given: evidence.Evidence) -> evidence.Finding:
     rows = []
     samples = given.cohort.samples.filter("labelled")
     for name in given.cohort.labels:
-        known = samples.drop_nulls(f"label.{name}")
+        label, subject = pl.col(f"label.{name}"), pl.col("subject_id")
         counts = (
-            known.group_by("split")
-            .agg(positive=pl.col(f"label.{name}").sum(), n=pl.len())
+            samples.drop_nulls(f"label.{name}")
+            .group_by("split")
+            .agg(
+                positive=label.sum(),
+                negative=(~label).sum(),
+                with_it=subject.filter(label).n_unique(),
+                without=subject.filter(~label).n_unique(),
+            )
             .sort("split")
         )
-        counts = counts.with_columns(negative=pl.col("n") - pl.col("positive"))
-        counts = counts.filter(pl.min_horizontal("positive", "negative") >= FEWEST)
+        counts = counts.filter(pl.min_horizontal("with_it", "without") >= disclosure.SMALLEST)
         table = counts.select("positive", "negative").to_numpy()
         if counts.height < 2:
             continue

@@ -4,13 +4,13 @@ import datetime
 
 import polars as pl
 
+from ehr_jax import disclosure
 from ehr_jax.audit import evidence, moments
 
 ROOM = datetime.timedelta(days=1)  # before a visit's start and after its end
 FEW, MANY = 0.01, 0.2  # of a table's rows outside their visits: a warning, a failure
 BILLED = ("diagnosis", "procedure")
 HALF = 0.5  # of the timed codes of visits at the start itself: a failure
-SHOWN_FROM = 10  # of fewer rows no share is shown
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
@@ -24,15 +24,16 @@ def times_inside_the_visit(given: evidence.Evidence) -> evidence.Finding:
     Times that are moved against the visit, by a wrong zone or offset, bring what came later before
     the prediction time, and no comparison with that time shows it.
     """
-    rows, visits = [], given.some.visits.select("visit_id", "start", "end")
+    rows, visits = [], given.some.visits.select("visit_id", "subject_id", "start", "end")
     for name in moments.CLOCKED:
         table = getattr(given.some, name).lazy().drop_nulls("time").select("visit_id", "time")
         joined = table.join(visits.lazy(), on="visit_id").drop_nulls("start")
         time = pl.col("time")
         outside = (time < pl.col("start") - ROOM) | (time > pl.col("end") + ROOM).fill_null(False)
-        total, out = joined.select(pl.len(), outside.sum().alias("out")).collect().row(0)
-        if total >= SHOWN_FROM and out >= SHOWN_FROM and out > FEW * total:
-            rows.append((name, round(out / total, 4)))
+        patients = pl.col("subject_id").filter(outside).n_unique()
+        share, patients = joined.select(outside.mean(), patients).collect().row(0)
+        if patients >= disclosure.SMALLEST and share > FEW:
+            rows.append((name, round(share, 4)))
     frame = pl.DataFrame(rows, schema=("table", "share_outside"), orient="row")
     return evidence.found(
         "times inside the visit",
@@ -54,15 +55,15 @@ def billed_at_admission(given: evidence.Evidence) -> evidence.Finding:
     if given.cohort.at_discharge:
         return evidence.Finding(check, "skip", "at discharge every code of the visit is known")
     kinds = records.code_names.filter(pl.col("kind").is_in(BILLED)).select("code", "kind")
-    visits = records.visits.select("visit_id", "start").drop_nulls()
+    visits = records.visits.select("visit_id", "subject_id", "start").drop_nulls()
     codes = records.codes.join(kinds, on="code").join(visits, on="visit_id").drop_nulls("time")
     at_start = (pl.col("time") == pl.col("start")) | (
         pl.col("time") == pl.col("start").dt.truncate("1d")
     )
     shares = codes.group_by("kind").agg(
-        rows=pl.len(), stamped=at_start.sum(), share=at_start.mean()
+        share=at_start.mean(), patients=pl.col("subject_id").filter(at_start).n_unique()
     )
-    rows = shares.filter(pl.col("stamped") >= SHOWN_FROM, pl.col("share") > FEW)
+    rows = shares.filter(pl.col("patients") >= disclosure.SMALLEST, pl.col("share") > FEW)
     return evidence.found(
         check,
         rows.select("kind", pl.col("share").round(4)).sort("kind"),

@@ -7,11 +7,11 @@ import polars as pl
 import scipy.stats
 import sklearn.ensemble
 
+from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence
 
 PERFECT, STRONG = 0.95, 0.85  # AUROC of one input: a failure, a warning
 ODDS, COVERED = 10.0, 0.1  # least odds ratio (lower bound) and share of positives of a warning
-FEWEST = 10  # samples of a class, or that hold an input
 BEYOND_CHANCE = 0.01  # over all inputs and labels (Bonferroni)
 SHOWN = 5  # inputs a label
 ROWS, WIDTH, LABELS = 5000, 200, 3  # of the probe, at most
@@ -28,10 +28,10 @@ def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Find
     rows, best = [], (0.5, "none")
     for k, label in enumerate(given.cohort.labels):
         known = ~np.isnan(labels[:, k])
-        truth = labels[known, k] == 1
-        if min(truth.sum(), (~truth).sum()) < FEWEST:
+        truth, subjects = labels[known, k] == 1, columns.subjects(given)[known]
+        if not disclosure.enough(truth, subjects):
             continue
-        told = _nodes(inputs, known, truth) + _numbers(inputs, known, truth)
+        told = _nodes(inputs, known, truth, subjects) + _numbers(inputs, known, truth)
         told.sort(key=lambda one: -one.auroc)
         if told and told[0].auroc > best[0]:
             best = told[0].auroc, told[0].name
@@ -67,11 +67,11 @@ def _together(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Fi
         known = ~np.isnan(labels[:, k])
         fitted = np.flatnonzero(known & (split == "train"))[:ROWS]
         judged = np.flatnonzero(known & (split != "train"))[:ROWS]
-        truth = labels[:, k] == 1
-        classes = [
-            int((truth[part] == value).sum()) for part in (fitted, judged) for value in (0, 1)
-        ]
-        if min(classes) < FEWEST or len(said) == LABELS or not table.shape[1]:
+        truth, subjects = labels[:, k] == 1, columns.subjects(given)
+        are_enough = all(
+            disclosure.enough(truth[part], subjects[part]) for part in (fitted, judged)
+        )
+        if not are_enough or len(said) == LABELS or not table.shape[1]:
             continue
         trees = sklearn.ensemble.HistGradientBoostingClassifier(
             max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0
@@ -84,7 +84,9 @@ def _together(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Fi
         if together >= PERFECT:
             rows.append((label, round(together, 3), round(alone, 3)))
     if not said:
-        return evidence.Finding(check, "skip", f"fewer than {FEWEST} samples of a class")
+        return evidence.Finding(
+            check, "skip", f"fewer than {disclosure.SMALLEST} patients of a class"
+        )
     frame = pl.DataFrame(rows, schema=("label", "together", "best_alone"), orient="row")
     return evidence.found(
         check,
@@ -108,7 +110,7 @@ class Told(NamedTuple):
     chance: float  # of so much in either direction, if it told nothing
 
 
-def _nodes(inputs, known: np.ndarray, truth: np.ndarray) -> list[Told]:
+def _nodes(inputs, known: np.ndarray, truth: np.ndarray, subjects: np.ndarray) -> list[Told]:
     held = inputs.held[known]
     positives, negatives = truth.sum(), (~truth).sum()
     a = np.asarray(held[truth].sum(axis=0)).ravel()
@@ -123,7 +125,7 @@ def _nodes(inputs, known: np.ndarray, truth: np.ndarray) -> list[Told]:
     columns_of = (strength, np.exp(log_odds), low, high, a / positives, chance)
     return [
         Told(inputs.held_names[n], *(float(column[n]) for column in columns_of))
-        for n in np.flatnonzero(a + b >= FEWEST)
+        for n in np.flatnonzero(columns.holders(held, subjects) >= disclosure.SMALLEST)
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
+from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence
 from ehr_jax.features import known
 
@@ -26,7 +27,6 @@ WORDS = {
     "readmission": _RETURN,
     "readmission_or_death": _RETURN,
 }
-FEWEST = 10  # samples that hold a word
 BEYOND_CHANCE = 0.001
 
 
@@ -51,15 +51,15 @@ def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
     rows = []
     for node, name in named.select("node", "input").iter_rows():
         held = np.asarray(inputs.held[:, [node]].todense()).ravel() > 0
-        rows += [(name, *shares) for shares in _shares(held, truth)]
+        rows += [(name, *shares) for shares in _shares(held, truth, columns.subjects(given))]
     schema = {"input": pl.String, **_SHARES}
     return evidence.found(
         check,
         pl.DataFrame(rows, schema=schema, orient="row"),
         "{count} input(s) are named by words that state the outcome, and are held more often by "
         "one class",
-        f"no input that is held by {FEWEST} samples and tells the classes apart is named by a word "
-        "that states the outcome",
+        f"no input that {disclosure.SMALLEST} patients hold and that tells the classes apart is "
+        "named by a word that states the outcome",
         "warn",
     )
 
@@ -80,13 +80,14 @@ def _in_notes(given, words: tuple[str, ...]) -> evidence.Finding:
         samples = lowered.filter(pl.col("text").str.contains(_pattern((word,))))["sample_id"]
         held = np.zeros(truth.size, bool)
         held[samples.to_numpy()] = True
-        rows += [(word, *shares) for shares in _shares(held, truth)]
+        rows += [(word, *shares) for shares in _shares(held, truth, columns.subjects(given))]
     schema = {"word": pl.String, **_SHARES}
     return evidence.found(
         check,
         pl.DataFrame(rows, schema=schema, orient="row"),
         "{count} word(s) that state the outcome stand more often in the notes of one class",
-        f"no word of the list that stands in the notes of {FEWEST} samples tells the classes apart",
+        f"no word of the list that stands in the notes of {disclosure.SMALLEST} patients tells the "
+        "classes apart",
         "warn",
     )
 
@@ -94,21 +95,31 @@ def _in_notes(given, words: tuple[str, ...]) -> evidence.Finding:
 _SHARES = {"of_positives": pl.Float64, "of_negatives": pl.Float64}
 
 
-def _shares(held: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
+def _shares(
+    held: np.ndarray, truth: np.ndarray, subjects: np.ndarray
+) -> list[tuple[float | None, float | None]]:
     """The shares of positives and negatives that hold it; none where chance explains them.
 
-    Where few samples of a class hold it, or few do not, the share is not told.
+    Where few patients of a class hold it, or few do not, the share is not told.
     """
     known = ~np.isnan(truth)
-    a, b = int((held & (truth == 1)).sum()), int((held & (truth == 0)).sum())
-    positives, negatives = int((truth == 1).sum()), int((truth == 0).sum())
-    if (held & known).sum() < FEWEST or min(positives, negatives) < FEWEST:
+    positive, negative = truth == 1, truth == 0
+    if evidence.patients(subjects, held & known) < disclosure.SMALLEST:
         return []
-    test = scipy.stats.fisher_exact([[a, positives - a], [b, negatives - b]])
-    if test.pvalue >= BEYOND_CHANCE:
+    if not disclosure.enough(positive[known], subjects[known]):
         return []
-    pairs = ((a, positives), (b, negatives))
-    return [tuple(round(n / of, 3) if n >= FEWEST else None for n, of in pairs)]
+    a, b = int((held & positive).sum()), int((held & negative).sum())
+    table = [[a, int(positive.sum()) - a], [b, int(negative.sum()) - b]]
+    if scipy.stats.fisher_exact(table).pvalue >= BEYOND_CHANCE:
+        return []
+    return [tuple(_share(held, each, subjects) for each in (positive, negative))]
+
+
+def _share(held: np.ndarray, of_class: np.ndarray, subjects: np.ndarray) -> float | None:
+    parts = (held & of_class, ~held & of_class)
+    if any(disclosure.is_few(evidence.patients(subjects, part)) for part in parts):
+        return None
+    return round(float(held[of_class].mean()), 3)
 
 
 def _any_positive(labels: np.ndarray) -> np.ndarray:

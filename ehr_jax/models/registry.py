@@ -157,6 +157,16 @@ def build(config: ml_collections.ConfigDict, labels: int) -> Any:
     return load(config.model.name).build(config[section] if section else config, labels)
 
 
+def is_network(name: str) -> bool:
+    """Is the method trained as a network, by its `build`, and not fitted by `fit_predict`?"""
+    return hasattr(load(name), "build")
+
+
+def is_fitted_once(name: str) -> bool:
+    """Does a method that is no network give the same whatever the seed?"""
+    return not getattr(load(name), "USES_SEED", True)
+
+
 def load(name: str) -> ModuleType:
     """Imports the method's file; ConfigError says how to get a package it needs."""
     method = find(name)

@@ -15,8 +15,6 @@ from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
 SHOWN = 5  # rows at fault printed a check
-# Columns of rows that are of a single patient.
-OF_A_PATIENT = frozenset({"subject", "visit", *(f"{of}_id" for of in ("sample", "visit", "stay"))})
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -27,10 +25,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     cohort = inputs.build_cohort(records, config)
     findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
-    rows = [
-        [finding.status.upper(), finding.check, disclosure.words(finding.message)]
-        for finding in findings
-    ]
+    rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]
     print(tables.render(["Status", "Check", "Found"], rows))
     for finding in findings:
         if finding.status in ("fail", "warn"):
@@ -41,7 +36,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 
 def _print_rows(finding: evidence.Finding) -> None:
     """Prints the first rows at fault, where they are of inputs and tables and not of patients."""
-    if OF_A_PATIENT & set(finding.rows.columns):
+    if finding.is_of_patients:
         print(f"\n{finding.check}: the rows at fault are of single patients, see audit.json")
         return
     named = finding.rows.select(pl.col(pl.String)).head(SHOWN)  # shares tell counts

@@ -6,7 +6,7 @@ import pathlib
 import ml_collections
 import polars as pl
 
-from ehr_jax import disclosure, errors
+from ehr_jax import errors
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
@@ -59,8 +59,6 @@ def arrange(
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
     else:
         arrays = prepare.prepare(records, cohort, config, cache)
-    # Of measurements and notes, what is left out is counted while they are read.
-    data["oddities"] = dict(records.oddities)
     # What lazy tables left out is known once they were read.
     data["oddities"] = dict(records.oddities)
     data["tables"] = dict(records.accounts)
@@ -74,7 +72,7 @@ def arrange(
     findings = audit.run(evidence.of(records, cohort, config, arrays))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
-        print(f"audit, {finding.check}: {disclosure.words(finding.message)}")
+        print(f"audit, {finding.check}: {finding.message}")
     if cohort.protocol == "strict" and config.audit.stop:
         audit.require(findings)
     return arrays

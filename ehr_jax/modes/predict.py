@@ -84,7 +84,7 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     of_run = configs.defaults()
     of_run.update(run_folder.read_json(folder / "config.json"))
     over_stays = registry.find(of_run.model.name).inputs == "stays"
-    is_network = over_stays and hasattr(registry.load(of_run.model.name), "build")
+    is_network = over_stays and registry.is_network(of_run.model.name)
     if registry.find(of_run.model.name).module == registry.UNIFIED:
         raise errors.ConfigError(
             f"{folder} is a run of '{of_run.model.name}', whose node states rest on the training "

@@ -36,7 +36,7 @@ from ehr_jax.training import run_folder, teacher
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs every trial, or what an earlier start left of them; writes what the module says."""
     config = registry.configure(config, config.model.name)
-    if not hasattr(registry.load(config.model.name), "build"):
+    if not registry.is_network(config.model.name):
         raise errors.ConfigError(
             f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
             "networks, as mingle or realm"

@@ -51,7 +51,7 @@ def check_method(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError for a method that cannot be made or not on these devices, or whose results
     cannot be evaluated as asked, before anything long is done for it."""
     bootstrap.check(config.evaluation.resamples, config.evaluation.seed)
-    if not hasattr(registry.load(config.model.name), "build"):
+    if not registry.is_network(config.model.name):
         return
     registry.build(config, 1)
     fit.check(config.train)
@@ -91,12 +91,12 @@ def fit_and_score(
     began = time.monotonic()
     _check_seeds(config.train)
     scorer.check_labels(arrays.labels, arrays.label_names)
-    method = registry.load(config.model.name)
-    if hasattr(method, "build"):
+    method, is_network = registry.load(config.model.name), registry.is_network(config.model.name)
+    if is_network:
         taught = teacher.softened(config, arrays, folder)
         feeding, data = make_problem(placed(config, arrays), taught)
         fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
-    elif getattr(method, "USES_SEED", True):
+    elif not registry.is_fitted_once(config.model.name):
         fitted = [
             mean_of([Seed(method.fit_predict(arrays, config, n), {}) for n in members])
             for members in (member_seeds(config.train, seed) for seed in config.train.seeds)
@@ -119,10 +119,10 @@ def fit_and_score(
         "fits": [seed.facts for seed in fitted],
     }
     scored: np.ndarray | bool = True
-    if not hasattr(method, "build"):  # may leave samples without a score
+    if not is_network:  # may leave samples without a score
         scored = np.isfinite(probabilities).all(axis=(0, 2))
     cuts = fit_thresholds(probabilities, arrays, cohort, scored, results)
-    if hasattr(method, "build"):
+    if is_network:
         results["positive_weight"] = np.asarray(data.positive_weight).tolist()
     for split in ("validation", "test"):
         rows = rows_of(arrays, split, scored)
@@ -164,7 +164,7 @@ def fit_thresholds(
 def label_of(config: ml_collections.ConfigDict) -> str:
     """What tables call config.model, with its teacher where a network has one."""
     label = registry.find(config.model.name).label
-    taught = hasattr(registry.load(config.model.name), "build") and teacher.used(config)
+    taught = registry.is_network(config.model.name) and teacher.used(config)
     return f"{label}, taught by {registry.find(config.train.teacher).label}" if taught else label
 
 

@@ -58,7 +58,8 @@ def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
     lived = later | (joined["dead"].any() & ~undated)
     joined = joined.with_columns(lived=lived, survived=pl.lit(False))
     joined = deaths.settle(joined, oddities)
-    age = (pl.col("start") - pl.col("birth_time")).dt.total_days() / 365.2425
+    days = (pl.col("start") - pl.col("birth_time")).dt.total_days()
+    age = days / tables.DAYS_A_YEAR
     odd = joined.select(unborn=(age < 0).sum(), old=(age > OLDEST).sum()).row(0, named=True)
     oddities["visits before the patient's birth, age and birth unknown"] = odd["unborn"]
     oddities[f"visits at an age over {OLDEST} years, age and birth unknown"] = odd["old"]

@@ -322,7 +322,7 @@ def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
 
 def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
     """Returns the years between two times."""
-    return (at - birth).dt.total_days() / 365.2425
+    return (at - birth).dt.total_days() / tables.DAYS_A_YEAR
 
 
 def _left_dead(places: Mapping[str, str]) -> pl.Expr:

@@ -199,7 +199,7 @@ def _visits(course: synthetic_course.Course, visit_id: np.ndarray, rng) -> pl.Da
             "order": course.order,
             "start": _times(course.start),
             "end": _times(course.end),
-            "age": (course.start - course.birth[course.subject]) // _DAY / 365.2425,
+            "age": (course.start - course.birth[course.subject]) // _DAY / tables.DAYS_A_YEAR,
             "disposition": np.where(course.died, "died", disposition).astype(object),
             "planned": course.elective,
             "transferred_in": ~course.elective & (rng.random(burden.size) < 0.15),

@@ -63,6 +63,8 @@ table.stacked small { display: block; line-height: 1.1; }
 .columns > div { max-width: 100%; }
 table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 table.facts td:first-child { color: var(--muted); }
+table.words th, table.words td { text-align: left; white-space: normal; vertical-align: top;
+  min-width: 5rem; }
 .figures { display: flex; flex-wrap: wrap; gap: .6rem; align-items: flex-start; }
 figure { margin: .4rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; display: block; }
@@ -128,6 +130,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], stacked: bool = 
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     kind = ' class="stacked"' if stacked else ""
     return f'<div class="wide"><table{kind}><tr>{top}</tr>\n{body}</table></div>'
+
+
+def words(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of sentences, which may be as long as the page is wide."""
+    lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr>"]
+    lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    return f'<table class="words">{chr(10).join(lines)}</table>'
 
 
 def columns(*parts: str) -> str:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from ehr_jax import disclosure, errors, storage
-from ehr_jax.reporting import curves, data_page, knowledge_page, page, plots, predictions, tables
+from ehr_jax.reporting import (
+    audit_page,
+    curves,
+    data_page,
+    knowledge_page,
+    page,
+    plots,
+    predictions,
+    tables,
+)
 
 # Keys of results.json that have a place of their own on the page, or none: thresholds are scores of
 # single patients, the weight of positives tells how many there are, and a path is of the machine.
@@ -35,13 +44,16 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
     if "test" in results:
         results = {**results, "test": disclosure.publishable(results["test"] or {})}
     found, trouble = _predictions(folder)
+    audit = _json(folder, "audit.json")
     body = [
+        audit_page.warning(audit),
         _protocol(results, data),
         _headline(results),
         _curves(folder, results, found, trouble),
         _per_label(folder, results),
         _training(folder, results),
         _evidence(folder, results),
+        audit_page.section(audit),
         data_page.section(data),
         data_page.notes_section(results, data),
         knowledge_page.section(data),
@@ -79,7 +91,9 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
     header, differences = tables.paired_rows(results)
     paired = [page.heading("Paired differences"), page.text(tables.paired_title(results)),
               page.table(header, differences)] if differences else []  # fmt: skip
+    audits = _audits(folder, results.get("folds", 1))
     body = [
+        *(audit_page.warning(told) for told in audits.values()),
         _protocol(results, data),
         page.section(
             "Methods on the test split",
@@ -88,6 +102,7 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
             page.figures([(drawing, "Dot: mean over seeds. Line: 95 % interval over patients.")]),
             *paired,
         ),
+        *(audit_page.section(told, title) for title, told in audits.items()),
         data_page.section(data),
         data_page.notes_section(results, data),
         knowledge_page.section(data),
@@ -96,6 +111,13 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
     ]
     title = f"{len(methods)} methods · {results.get('task', 'task not recorded')}"
     return _write(folder, page.document(title, _lead(results, data), body))
+
+
+def _audits(folder: pathlib.Path, folds: int) -> dict[str, dict]:
+    """What audit.json says, by the title of its section: one, or one a fold."""
+    if folds == 1:
+        return {"Audit": _json(folder, "audit.json")}
+    return {f"Audit, fold {k}": _json(folder / f"fold_{k}", "audit.json") for k in range(folds)}
 
 
 def _title(results: Mapping) -> str:

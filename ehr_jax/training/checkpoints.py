@@ -1,12 +1,14 @@
 """Full training state on disk, through Orbax: open, save, restore the latest, close."""
 
 import atexit
+import contextlib
 import functools
 import glob
 import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -124,22 +126,14 @@ def _without_patterns(folder: pathlib.Path) -> pathlib.Path:
     return link
 
 
-class _explained:
+@contextlib.contextmanager
+def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
     """Turns failures of the storage layer, which come as several types, into RunFolderError."""
-
-    def __init__(self, manager: ocp.CheckpointManager):
-        self.folder = manager.directory
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError | ValueError | RuntimeError):
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if "No space left" in str(error):
-                reason = "the disk is full"
-            raise errors.RunFolderError(
-                f"checkpoints in {self.folder} cannot be written or read: {reason}. Earlier "
-                "checkpoints are whole; mend this and start the same command again"
-            ) from error
-        return False
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise errors.RunFolderError(
+            f"checkpoints in {manager.directory} cannot be written or read: "
+            f"{storage.reason(error)}. Earlier checkpoints are whole; mend this and start the same "
+            "command again"
+        ) from error

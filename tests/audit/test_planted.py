@@ -173,3 +173,12 @@ def test_the_paper_protocol_fails_where_it_should():
         found.check for found in audit.failed(audit.run(scenes.look(scene._replace(cohort=cohort))))
     }
     assert {"patients across splits", FITTED, HELD_OUT} <= failed
+
+
+def test_audit_json_says_what_stops_and_how_many_exactly(monkeypatch):
+    given = cohorts.a_patient_in_two_splits(scenes.visits(), monkeypatch)
+    checks = {one["check"]: one for one in audit.as_json(audit.run(given))["checks"]}
+    across = checks["patients across splits"]
+    assert across["stops"] and across["status"] == "fail"
+    assert across["count"] == len(across["rows"]) == 1 and across["message"].startswith("<10 pat")
+    assert not checks["prevalence by split"]["stops"]

@@ -215,3 +215,48 @@ def test_predictions_come_back_in_order_with_masked_cells(tmp_path):
         row = frame.filter(seed=seed, sample_id=17)
         assert found.probabilities[seed, 17, 2] == row["probability.rare"].item()
         assert found.subjects[17] == row["subject_id"].item()
+
+
+AUDIT = {
+    "status": "fail",
+    "checks": [
+        {"check": "patients across splits", "status": "fail", "stops": True, "count": 3,
+         "message": "3 patient(s) have samples in more than one split",
+         "rows": [{"subject": "0badc0ffee", "splits": "test+train"}]},
+        {"check": "inputs together", "status": "warn", "stops": False, "count": 1,
+         "message": "1 label(s) are told nearly perfectly", "rows": []},
+        {"check": "prediction time", "status": "pass", "stops": True, "count": 0,
+         "message": "every sample is predicted 48 h after", "rows": []},
+    ],
+}  # fmt: skip
+
+
+def test_the_audit_is_told_in_sentences_without_its_rows(tmp_path):
+    fabricate.write(tmp_path)
+    assert "audit.json is not there" in report.write_report(tmp_path).read_text()
+    (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
+    text = report.write_report(tmp_path).read_text()
+    words = plain(text).replace("&lt;", "<")
+    assert "Of 3 checks: 1 failed, 1 warning, 1 passed" in words
+    assert "failed patients across splits <10 patient(s) have samples" in words
+    assert "0badc0ffee" not in text and "test+train" not in text
+    box = plain(re.search(r'<div class="warning">.*?</div>', text, re.S)[0])
+    assert "patients across splits" in box and "inputs together" not in box
+
+
+def test_the_audit_of_each_fold_is_told(tmp_path):
+    folder = tmp_path / "comparison"
+    folder.mkdir()
+    audit_of = {k: {**AUDIT, "checks": AUDIT["checks"][2 * k :]} for k in range(2)}
+    results = {
+        "task": "phenotype_next",
+        "folds": 2,
+        "methods": [{"name": "mlp", "label": "MLP", "test": {"auroc": {"value": 0.7}}}],
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+    for k, told in audit_of.items():
+        (folder / f"fold_{k}").mkdir()
+        (folder / f"fold_{k}" / "audit.json").write_text(json.dumps(told))
+    words = plain(report.write_comparison(folder).read_text())
+    assert "Audit, fold 0" in words and "Of 3 checks" in words
+    assert "Audit, fold 1" in words and "Of 1 check:" in words
