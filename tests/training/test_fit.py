@@ -128,6 +128,30 @@ def test_fit_learns_and_keeps_the_best_validation(tmp_path):
     assert auroc > 0.7
 
 
+@pytest.mark.parametrize("select", ["auroc", "loss"])
+def test_a_fit_stops_and_keeps_what_its_log_says(select, tmp_path):
+    config = registry.configure(make.make_config(train__learning_rate=0.1), "mlp_notes")
+    config.train.update(steps=80, eval_every=2, patience=3, select=select)
+    data, model = problem.build(make.make_arrays(), "1"), network(config)
+    fitted = fit.fit(model, data, config.train, 0, tmp_path / "checkpoints" / "s", "test")
+    rows = [row["validation"] for row in saved.rows(tmp_path)]
+    costs = [row["loss"] if select == "loss" else -row["auroc"] for row in rows]
+    best = int(np.argmin(costs))  # the first of equal ones
+    assert len(rows) == best + 1 + config.train.patience < 40
+    assert fitted.best_step == 2 * (best + 1) and fitted.steps == 2 * len(rows)
+    scores = data.validation_logits(fitted.params, model)
+    found = float(loss.cross_entropy(scores, data.validation_labels, data.positive_weight))
+    assert found == pytest.approx(rows[best]["loss"], rel=1e-4)
+    assert found != pytest.approx(rows[-1]["loss"], rel=1e-2)
+
+
+def test_weight_decay_is_added_to_the_gradient():
+    config = make.make_config(train__weight_decay=0.1).train
+    params, optimiser = jnp.array([2.0, -3.0]), fit.make_optimiser(config)
+    update, _ = optimiser.update(jnp.zeros(2), optimiser.init(params), params)
+    np.testing.assert_allclose(update, -config.learning_rate * jnp.sign(params), rtol=1e-4)
+
+
 def test_a_broken_run_ends_as_the_unbroken_one(tmp_path, monkeypatch):
     config = make.make_config(train__steps=40, train__checkpoint_every=2, model__dropout=0.2)
     arrays = make.make_arrays()
