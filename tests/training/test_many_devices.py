@@ -10,10 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from ehr_jax.training import exchange, partition
 
 pytestmark = pytest.mark.slow
 HERE = pathlib.Path(__file__).parent
@@ -59,25 +55,3 @@ def test_a_batch_of_stays_spread_over_devices_has_the_same_gradient(found):
 def test_a_step_exchanges_as_much_whatever_the_number_of_visits(found):
     few, many = found["bytes"]
     assert few == many > 0
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 9))
-def test_dealing_balances_numbers_and_sizes(sizes, shards):
-    sizes = np.array(sizes)
-    dealt = partition.deal(sizes, shards)
-    assert sorted(dealt[dealt != partition.PADDING]) == list(range(sizes.size))
-    counts = (dealt != partition.PADDING).sum(axis=1)
-    assert counts.max() - counts.min() <= 1
-    held = np.where(dealt == partition.PADDING, 0, sizes[dealt]).sum(axis=1)
-    assert held.max() - held.min() <= sizes.max()
-
-
-def test_bytes_are_read_from_instructions_and_their_tuples():
-    program = """
-      %all-reduce.1 = f32[8,4]{1,0} all-reduce(f32[8,4]{1,0} %x), channel_id=1
-      %ar = (bf16[2]{0}, s32[]) all-reduce-start(bf16[2]{0} %y, s32[] %z)
-      %done = (bf16[2]{0}, s32[]) all-reduce-done(%ar)
-      %g = f32[16]{0} all-gather(f32[4]{0} %w), dimensions={0}
-      %add = f32[8,4]{1,0} add(%all-reduce.1, %all-reduce.1)
-    """
-    assert exchange.exchanged_bytes(program) == {"all-reduce": 128 + 8, "all-gather": 64}
