@@ -6,10 +6,11 @@ figures may be of very few patients and are internal. What is made to be shown h
 """
 
 import errno
+import functools
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ehr_jax import errors, storage
 
@@ -108,6 +109,12 @@ def write(folder: pathlib.Path, terms: str) -> None:
         "",
     ]
     storage.write_text(folder / FILE, "\n".join(parts))
+
+
+def parquet_writer(frame, name: str) -> Callable[[str], None]:
+    """Writes a frame as parquet whose metadata say that the file `name` of a run is internal."""
+    what = f"{PATIENTS[name]}: as the records themselves" if name in PATIENTS else INTERNAL
+    return functools.partial(frame.write_parquet, metadata={"internal": what})
 
 
 def note(folder: pathlib.Path, text: str) -> None:

@@ -52,6 +52,17 @@ def enough(positive: np.ndarray, subjects: np.ndarray) -> bool:
     return min(np.unique(each).size for each in classes) >= SMALLEST
 
 
+def enough_of_any(labels: np.ndarray, subjects: np.ndarray) -> bool:
+    """Whether a mean over labels may be shown: one of them has patients enough of either class.
+
+    Args:
+      labels: [row, label] float, nan where a row has none.
+      subjects: [row], the patient of each.
+    """
+    known = ~np.isnan(labels)
+    return any(enough(labels[rows, k] > 0, subjects[rows]) for k, rows in enumerate(known.T))
+
+
 def hidden(few: Sequence[bool], counts: Sequence[int]) -> list[bool]:
     """Returns which of some counts are hidden that add up to a sum others may know.
 

@@ -131,13 +131,20 @@ def _encoder(chosen: str | None) -> Findings:
     offline = os.environ.get("HF_HUB_OFFLINE")
     asked = "a run asks the model hub only where config.text.download is true"
     there = [f"HF_HUB_OFFLINE is {offline or f'not set; {asked}'}"]
+    name = chosen or encoders.DEFAULT
     try:
-        folder = encoders.resolve(chosen or encoders.DEFAULT)
-        there.append(f"{chosen or encoders.DEFAULT}: {weights.find_weights(folder).parent}")
+        folder = encoders.resolve(name)
+        there.append(f"{name}: {weights.find_weights(folder).parent}")
     except errors.TextError as error:
         if chosen:
             return there, [str(error)]
-        there += str(error).splitlines()  # runs without notes need none
+        return [*there, *str(error).splitlines()], []  # runs without notes need none
+    try:
+        pinned = encoders.check_pinned(name, folder)
+    except errors.TextError as error:
+        return there, [str(error)]
+    if pinned:
+        there.append(f"{name}: its {len(pinned)} files are the pinned ones by their sha256")
     return there, []
 
 

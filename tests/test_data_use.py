@@ -5,6 +5,7 @@ import os
 import pathlib
 import stat
 
+import polars as pl
 import pytest
 
 from ehr_jax import data_use, main, storage
@@ -47,6 +48,16 @@ def test_a_folder_of_others_keeps_its_rights_and_a_runs_files_there_are_private(
         assert (mode(folder), mode(folder / name)) == (0o755, 0o644)
         assert mode(folder / "config.json") == 0o600
         assert str(folder) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("predictions.parquet", "scores, labels and identifiers"), ("trials.parquet", "not to be")],
+)
+def test_a_parquet_file_of_a_run_says_that_it_is_internal(tmp_path, name, said):
+    run_folder.write_parquet(tmp_path / name, pl.DataFrame({"seed": [0]}))
+    assert said in pl.read_parquet_metadata(tmp_path / name)["internal"]
+    assert pl.read_parquet(tmp_path / name).columns == ["seed"]
 
 
 def test_a_home_folder_keeps_its_rights(tmp_path, monkeypatch):

@@ -8,8 +8,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from ehr_jax import config as configs
 from ehr_jax import disclosure
 from ehr_jax.evaluation import evaluate
+from ehr_jax.modes import sweep_results
 from ehr_jax.reporting import data_page, report, tables
 
 NAMES = ("often", "common", "rare")
@@ -107,6 +109,21 @@ def test_counts_of_what_is_no_patient_are_shown():
     for count in (4, 5, 6, 7):
         assert re.search(rf"\b{count}\b", text)
     assert not re.search(r"\b3\b", text)
+
+
+@pytest.mark.parametrize(("positives", "is_shown"), [(9, False), (10, True)])
+def test_a_mean_over_labels_needs_one_of_enough_patients(positives, is_shown):
+    labels = np.full((2 * 40, 2), np.nan)
+    labels[:, 0] = np.repeat(np.arange(40) < positives, 2)
+    labels[:5, 1] = 1
+    assert disclosure.enough_of_any(labels, np.repeat(np.arange(40), 2)) is is_shown
+    assert not disclosure.enough_of_any(labels, np.repeat(np.arange(8), 10))
+
+
+def test_a_sweep_tells_no_validation_of_few_patients():
+    trials, scores = {0: {"train.learning_rate": 0.1}}, {0: 0.7654}
+    shown = [sweep_results._shown(configs.defaults(), trials, scores, told) for told in (1, 0)]
+    assert ["0.7654" in text for text in shown] == [True, False]
 
 
 def test_sentences_hide_small_numbers_of_patients():

@@ -10,6 +10,7 @@ import pytest
 from ehr_jax import config as configs
 from ehr_jax import doctor, jax_check
 from ehr_jax.knowledge import disk
+from ehr_jax.text import catalogue, encoders, weights
 from tests.knowledge import tiny_graphs
 
 SETUP = pathlib.Path(__file__).resolve().parent.parent / "setup.cfg"
@@ -80,6 +81,24 @@ def test_an_encoder_the_config_names_must_be_there(monkeypatch, tmp_path, quick,
     config.text.encoder = str(tmp_path / "no-encoder")
     assert doctor.run(config) == 1
     assert "BROKEN: encoder" in capsys.readouterr().out
+
+
+def test_the_files_of_a_pinned_encoder_are_held_to_their_digests(
+    monkeypatch, tmp_path, quick, capsys
+):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    files = {path.name: weights.file_hash(path) for path in tmp_path.iterdir()}
+    package = catalogue.Package("pinned_words", "model", "pinned-words==1.0", files)
+    monkeypatch.setitem(catalogue.PACKAGES, "mine", package)
+    monkeypatch.setattr(encoders, "_installed", lambda _: tmp_path)
+    config = configs.defaults()
+    config.text.encoder = "mine"
+    assert doctor.run(config) == 0
+    assert "mine: its 2 files are the pinned ones" in capsys.readouterr().out
+    (tmp_path / "config.json").write_text("{ }")
+    assert doctor.run(config) == 1
+    assert re.search(r"BROKEN: .*config.json: its sha256 is", capsys.readouterr().out)
 
 
 def test_a_graph_is_found_by_its_files_or_as_it_was_built(monkeypatch, tmp_path, quick):

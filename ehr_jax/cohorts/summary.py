@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ehr_jax import errors, storage
+from ehr_jax import data_use, errors, storage
 from ehr_jax.cohorts import cohort, splits, tasks
 
 SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
@@ -41,7 +41,7 @@ def save_split(built: cohort.Cohort, path: str | os.PathLike) -> None:
     """Writes (subject_id, visit_id, split) as parquet: whole or not at all."""
     storage.make_folder(pathlib.Path(path).parent)
     rows = built.samples.select(*SPLIT_FILE).sort("visit_id")
-    storage.write_file(path, rows.write_parquet)
+    storage.write_file(path, data_use.parquet_writer(rows, "split.parquet"))
 
 
 def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:

@@ -39,7 +39,7 @@ def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
         scored = pl.read_parquet(at / "predictions.parquet", glob=False).filter(split="test")
         parts.append(scored.with_columns(fold=pl.lit(fold, pl.Int64)))
     together = pl.concat(parts)
-    run_folder.write_whole(folder / "predictions.parquet", together.write_parquet)
+    run_folder.write_parquet(folder / "predictions.parquet", together)
     fits = [{"fold": k, **fit} for k, result in enumerate(results) for fit in result["fits"]]
     whole = [
         {key: value for key, value in result.items() if key not in ("fits", "test", "seconds")}

@@ -136,6 +136,7 @@ class Parts:
                 begin=_joined([ends[pair] for pair in pairs if pair in ends]),
                 until=until,
                 evolve=evolve,
+                shows_validation=train.shows_validation(self.networks.arrays),
             )
         found = jax.device_get(found)
         return {

@@ -74,7 +74,7 @@ def write(
     """
     if found.rows:
         write_parquet(found.rows, workdir / "trials.parquet")
-        print(_shown(config, found.trials, found.scores))
+        print(_shown(config, found.trials, found.scores, train.shows_validation(arrays)))
     best = found.best
     if best is None:
         return
@@ -127,7 +127,7 @@ def write_parquet(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None
     frame = pl.DataFrame(columns, strict=False)
     floats = [f"validation_{name}" for name in METRICS if f"validation_{name}" in columns]
     frame = frame.with_columns(pl.col(floats).cast(pl.Float64))
-    run_folder.write_whole(path, frame.write_parquet)
+    run_folder.write_parquet(path, frame)
 
 
 def _logged(folder: pathlib.Path, seed: int, step: int) -> dict[str, float]:
@@ -140,11 +140,16 @@ def _log(folder: pathlib.Path) -> list[dict]:
     return logs.read(folder / "metrics.jsonl")
 
 
-def _shown(config, trials, scores) -> str:
+def _shown(config, trials, scores, shows_validation: bool) -> str:
+    """The best trials, the best first; without their scores where those are of few patients."""
     order = sorted(scores, key=lambda trial: (-scores[trial], trial))[:SHOWN]
     names = list(trials[order[0]])
     rows = [
-        [str(trial), *(str(trials[trial][name]) for name in names), f"{scores[trial]:.4f}"]
+        [
+            str(trial),
+            *(str(trials[trial][name]) for name in names),
+            f"{scores[trial]:.4f}" if shows_validation else tables.NONE,
+        ]
         for trial in order
     ]
     score = ("-" if config.train.select == "loss" else "") + f"validation {config.train.select}"

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import bootstrap, evaluate, scorer, thresholds
 from ehr_jax.features import prepare, stays
@@ -228,6 +228,12 @@ def rows_of(
     return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1) & scored)
 
 
+def shows_validation(arrays: prepare.Arrays | stays.StayArrays) -> bool:
+    """May metrics of validation be shown? Of few patients they choose a step, and are not told."""
+    rows = rows_of(arrays, "validation")
+    return disclosure.enough_of_any(arrays.labels[rows], arrays.subjects[rows])
+
+
 def write_predictions(
     cohort, seeds, fitted: list[Seed], folder: pathlib.Path, everyone: bool = False
 ) -> None:
@@ -248,7 +254,7 @@ def write_predictions(
             shown = shown & pl.col("labelled") & (pl.col("split") != "train")
         parts.append(part.filter(shown).drop("labelled"))
     frame = pl.concat(parts)
-    run_folder.write_whole(folder / "predictions.parquet", frame.write_parquet)
+    run_folder.write_parquet(folder / "predictions.parquet", frame)
 
 
 def member_seeds(config: ml_collections.ConfigDict, seed: int) -> list[int]:
@@ -297,7 +303,9 @@ def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:
         )
         log = profile.compile_log(folder / "profile" / "compiled.log")
     with log, memory.explained(arrays, config.train):
-        found = seeds.fit_seeds(model, data, config.train, numbers, folder, name)
+        found = seeds.fit_seeds(
+            model, data, config.train, numbers, folder, name, shows_validation(arrays)
+        )
     if isinstance(arrays, stays.StayArrays):
         explained = model, found[0].params, arrays
         if isinstance(model, unified.Unified):

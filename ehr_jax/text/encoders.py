@@ -177,9 +177,7 @@ def load(
     options = {key: value for key, value in options.items() if value is not None}
     entry = catalogue.with_options(name_or_folder, options)
     folder = resolve(name_or_folder, download)
-    package, digests = _package(str(name_or_folder)), {}
-    if package is not None and folder == _installed(package):
-        digests = weights.check_digests(folder, package.files, package.requirement)
+    digests = check_pinned(name_or_folder, folder)
     root = folder / _transformer_path(folder)
     path = root / "config.json"
     settings = weights.read_json(path)
@@ -221,6 +219,21 @@ def load(
     return Encoder(
         str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint, mesh
     )
+
+
+def check_pinned(name_or_folder: str | Path, folder: Path) -> dict[Path, str]:
+    """Returns the sha256 of the files that `catalogue.PACKAGES` pins; {} where none are pinned.
+
+    Args:
+        folder: what `resolve` found; one of the user's own is held to nothing.
+
+    Raises:
+        TextError: see `weights.check_digests`.
+    """
+    package = _package(str(name_or_folder))
+    if package is None or folder != _installed(package):
+        return {}
+    return weights.check_digests(folder, package.files, package.requirement)
 
 
 def _package(name: str) -> catalogue.Package | None:

@@ -80,6 +80,7 @@ def fit(
     folder: pathlib.Path,
     show: str,
     compiled: Callable[[], Program] | None = None,
+    shows_validation: bool = True,
 ) -> Fitted:
     """Fits `model` to `data` by config.train, or goes on where an earlier start stopped.
 
@@ -87,6 +88,7 @@ def fit(
       folder: of this seed's checkpoints.
       show: what the progress line says.
       compiled: gives what `compile_chunk` does; asked where there is something left to train.
+      shows_validation: the progress line may say how validation goes; of few patients it may not.
 
     Raises:
       ConfigError: config.train.select is unknown, or the loss or a validation score is not finite.
@@ -117,10 +119,10 @@ def fit(
             log.write(step, stepping.logged(metrics), time.monotonic() - began)
             if "input_wait" in metrics:
                 waits.append(metrics["input_wait"])
-            bar.advance(
-                config.eval_every,
-                f"loss {metrics['loss']:.4f}, validation AUROC {metrics['validation_auroc']:.4f}",
-            )
+            note = f"loss {metrics['loss']:.4f}"
+            if shows_validation:
+                note += f", validation AUROC {metrics['validation_auroc']:.4f}"
+            bar.advance(config.eval_every, note)
             if (step // config.eval_every) % config.checkpoint_every == 0:
                 checkpoints.save(manager, step, state)
         if manager.latest_step() != int(state.step):

@@ -50,6 +50,7 @@ def train(
     begin: Population | None = None,
     until: int | None = None,
     evolve: evolution.Evolution | None = None,
+    shows_validation: bool = True,
 ) -> Population:
     """Trains `members` by config.train, or goes on where an earlier start stopped.
 
@@ -64,6 +65,7 @@ def train(
       until: the step to train to; None is config.train.steps.
       evolve: by which members take the state of others every so many steps, and settings near
         theirs. None stops early then, and one that failed goes on from the state it is given.
+      shows_validation: as of `fit.fit`.
 
     Raises:
       ConfigError: there are no members, or their settings are not possible.
@@ -98,7 +100,7 @@ def train(
                 )
             ]
             run = model, data, config, population, settings, keys, patience, turn
-            population = _advance(*run, manager, open_logs, show, until, is_told)
+            population = _advance(*run, manager, open_logs, show, until, is_told, shows_validation)
             for log in open_logs:
                 log.close()
         if manager.latest_step() != int(population.turns):
@@ -219,7 +221,7 @@ def _turning(evolve, members, settle, step: int, until: int) -> tuple:
 
 def _advance(
     model, data, config, whole, settings, keys, patience, turn, manager, open_logs, show, until,
-    is_told,
+    is_told, shows_validation,
 ) -> Population:  # fmt: skip
     """Chunks until no member is active, or the process is told to end.
 
@@ -263,11 +265,11 @@ def _advance(
                     part, own = _exploited(part, sources[rows]), program.place(settings)
             going = np.asarray(active(part, until, patience))
             left = len(np.unique(rows[going]))
-            bar.advance(
-                config.eval_every,
-                f"{left} of {len(keys)} members active, best validation {config.select} "
-                f"{abs(state.best_score.max()):.4f}",
-            )
+            note = f"{left} of {len(keys)} members active"
+            if shows_validation:
+                best = abs(state.best_score.max())
+                note += f", best validation {config.select} {best:.4f}"
+            bar.advance(config.eval_every, note)
             if int(part.turns) % config.checkpoint_every == 0:
                 whole = _put(whole, part, rows)
                 checkpoints.save(manager, int(part.turns), whole)

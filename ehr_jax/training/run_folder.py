@@ -164,6 +164,11 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_whole(path, write)
 
 
+def write_parquet(path: pathlib.Path, frame) -> None:
+    """Writes a frame as `write_whole` does; the file says of itself that it is internal."""
+    write_whole(path, data_use.parquet_writer(frame, path.name))
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON; RunFolderError names a file that is damaged."""
     try:

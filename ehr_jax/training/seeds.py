@@ -21,13 +21,20 @@ SHARE = 0.5  # of the memory that is free, which a population may take
 
 
 def fit_seeds(
-    model: nn.Module, data: fit.Data, config, seeds: Sequence[int], folder: pathlib.Path, show: str
+    model: nn.Module,
+    data: fit.Data,
+    config,
+    seeds: Sequence[int],
+    folder: pathlib.Path,
+    show: str,
+    shows_validation: bool = True,
 ) -> list[fit.Fitted]:
     """Fits `model` with every seed by config.train, or goes on where an earlier start stopped.
 
     Args:
       folder: of the run, with its checkpoints/ and metrics.jsonl.
       show: what the progress lines begin with.
+      shows_validation: as of `fit.fit`.
 
     Raises:
       ConfigError: a setting is not possible, or the loss or a validation score of a seed is not
@@ -36,10 +43,11 @@ def fit_seeds(
     """
     together = at_once(model, data, config, len(seeds))
     if together == 1:
-        return _fit_in_turn(model, data, config, seeds, folder, show)
+        return _fit_in_turn(model, data, config, seeds, folder, show, shows_validation)
     fitted = []
     for first in range(0, len(seeds), together):
-        fitted += _fit_together(model, data, config, seeds[first : first + together], folder, show)
+        part = seeds[first : first + together]
+        fitted += _fit_together(model, data, config, part, folder, show, shows_validation)
     return fitted
 
 
@@ -84,11 +92,18 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
     return max(1, min(wanted, fitting, MOST))
 
 
-def _fit_in_turn(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
+def _fit_in_turn(model, data, config, seeds, folder, show, shows_validation) -> list[fit.Fitted]:
     compiled = functools.cache(functools.partial(fit.compile_chunk, model, data, config))
     fitted = [
         fit.fit(
-            model, data, config, seed, seed_folder(folder, seed), f"{show}, seed {seed}", compiled
+            model,
+            data,
+            config,
+            seed,
+            seed_folder(folder, seed),
+            f"{show}, seed {seed}",
+            compiled,
+            shows_validation,
         )
         for seed in seeds
     ]
@@ -97,7 +112,7 @@ def _fit_in_turn(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
     return fitted
 
 
-def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
+def _fit_together(model, data, config, seeds, folder, show, shows_validation) -> list[fit.Fitted]:
     began = time.monotonic()
     members = [member_settings.Member(seed) for seed in seeds]
     at = folder / "checkpoints" / f"together_{seeds[0]}_{len(seeds)}"
@@ -111,6 +126,7 @@ def _fit_together(model, data, config, seeds, folder, show) -> list[fit.Fitted]:
         [folder] * len(seeds),
         f"{show}, {len(seeds)} seeds",
         begin=_begun(model, data, config, seeds, managers),
+        shows_validation=shows_validation,
     )
     fitted, failed = [], np.asarray(found.failed)
     for row, manager in enumerate(managers):

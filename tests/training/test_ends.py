@@ -53,6 +53,21 @@ def test_a_fit_ends_after_so_many_validations_that_are_no_better(together, tmp_p
         assert (fitted.best_step, fitted.steps) == (5, 15)
 
 
+@TOGETHER
+@pytest.mark.parametrize("shows", [False, True])
+def test_validation_of_few_patients_chooses_a_step_and_is_not_told(
+    together, shows, tmp_path, capsys
+):
+    model, data, config = parts(together, train__steps=10)
+    (fitted, _) = seeds.fit_seeds(
+        model, data, config, SEEDS, tmp_path, "few", shows_validation=shows
+    )
+    told = capsys.readouterr().out
+    assert "few" in told and "10/10" in told
+    assert ("validation" in told) is shows
+    assert fitted.best_step in (5, 10) and saved.rows(tmp_path)[0]["validation"]
+
+
 def write_and_tell(log, step, metrics, seconds, write=logs.Log.write):
     write(log, step, metrics, seconds)
     if step == 10 and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # not a second time
