@@ -135,3 +135,10 @@ def test_bins_of_few_patients_are_left_out_and_one_more_where_they_would_be_told
     assert drawn.predicted[0] == pytest.approx(0.05) and drawn.counts[0] == 30
     few_people = curves.reliability(scores[None], labels, np.arange(83) // 8)
     assert not few_people.counts.any()
+
+
+def test_a_prediction_of_one_is_in_the_last_bin():
+    labels = np.arange(40) % 2.0
+    drawn = curves.reliability(np.ones((1, 40)), labels, np.arange(40))
+    assert drawn.counts.tolist() == [0] * 9 + [40]
+    assert drawn.predicted[9] == 1 and drawn.observed[9] == 0.5
