@@ -202,6 +202,14 @@ def test_a_weight_of_two_is_two_copies_of_each_positive():
     assert float(weighted) == pytest.approx(float(copied), rel=1e-5)
 
 
+def test_probabilities_of_a_weighted_loss_are_the_prevalence():
+    labels, weight = jnp.array([[1.0], [0.0], [0.0], [0.0]]), jnp.array([3.0])
+    # The logit at which the weighted loss of one positive in four is least.
+    slope = jax.grad(lambda logit: loss.cross_entropy(jnp.full((4, 1), logit), labels, weight))
+    assert float(slope(0.0)) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(loss.unweighted(np.zeros((1, 1)), weight), 0.25, rtol=1e-6)
+
+
 def test_balanced_weight_counts_training_labels():
     arrays = make.make_arrays()
     train = arrays.labels[(arrays.split == "train") & ~np.isnan(arrays.labels).any(axis=1)]
