@@ -116,6 +116,15 @@ def test_islands_are_apart_and_each_evolves_as_it_would_alone():
     assert list(one.sources + 4) == list(found.sources[4:8]) and one.values == found.values[4:8]
 
 
+def test_islands_of_equal_scores_explore_values_of_their_own():
+    eight = members(seeds=range(8))
+    scores, no = np.tile(np.arange(4.0), 8), np.zeros(32, bool)
+    first = evolution.first_turn(eight)
+    found = evolution.next_turn(evolve(pathlib.Path()), first, eight, EVERY, scores, no)
+    assert found.sources.tolist() == [k - k % 4 + (3, 1, 2, 3)[k % 4] for k in range(32)]
+    assert len({tuple(values.values()) for values in found.values[::4]}) > 1
+
+
 def test_the_worst_goes_on_from_the_best_which_goes_on_as_it_would(tmp_path):
     found = train(tmp_path / "pbt", members())
     plain = train(tmp_path / "plain", members(), every=1000)
