@@ -29,6 +29,7 @@ ROOMS = {
     "progress": ((), ("rich",)),
     "stopping": ((), ()),
     "storage": ((), ()),
+    "stored": ((), ()),
     "data_use": ((), ()),
     "terminal": ((), ()),
     "disclosure": ((), ("numpy",)),
@@ -96,7 +97,8 @@ ROOMS = {
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
 EVERYWHERE = (
-    "data_use", "disclosure", "errors", "progress", "stopping", "storage", "terminal",
+    "data_use", "disclosure", "errors", "progress", "stopping", "storage", "stored",
+    "terminal",
 )  # fmt: skip
 ASSEMBLING = ("doctor", "main", "modes")
 

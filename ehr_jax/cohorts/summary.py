@@ -10,6 +10,7 @@ import polars as pl
 
 from ehr_jax import data_use, errors, storage
 from ehr_jax.cohorts import cohort, splits, tasks
+from ehr_jax.records import damage
 
 SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
 
@@ -65,26 +66,30 @@ def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
     return dataclasses.replace(built, samples=samples)
 
 
-def read_split(path: pathlib.Path) -> pl.DataFrame:
-    """Returns (subject_id, visit_id, split); CohortError where the file is none of ours."""
+def read_split(path: pathlib.Path, way_out: str = "delete it to split anew") -> pl.DataFrame:
+    """Returns (subject_id, visit_id, split).
+
+    Raises:
+      CohortError: the file is none of ours; it ends with `way_out`.
+    """
     try:
         stored = pl.read_parquet(path, glob=False)
     except FileNotFoundError as fault:
-        raise errors.CohortError(f"{path}: no stored split here") from fault
-    except pl.exceptions.PolarsError as fault:
+        raise errors.CohortError(f"{path}: no stored split here; {way_out}") from fault
+    except damage.ERRORS as fault:
         raise errors.CohortError(
-            f"{path}: not readable as parquet ({type(fault).__name__}); delete it to split anew"
+            f"{path}: not readable as parquet ({type(fault).__name__}); {way_out}"
         ) from fault
     if dict(stored.schema) != SPLIT_FILE:
         raise errors.CohortError(
-            f"{path}: columns {dict(stored.schema)}, expected {SPLIT_FILE}; delete it to split anew"
+            f"{path}: columns {dict(stored.schema)}, expected {SPLIT_FILE}; {way_out}"
         )
     unknown = stored.filter(~pl.col("split").is_in(cohort.SPLITS)).height
     repeated = stored.height - stored["visit_id"].n_unique()
     if unknown or repeated or stored.null_count().sum_horizontal().item():
         raise errors.CohortError(
             f"{path}: {unknown} row(s) with a split other than {', '.join(cohort.SPLITS)}, "
-            f"{repeated} repeated visit(s), or empty cells; delete it to split anew"
+            f"{repeated} repeated visit(s), or empty cells; {way_out}"
         )
     return stored
 

@@ -1,10 +1,12 @@
 """What training samples said of how to make arrays, written and read back as plain JSON."""
 
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import stored
 from ehr_jax.features import series, stays
 from ehr_jax.knowledge import abnormal
 
@@ -20,20 +22,22 @@ def as_json(fitted: stays.Fitted) -> dict[str, Any]:
     }
 
 
-def from_json(content: Any) -> stays.Fitted:
-    """Returns what `as_json` was given; RunFolderError where it is not that."""
-    try:
-        return stays.Fitted(
-            _arrays(content["scale"], series.Scale, np.float32),
-            _arrays(content["usual"], abnormal.Usual, np.float64),
-            tuple(stays.Static(*static) for static in content["statics"]),
-            float(content["note_size"]),
-            float(content["knowledge_size"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise errors.RunFolderError(
-            "fitted.json of the run is not what a training run writes; train again"
-        ) from error
+def read(path: pathlib.Path, way_out: str) -> stays.Fitted:
+    """Returns what `as_json` was given, of a file; RunFolderError where it is not that."""
+    content = stored.read_object(path, way_out=way_out)
+    with stored.in_form(path, way_out):
+        return from_json(content)
+
+
+def from_json(content: Mapping[str, Any]) -> stays.Fitted:
+    """Returns what `as_json` was given."""
+    return stays.Fitted(
+        _arrays(content["scale"], series.Scale, np.float32),
+        _arrays(content["usual"], abnormal.Usual, np.float64),
+        tuple(stays.Static(*static) for static in content["statics"]),
+        float(content["note_size"]),
+        float(content["knowledge_size"]),
+    )
 
 
 def _listed(fitted) -> list | None:

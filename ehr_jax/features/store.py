@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
 
-from ehr_jax import data_use, errors, progress, storage
+from ehr_jax import data_use, errors, progress, storage, stored
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, series
 from ehr_jax.nn import bipartite
@@ -73,27 +73,17 @@ def write(
 def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Returns the tfds builder of a store; RunFolderError where there is none or not all of it."""
     folder = pathlib.Path(folder)
+    again = f"put it back from a copy, or move {folder} away and make it anew with --mode=prepare"
     for name in ("dataset_info.json", "features.json", "metadata.json"):
-        try:
-            described = json.loads((folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise errors.RunFolderError(
-                f"{folder} holds no prepared samples ({name} is missing); make them with "
-                "--mode=prepare"
-            ) from None
-        except ValueError as error:
-            raise errors.RunFolderError(
-                f"{folder / name} is damaged ({error}); remove {folder} and prepare it again"
-            ) from error
+        described = stored.read_object(folder / name, way_out=again)
         if name == "dataset_info.json":
             _check_layout(folder, described)
-    builder = tfds.builder_from_directory(folder)
+    with stored.in_form(folder / "dataset_info.json or features.json", again):
+        builder = tfds.builder_from_directory(folder)
     for split in builder.info.splits.values():
         for path in split.filepaths:
             if not path.exists():
-                raise errors.RunFolderError(
-                    f"{path} is missing; remove {folder} and prepare it again"
-                )
+                raise errors.RunFolderError(f"{path} is missing; {again}")
     return builder
 
 

@@ -6,11 +6,11 @@ import shutil
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors, storage
+from ehr_jax import errors, storage, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.models import registry
-from ehr_jax.modes import folds, inputs, train
+from ehr_jax.modes import finished, folds, inputs, train
 from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 
@@ -38,8 +38,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         folder = workdir / "methods" / name
         made = registry.configure(config, name)
         folder = run_folder.claim(folder, made.to_dict())
-        if (folder / "results.json").exists():
-            result = run_folder.read_json(folder / "results.json")
+        fits = [folder / f"fold_{k}" for k in range(len(prepared))] if len(prepared) > 1 else []
+        ended = [finished.results(fit) for fit in (folder, *fits)]
+        if all(one is not None for one in ended):
+            result = ended[0]
         elif len(prepared) == 1:
             result = train.fit_and_score(made, cohort, arrays, folder)
         else:
@@ -91,7 +93,7 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
         workdir / "DATA_USE.txt",
         lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),
     )
-    made = [run_folder.read_json(workdir / f"fold_{k}" / "data.json") for k in range(count)]
+    made = [stored.read_object(workdir / f"fold_{k}" / "data.json") for k in range(count)]
     run_folder.write_json(workdir / "data.json", folds.data_of(made))
     return prepared
 

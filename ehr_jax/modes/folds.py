@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import disclosure
-from ehr_jax.modes import train
+from ehr_jax.modes import finished, train
 from ehr_jax.training import run_folder
 
 # Counts, whose sums are of all folds where those share no patient: test folds, not validation ones.
@@ -32,10 +32,8 @@ def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
     results, parts = [], []
     for fold, (cohort, arrays) in enumerate(prepared):
         at = run_folder.claim(folder / f"fold_{fold}", config.to_dict())
-        if (at / "results.json").exists():
-            results.append(run_folder.read_json(at / "results.json"))
-        else:
-            results.append(train.fit_and_score(config, cohort, arrays, at))
+        result = finished.results(at)
+        results.append(result or train.fit_and_score(config, cohort, arrays, at))
         scored = pl.read_parquet(at / "predictions.parquet", glob=False).filter(split="test")
         parts.append(scored.with_columns(fold=pl.lit(fold, pl.Int64)))
     together = pl.concat(parts)

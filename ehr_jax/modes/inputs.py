@@ -6,7 +6,7 @@ import pathlib
 import ml_collections
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
@@ -16,6 +16,13 @@ from ehr_jax.records import sources, synthetic, tables
 from ehr_jax.training import run_folder
 
 Arrays = prepare.Arrays | stays.StayArrays
+
+FINGERPRINT = {"fingerprint": str}  # what of data.json tells records from others
+ANEW = "it is written anew"
+UNCHECKED = (
+    "it says which records this run is of. Put it back from a copy; or, where you are sure that "
+    "these are the same, remove this file alone and start again: checkpoints are kept"
+)
 
 
 def load(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[cohorts.Cohort, Arrays]:
@@ -97,7 +104,8 @@ def bind(
     path, digest = workdir / "data.json", fingerprint(records, config)
     _check_same(path, digest, also)
     run_folder.write_data_use(workdir, records.terms)
-    if not path.exists() or run_folder.read_json(path).get("fingerprint") != digest:
+    found = stored.whole_object(path, FINGERPRINT, ANEW)
+    if found is None or found["fingerprint"] != digest:
         about = {"source": records.source, "fingerprint": digest, "records": counts(records)}
         about |= {"oddities": dict(records.oddities), "terms": records.terms}
         run_folder.write_json(path, about)
@@ -179,12 +187,20 @@ def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
 
 
 def _check_same(path: pathlib.Path, fingerprint: str, also: tuple[str, ...] = ()) -> None:
-    if not path.exists() or run_folder.read_json(path).get("fingerprint") == fingerprint:
+    folder = path.parent
+    begun = run_folder.has_work(folder) or any((folder / name).exists() for name in also)
+    if begun and not path.exists():
+        print(f"{path} is missing: that this run is of the same records is not checked", flush=True)
+    if begun and path.exists():
+        kept = stored.read_object(path, FINGERPRINT, UNCHECKED)
+    else:
+        kept = stored.whole_object(path, FINGERPRINT, ANEW)
+    if kept is None or kept["fingerprint"] == fingerprint:
         return
-    (path.parent / run_folder.TEACHER).unlink(missing_ok=True)
-    if run_folder.has_work(path.parent) or any((path.parent / name).exists() for name in also):
+    (folder / run_folder.TEACHER).unlink(missing_ok=True)
+    if begun:
         raise errors.RunFolderError(
-            f"{path.parent} was begun with other records, or another query of config.cohort.aces "
+            f"{folder} was begun with other records, or another query of config.cohort.aces "
             "(the fingerprint in data.json differs); choose another --workdir, or give the earlier "
             "files"
         )

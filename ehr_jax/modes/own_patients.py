@@ -9,15 +9,15 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax import disclosure
+from ehr_jax import disclosure, stored
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import summary
 from ehr_jax.records import tables
-from ehr_jax.training import run_folder
 
 # Sources that number patients in the order of their table: a number is of one extract alone, and
 # visits tell whether two extracts have a patient in common.
 NUMBERED = ("eicu",)
+OF_THE_RUN = "put it back from a copy, or start the training of that run again"
 
 
 def splits(folder: pathlib.Path, records: tables.Records, fingerprint: str) -> pl.DataFrame:
@@ -33,8 +33,8 @@ def splits(folder: pathlib.Path, records: tables.Records, fingerprint: str) -> p
     Raises:
       CohortError, RunFolderError: split.parquet or data.json of the run cannot be read.
     """
-    data = run_folder.read_json(folder / "data.json")
-    kept = summary.read_split(folder / "split.parquet")
+    data = stored.read_object(folder / "data.json", {"fingerprint": str}, OF_THE_RUN)
+    kept = summary.read_split(folder / "split.parquet", OF_THE_RUN)
     if data.get("source") != records.source:
         kept = kept.clear()
     visits = records.visits.select("subject_id", "visit_id")

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import config as configs
-from ehr_jax import disclosure, errors
+from ehr_jax import disclosure, errors, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
 from ehr_jax.features import fitted, stays
@@ -20,6 +20,13 @@ from ehr_jax.models import registry
 from ehr_jax.modes import inputs, own_patients, train
 from ehr_jax.reporting import tables
 from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
+
+AGAIN = own_patients.OF_THE_RUN
+FITTED_AGAIN = f"{AGAIN}; the methods of a benchmark have none: train one with --mode=train"
+RESULTS = {
+    "task": str, "model": str, "label": str, "protocol": str, "seeds": list, "notes": str,
+    "thresholds": list, "positive_weight": list,
+}  # fmt: skip
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -31,7 +38,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     asked = of_run.cohort
     changes = {key: value for key, value in of_run.task.items() if value is not None}
     cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
-    learned = fitted.from_json(run_folder.read_json(folder / "fitted.json"))
+    learned = fitted.read(folder / "fitted.json", FITTED_AGAIN)
     cache = of_run.text.cache or None
     arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)
     own = own_patients.splits(folder, records, inputs.fingerprint(records, of_run))
@@ -50,7 +57,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     if not rows.size:
         print("the records tell no outcomes of other patients, so there are no results")
         return 0
-    trained = run_folder.read_json(folder / "results.json")
+    trained = stored.read_object(folder / "results.json", RESULTS, AGAIN)
     results = {
         **{key: trained[key] for key in ("task", "model", "label", "protocol", "seeds", "notes")},
         "source": of_run.data.source,
@@ -82,7 +89,9 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
             "results.json"
         )
     of_run = configs.defaults()
-    of_run.update(run_folder.read_json(folder / "config.json"))
+    kept = stored.read_object(folder / "config.json", way_out=AGAIN)
+    with stored.in_form(folder / "config.json", AGAIN):
+        of_run.update(kept)
     over_stays = registry.find(of_run.model.name).inputs == "stays"
     is_network = over_stays and registry.is_network(of_run.model.name)
     if registry.find(of_run.model.name).module == registry.UNIFIED:
@@ -90,7 +99,7 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
             f"{folder} is a run of '{of_run.model.name}', whose node states rest on the training "
             "visits, and a run folder holds no records; predict with a run of 'realm'"
         )
-    if not is_network or of_run.cohort.aces or not (folder / "fitted.json").exists():
+    if not is_network or of_run.cohort.aces:
         raise errors.ConfigError(
             f"{folder} is a run of '{of_run.model.name}'; predict scores a task of ours with "
             "networks over stays (configs/realm.py, --mode=train): train one, and name its folder"
@@ -107,14 +116,16 @@ def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) ->
     like = jax.eval_shape(
         lambda: fit.start(model.init(jax.random.key(0), some), fit.make_optimiser(config.train))
     )
-    weight = run_folder.read_json(folder / "results.json")["positive_weight"]
+    weight = stored.read_object(folder / "results.json", RESULTS, AGAIN)["positive_weight"]
     members = []
     for number in train.member_seeds(config.train, seed):
         found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{number}")
         restored = checkpoints.restore_latest(found, like)
         checkpoints.close(found)
         if restored is None:
-            raise errors.RunFolderError(f"{folder}: checkpoints of seed {number} are missing")
+            raise errors.RunFolderError(
+                f"{folder / 'checkpoints' / f'seed_{number}'} holds no checkpoint; {AGAIN}"
+            )
         params = restored[1].best_params
         members.append(train.Seed(stay_problem.score_all(model, params, arrays, weight), {}))
     return train.mean_of(members)

@@ -54,10 +54,10 @@ def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:
         "records": inputs.fingerprint(records, config),
     }
     for name, value in wanted.items():
-        if made[f"{name}_fingerprint"] != value:
+        if made.get(f"{name}_fingerprint") != value:
             raise errors.RunFolderError(
                 f"{folder} was prepared from other {name} (metadata.json there differs); choose "
-                "another --workdir, or remove that folder"
+                "another --workdir"
             )
 
 

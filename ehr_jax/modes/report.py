@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax import data_use, errors
+from ehr_jax import data_use, errors, stored
 from ehr_jax.reporting import report
 from ehr_jax.training import run_folder
 
@@ -18,11 +18,9 @@ def run(config: ml_collections.ConfigDict | None, workdir: pathlib.Path) -> int:
         )
     data_use.make_private(workdir)
     if (workdir / "data.json").exists():
-        terms = run_folder.read_json(workdir / "data.json").get("terms", "terms not recorded")
-        run_folder.write_data_use(workdir, terms)
-    if "methods" in run_folder.read_json(path):
-        report.write_comparison(workdir)
-    else:
-        report.write_report(workdir)
+        terms = stored.read_object(workdir / "data.json", {"terms": (str, None)}).get("terms")
+        run_folder.write_data_use(workdir, terms or "terms not recorded")
+    is_benchmark = "methods" in stored.read_object(path)
+    (report.write_comparison if is_benchmark else report.write_report)(workdir)
     print(f"report: {workdir / 'report.html'}")
     return 0

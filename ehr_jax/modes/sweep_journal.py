@@ -17,7 +17,7 @@ from typing import Any
 
 import ml_collections
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.modes import sweep_plan
 from ehr_jax.training import run_folder
 
@@ -104,14 +104,13 @@ def name_of(study, workdir: pathlib.Path) -> str:
     """
     path, known = workdir / "optuna.json", study.user_attrs
     if path.exists():
-        own = run_folder.read_json(path)["process"]
+        own = stored.read_object(path, {"process": str})["process"]
         if sign(own) in known:
             return own
         if run_folder.has_work(workdir):
             raise errors.RunFolderError(
                 f"{workdir} holds trials of a study that the file of config.sweep.optuna does not "
-                "have: it was removed or replaced. Put it back, choose another --workdir, or "
-                "remove that folder"
+                "have: it was removed or replaced. Put it back, or choose another --workdir"
             )
     own = uuid.uuid4().hex
     study.set_user_attr(sign(own), time.time())  # before the file: a name in it is a known one

@@ -22,10 +22,10 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep_journal, sweep_parts, sweep_plan, sweep_results
-from ehr_jax.training import member_settings, run_folder, seeds
+from ehr_jax.training import member_settings, seeds
 
 BATCHES = 8  # of a study at least, so that later trials learn of earlier ones
 
@@ -62,7 +62,7 @@ def search(
     workdir: pathlib.Path,
 ) -> sweep_results.Found:
     """Trains trials until all are drawn; finds the best where none is running any more."""
-    data = run_folder.read_json(workdir / "data.json")
+    data = stored.read_object(workdir / "data.json", {"fingerprint": str})
     sweep_journal.agree(
         study, pathlib.Path(config.sweep.optuna), "data", {"fingerprint": data["fingerprint"]}
     )

@@ -8,7 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep_plan, train
 from ehr_jax.training import (
@@ -73,7 +73,7 @@ class Parts:
         self.networks, self.trials, self.workdir = networks, trials, workdir
         self.checkpoints = workdir / "checkpoints" / ("" if name == "sweep" else name)
         path = workdir / f"{name}.json"
-        kept = run_folder.read_json(path)["parts"] if path.exists() else []
+        kept = _kept(path)
         self.groups, self.members = [], []
         for number, group in enumerate(groups):
             pairs = [(trial, seed) for trial in group.trials for seed in chosen_seeds]
@@ -153,6 +153,19 @@ class Parts:
             member_settings.Member(seed, sweep_plan.traced(model, section, self.trials[trial]))
             for trial, seed in pairs
         ]
+
+
+def _kept(path: pathlib.Path) -> list[dict]:
+    """The parts that an earlier start wrote; none where the file is not there or is damaged."""
+    found = stored.whole_object(path, {"parts": list}) or {"parts": []}
+    try:
+        return [
+            {"group": part["group"], "members": [(int(a), int(b)) for a, b in part["members"]]}
+            for part in found["parts"]
+        ]
+    except stored.OTHER_FORM:
+        print(f"{path} is damaged; it is made again", flush=True)
+        return []
 
 
 def trial_folder(workdir: pathlib.Path, trial: int) -> pathlib.Path:

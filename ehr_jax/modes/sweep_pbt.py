@@ -77,7 +77,7 @@ def train(config: ml_collections.ConfigDict, parts: sweep_parts.Parts) -> sweep_
         )
         found = parts.train(part, set(parts.trials), ends, evolve=evolve)
         ends |= found
-        turns = evolution.read(evolve.path)
+        turns = evolution.schedule(evolve, len(pairs))
         rows += _schedule(pairs, turns, names)
         for place, pair in enumerate(pairs):
             best = int(found[pair].state.best_step)

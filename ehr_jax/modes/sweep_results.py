@@ -12,7 +12,7 @@ import polars as pl
 
 from ehr_jax import config as configs
 from ehr_jax import errors
-from ehr_jax.modes import sweep_parts, sweep_plan, train
+from ehr_jax.modes import finished, sweep_parts, sweep_plan, train
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import checkpoints, logs, run_folder, seeds
 
@@ -184,12 +184,13 @@ def _write_config(made, best: Best, path: pathlib.Path) -> None:
 def _finish(made, best: Best, cohort, arrays, workdir: pathlib.Path) -> None:
     """Makes RUN/best the run of the chosen config, from what the sweep trained of it."""
     folder = run_folder.claim(workdir / "best", made.to_dict())
-    if not (folder / "results.json").exists():
-        for name in OF_INPUTS:
-            if (workdir / name).exists():
-                run_folder.write_whole(
-                    folder / name, lambda path, name=name: shutil.copy(workdir / name, path)
-                )
+    for name in OF_INPUTS:
+        if (workdir / name).exists():
+            run_folder.write_whole(
+                folder / name, lambda path, name=name: shutil.copy(workdir / name, path)
+            )
+    result = finished.results(folder)
+    if result is None:
         taken = [
             (seed, trial, end)
             for seed, (trial, end) in best.members.items()
@@ -209,8 +210,8 @@ def _finish(made, best: Best, cohort, arrays, workdir: pathlib.Path) -> None:
             if manager.latest_step() is None:
                 checkpoints.save(manager, int(end.state.step), end.state)
             checkpoints.close(manager)
-        train.fit_and_score(made, cohort, arrays, folder)
+        result = train.fit_and_score(made, cohort, arrays, folder)
     report.write_report(folder)
-    print(tables.results_table(run_folder.read_json(folder / "results.json")))
+    print(tables.results_table(result))
     print(f"best config: {workdir / 'best.py'}")
     print(f"report: {folder / 'report.html'}")

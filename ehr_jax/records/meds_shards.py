@@ -181,6 +181,11 @@ def splits(root: str | pathlib.Path, oddities: dict[str, int]) -> pl.DataFrame:
             "metadata/subject_splits.parquet: column 'subject_id' is "
             f"{frame.schema['subject_id']}, expected int64; write the file again"
         )
+    if frame.schema["split"] not in (pl.String, *_ALSO[pl.String]):
+        raise errors.RecordsError(
+            f"metadata/subject_splits.parquet: column 'split' is {frame.schema['split']}, expected "
+            "text; write the file again"
+        )
     frame = frame.select(
         pl.col("subject_id").cast(pl.Int64),
         pl.col("split").cast(pl.String).replace_strict(SPLITS, default=None),

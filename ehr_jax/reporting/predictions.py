@@ -1,6 +1,5 @@
 """Reads predictions.parquet of a run folder back into arrays, and writes it as MEDS has it."""
 
-import json
 import os
 import pathlib
 import re
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors, storage
+from ehr_jax import errors, storage, stored
 
 # What the evaluation tools of MEDS read: a row a prediction of one label.
 MEDS = {
@@ -139,6 +138,15 @@ def _rows(path: str | os.PathLike, split: str) -> tuple[pl.DataFrame, list[str]]
             f"{path}: lacks column(s) {missing or 'label.<name>'}; run the same command again to "
             "write it anew"
         )
+    numbers = [column for column in needed if not frame.schema[column].is_numeric()]
+    labels = [f"label.{name}" for name in names]
+    words = [column for column in labels if frame.schema[column] not in (pl.Boolean, pl.Null)]
+    if numbers or words:
+        kind = frame.schema[(numbers + words)[0]]
+        raise errors.RunFolderError(
+            f"{path}: column(s) {numbers + words} hold {kind}; run the same command again to "
+            "write it anew"
+        )
     return frame, names
 
 
@@ -153,18 +161,15 @@ def _thresholds(run: pathlib.Path, split: str) -> dict[tuple[str, int, int], flo
     path = run / "results.json"
     if not path.exists():
         return {}
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise errors.RunFolderError(
-            f"{path}: is not JSON; run the same command again to write it anew"
-        ) from fault
-    return {
-        (label, seed, fold): cut
-        for label, scores in results.get(split, {}).get("per_label", {}).items()
-        for fold in range(results.get("folds", 1))
-        for seed, cut in zip(results["seeds"], _of_fold(scores, fold), strict=False)
-    }
+    way_out = "run the same command again to write it anew"
+    results = stored.read_object(path, way_out=way_out)
+    with stored.in_form(path, way_out):
+        return {
+            (label, seed, fold): cut
+            for label, scores in results.get(split, {}).get("per_label", {}).items()
+            for fold in range(results.get("folds") or 1)
+            for seed, cut in zip(results["seeds"], _of_fold(scores, fold), strict=False)
+        }
 
 
 def _of_fold(scores: Mapping, fold: int) -> list[float]:

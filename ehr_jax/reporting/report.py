@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ehr_jax import disclosure, errors, storage
+from ehr_jax import disclosure, errors, storage, stored
 from ehr_jax.reporting import (
     audit_page,
     curves,
     data_page,
+    forms,
     knowledge_page,
     page,
     plots,
@@ -91,7 +92,7 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
     header, differences = tables.paired_rows(results)
     paired = [page.heading("Paired differences"), page.text(tables.paired_title(results)),
               page.table(header, differences)] if differences else []  # fmt: skip
-    audits = _audits(folder, results.get("folds", 1))
+    audits = _audits(folder, results.get("folds") or 1)
     body = [
         *(audit_page.warning(told) for told in audits.values()),
         _protocol(results, data),
@@ -274,12 +275,12 @@ def _training(folder: pathlib.Path, results: Mapping) -> str:
         words = "metrics.jsonl is not there: the method has no training steps, or none was logged."
         return page.section("Training", page.text(words, "missing"))
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # a killed run may leave its last line unfinished
-    rows = [row for row in rows if "step" in row]
+    rows = [row for row in rows if not stored.misfit(row, forms.LOGGED)]
     if not rows:
         return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
     note = ""
@@ -306,7 +307,7 @@ def _evidence(folder: pathlib.Path, results: Mapping) -> str:
     entities = [
         {"entity": row["name"], "samples": row["samples"], "mean weight": f"{row['weight']:.3f}"}
         for row in found.get("entities") or []
-        if row.get("patients", 0) >= disclosure.SMALLEST
+        if (row.get("patients") or 0) >= disclosure.SMALLEST
     ]
     return page.section(
         "What weighed in the predictions",
@@ -369,14 +370,8 @@ def _predictions(folder: pathlib.Path) -> tuple[predictions.Predictions | None, 
 
 def _json(folder: pathlib.Path, name: str) -> dict[str, Any]:
     """The object in folder/name; empty where the file is not there."""
-    try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as fault:
-        raise errors.RunFolderError(
-            f"{folder / name}: not JSON ({fault}); run the same command again to write it anew"
-        ) from fault
+    path = folder / name
+    return stored.read_object(path, forms.OF.get(name, {})) if path.exists() else {}
 
 
 def _write(folder: pathlib.Path, text: str) -> pathlib.Path:

@@ -95,7 +95,7 @@ def paired_title(results: Mapping) -> str:
     """What the differences of `paired_rows` are, in a sentence."""
     name = results["paired"].get("reference", "the reference")
     labels = {one["name"]: method_label(one) for one in results.get("methods", [])}
-    within = " of each fold, the mean of folds" if results.get("folds", 1) > 1 else ""
+    within = " of each fold, the mean of folds" if (results.get("folds") or 1) > 1 else ""
     return f"{labels.get(name, name)} minus each method, on the same resamples of patients{within}:"
 
 

@@ -15,7 +15,7 @@ import grain
 import jax
 import orbax.checkpoint as ocp
 
-from ehr_jax import errors, storage
+from ehr_jax import errors, storage, stored
 
 
 def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
@@ -23,6 +23,10 @@ def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         preservation_policy=ocp.checkpoint_managers.LatestN(2), create=True
     )
+    # Orbax reads when a checkpoint was saved, needs none of it, and stops at what is no object.
+    for path in folder.glob("*/_CHECKPOINT_METADATA"):
+        if stored.whole_object(path, instead="the checkpoint is read without it") is None:
+            path.unlink()
     return ocp.CheckpointManager(_without_patterns(folder.absolute()), options=options)
 
 

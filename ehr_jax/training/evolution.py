@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.training import member_settings, run_folder
 
 SMALLEST = 4  # members of an island
 FACTORS = (0.8, 1.25)
 LIMITS = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 HIGHEST_RATE = 255 / 256
+WAY_OUT = "put the file back from a copy, or choose another --workdir"
 
 
 class Evolution(NamedTuple):
@@ -127,14 +128,13 @@ def turns_until(
     """
     if not step:
         return [first_turn(members)]
-    found = read(evolve.path)
+    found = schedule(evolve, len(members))
     kept = [turn for turn in found if turn.step <= step]
     steps = list(range(0, min(step, until - 1) + 1, evolve.every))
-    if [turn.step for turn in kept] != steps or len(kept[0].values) != len(members):
+    if [turn.step for turn in kept] != steps:
         raise errors.RunFolderError(
             f"{evolve.path} has turns at the steps {[turn.step for turn in kept]}, and the "
-            f"population beside it is at step {step}, after turns at {steps}; remove the run "
-            "folder and start again"
+            f"population beside it is at step {step}, after turns at {steps}; {WAY_OUT}"
         )
     return kept
 
@@ -147,5 +147,32 @@ def write(evolve: Evolution, turns: Sequence[Turn]) -> None:
 
 def read(path: pathlib.Path) -> list[Turn]:
     """The schedule in `path`; empty where there is none."""
-    rows = run_folder.read_json(path) if path.exists() else []
-    return [Turn(row["step"], np.array(row["sources"]), row["values"]) for row in rows]
+    rows = stored.read(path, WAY_OUT) if path.exists() else []
+    with stored.in_form(path, WAY_OUT):
+        return [_turn(**row) for row in rows]
+
+
+def schedule(evolve: Evolution, members: int) -> list[Turn]:
+    """The schedule of a population of so many members that has been trained.
+
+    Raises:
+      RunFolderError: the file is missing, damaged, or that of another population.
+    """
+    turns, keys = read(evolve.path), set(evolve.keys)
+    whole = [
+        len(turn.values) == members and all(keys <= set(own) for own in turn.values)
+        for turn in turns
+    ]
+    if not turns or not all(whole):
+        raise errors.RunFolderError(
+            f"{evolve.path} is missing, or no schedule of the population of {members} beside it; "
+            f"{WAY_OUT}"
+        )
+    return turns
+
+
+def _turn(step: int, sources: list[int], values: list[dict[str, Any]]) -> Turn:
+    places = np.array(sources)
+    if places.shape != (len(values),) or places.dtype.kind != "i":
+        raise ValueError("sources are no numbers of members")
+    return Turn(int(step), places, [dict(own) for own in values])

@@ -47,7 +47,7 @@ def read(path: pathlib.Path) -> list[dict]:
             row = json.loads(line)
             whole = {"seed": int(row["seed"]), "step": int(row["step"])}
             dict(row["validation"])
-        except (ValueError, TypeError, KeyError, OverflowError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue
         rows.append(row | whole)
     return rows

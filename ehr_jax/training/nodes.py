@@ -22,11 +22,14 @@ import rich.console
 import rich.table
 import scipy.stats
 
-from ehr_jax import errors, progress, terminal
+from ehr_jax import errors, progress, stored, terminal
 from ehr_jax.features import hypergraph_file
 from ehr_jax.models import node_classifiers
 from ehr_jax.nn import bipartite, hops, sparse_rows
 from ehr_jax.training import run_folder
+
+# What is read of RUN/splits/NNN.json.
+RECORD = {"nodes": dict, "validation_accuracy": stored.NUMBER, "test_accuracy": stored.NUMBER}
 
 
 class Problem(flax.struct.PyTreeNode):
@@ -85,7 +88,9 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
     )
     (folder / "splits").mkdir(exist_ok=True)
     paths = [folder / "splits" / f"{index:03d}.json" for index in range(config.train.splits)]
-    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    missing = [
+        index for index, path in enumerate(paths) if stored.whole_object(path, RECORD) is None
+    ]
     done = len(paths) - len(missing)
     with progress.progress("splits", len(paths), done) as bar:
         for index in missing:
@@ -94,7 +99,7 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
             record = summarise(index, splits[index], jax.device_get(curve))
             run_folder.write_json(paths[index], record)
             bar.advance(1, f"test accuracy {record['test_accuracy']:.4f}")
-    results = collect(config, data, [run_folder.read_json(path) for path in paths])
+    results = collect(config, data, [stored.read_object(path, RECORD) for path in paths])
     run_folder.write_json(folder / "results.json", results)
     print_table(results)
     return results
@@ -239,11 +244,11 @@ def _claim_data(folder: pathlib.Path, data: hypergraph_file.HypergraphFile) -> N
     """Writes data.json, or refuses a file that is not the one this run began with."""
     path, wanted = folder / "data.json", data.counts()
     wanted["sha256"] = hypergraph_file.fingerprint(data.path)
-    stored = run_folder.read_json(path) if path.exists() else wanted
-    if any(stored.get(key) != value for key, value in wanted.items()):
+    found = stored.whole_object(path, instead="it is written anew") or wanted
+    if any(found.get(key) != value for key, value in wanted.items()):
         raise errors.RunFolderError(
             f"{folder} was begun with other contents of {data.path} (data.json there differs). "
-            "Choose another --workdir, or remove that folder"
+            "Choose another --workdir, or give the earlier file"
         )
     run_folder.write_data_use(folder, f"the terms of {pathlib.Path(data.path).name}")
     run_folder.write_json(path, wanted)

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from ehr_jax import data_use, errors, storage
+from ehr_jax import data_use, errors, storage, stored
 
 REPORTED_PACKAGES = (
     "ehr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy",
@@ -73,11 +73,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
         found = _kept_config(path)
         if found is None:
             found = wanted
-            print(
-                f"{path} is damaged and is written anew; that this run is of the same config "
-                "cannot be checked",
-                flush=True,
-            )
+            print("that this run is of the same config cannot be checked", flush=True)
         differing = sorted(
             key
             for key in wanted.keys() | found.keys()
@@ -92,7 +88,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
             )
             raise errors.RunFolderError(
                 f"{folder} holds a run of another config ({len(differing)} key(s) differ: {shown})"
-                ". Choose another --workdir, or remove that folder"
+                ". Choose another --workdir"
             )
     write_json(path, json.loads(json.dumps(config)))
     write_json(folder / "environment.json", environment())
@@ -101,11 +97,8 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
 
 def _kept_config(path: pathlib.Path) -> dict[str, Any] | None:
     """The config of a run, flat; None where the file is damaged."""
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError:
-        return None
-    return flat(config) if isinstance(config, Mapping) else None
+    config = stored.whole_object(path, instead="it is written anew")
+    return None if config is None else flat(config)
 
 
 def has_work(folder: pathlib.Path) -> bool:
@@ -167,18 +160,6 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def write_parquet(path: pathlib.Path, frame) -> None:
     """Writes a frame as `write_whole` does; the file says of itself that it is internal."""
     write_whole(path, data_use.parquet_writer(frame, path.name))
-
-
-def read_json(path: str | os.PathLike) -> Any:
-    """Reads JSON; RunFolderError names a file that is damaged."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except ValueError as error:
-        raise errors.RunFolderError(
-            f"{path} is not JSON ({error}); put it back from a copy, or remove this file alone and "
-            "start the same command again: checkpoints are kept"
-        ) from error
 
 
 def write_data_use(folder: pathlib.Path, terms: str) -> None:

@@ -172,6 +172,8 @@ def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
         raise errors.RunFolderError(
             f"{path} cannot be read ({error}); remove it and start again"
         ) from error
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f":
+        raise errors.RunFolderError(f"{path} holds no scores; remove this file and start again")
     if scores.shape != shape:
         raise errors.RunFolderError(
             f"{path} has the shape {scores.shape}, the samples of this run {shape}; remove it and "

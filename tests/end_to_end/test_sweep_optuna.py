@@ -12,10 +12,9 @@ import pytest
 import small_sweep
 
 from ehr_jax import config as base
-from ehr_jax import errors, main
+from ehr_jax import errors, main, stored
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep_journal, sweep_optuna, sweep_plan
-from ehr_jax.training import run_folder
 
 needs_optuna = pytest.mark.skipif(
     importlib.util.find_spec("optuna") is None, reason="Optuna is not installed: extra 'optuna'"
@@ -288,7 +287,7 @@ def test_a_killed_study_ends_as_the_unbroken_one_and_another_process_agrees(
     assert tables[0].equals(tables[1])
     # The first batch is the unbroken one's; then the other process drew its own.
     assert tables[0].head(4).drop("seed").equals(whole.head(4).drop("seed"))
-    results = [run_folder.read_json(place / "best" / "results.json") for place in places]
+    results = [stored.read(place / "best" / "results.json") for place in places]
     for metric, found in results[0]["test"].items():
         if isinstance(found, dict) and "value" in found:
             assert results[1]["test"][metric]["value"] == pytest.approx(found["value"], abs=1e-3)

@@ -220,8 +220,12 @@ def test_a_store_is_not_written_over(folder):
     ("harm", "words"),
     [
         (lambda f: (f / "dataset_info.json").unlink(), "--mode=prepare"),
-        (lambda f: (f / "metadata.json").write_text('{"task": '), "metadata.json is damaged"),
-        (lambda f: next(f.glob("*train*")).unlink(), "is missing; remove"),
+        (lambda f: (f / "metadata.json").write_text('{"task": '), "metadata.json is not JSON"),
+        (lambda f: (f / "metadata.json").write_text("null"), "metadata.json holds null"),
+        (lambda f: (f / "features.json").write_text("[]"), "features.json holds a list"),
+        (lambda f: (f / "features.json").write_text('{"type": 3}'), "features.json"),
+        (lambda f: (f / "dataset_info.json").write_text("null"), "dataset_info.json holds null"),
+        (lambda f: next(f.glob("*train*")).unlink(), "is missing; put it back"),
         (lambda f: rename(f, "cifar10"), "holds the data set 'cifar10'"),
     ],
 )

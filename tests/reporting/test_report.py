@@ -187,7 +187,7 @@ def test_a_line_cut_by_a_kill_is_left_out_of_the_curves(tmp_path):
 def test_damaged_files_are_refused_by_name(tmp_path):
     fabricate.write(tmp_path, samples=60)
     (tmp_path / "data.json").write_text("{")
-    with pytest.raises(errors.RunFolderError, match="data.json: not JSON"):
+    with pytest.raises(errors.RunFolderError, match="data.json is not JSON"):
         report.write_report(tmp_path)
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(errors.RunFolderError, match="predictions.parquet: not readable"):

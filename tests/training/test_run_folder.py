@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ehr_jax import errors
+from ehr_jax import errors, stored
 from ehr_jax.training import run_folder
 
 CONFIG = {"train": {"steps": 10, "seeds": (0, 1), "population": 2}, "data": {"root": "a"}}
@@ -44,7 +44,7 @@ def test_another_config_is_refused_by_the_keys_that_differ(begun, config, key):
 def test_a_folder_of_a_mistake_is_taken_over(tmp_path):
     run_folder.claim(tmp_path, CONFIG)
     run_folder.claim(tmp_path, changed("train", steps=20))
-    assert run_folder.read_json(tmp_path / "config.json")["train"]["steps"] == 20
+    assert stored.read(tmp_path / "config.json")["train"]["steps"] == 20
 
 
 def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
