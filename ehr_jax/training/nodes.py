@@ -22,7 +22,7 @@ import rich.console
 import rich.table
 import scipy.stats
 
-from ehr_jax import errors, progress, stored, terminal
+from ehr_jax import errors, progress, stopping, stored, terminal
 from ehr_jax.features import hypergraph_file
 from ehr_jax.models import node_classifiers
 from ehr_jax.nn import bipartite, hops, sparse_rows
@@ -75,6 +75,7 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
     Raises:
       ConfigError, RecordsError: the config or the hypergraph file is not usable.
       RunFolderError: `workdir` belongs to another config or another file.
+      Stopped: the process was told to end, and the split that ran is saved.
     """
     _check(config.train)
     data = hypergraph_file.read(config.data.path)
@@ -92,8 +93,10 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
         index for index, path in enumerate(paths) if stored.whole_object(path, RECORD) is None
     ]
     done = len(paths) - len(missing)
-    with progress.progress("splits", len(paths), done) as bar:
+    with stopping.deferred() as is_told, progress.progress("splits", len(paths), done) as bar:
         for index in missing:
+            if is_told():
+                break
             key = jax.random.fold_in(jax.random.key(config.train.seed), index)
             curve = fit(problems[index], key, epochs=config.train.epochs)
             record = summarise(index, splits[index], jax.device_get(curve))

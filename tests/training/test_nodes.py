@@ -1,4 +1,5 @@
 import json
+import signal
 
 import jax
 import ml_collections
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ehr_jax import errors
+from ehr_jax import errors, stopping
 from ehr_jax.features import hypergraph_file
 from ehr_jax.training import nodes
 from tests.left_behind import dead_temporary
@@ -102,6 +103,24 @@ def test_a_run_cut_between_splits_ends_with_the_same_results(path, tmp_path):
     assert kept.stat().st_mtime_ns == before
     whole = (tmp_path / "whole" / "results.json").read_bytes()
     assert (tmp_path / "cut" / "results.json").read_bytes() == whole
+
+
+def test_a_run_that_is_told_to_end_saves_the_split_that_runs(path, tmp_path, monkeypatch):
+    def tell_and_summarise(index, *more, original=nodes.summarise):
+        if index == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return original(index, *more)
+
+    nodes.run(config(path), tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(stopping.Stopped), stopping.by_signal():
+        patch.setattr(nodes, "summarise", tell_and_summarise)
+        nodes.run(config(path), tmp_path / "told")
+    kept = sorted(file.name for file in (tmp_path / "told" / "splits").iterdir())
+    assert kept == ["000.json", "001.json"]
+    assert not (tmp_path / "told" / "results.json").exists()
+    nodes.run(config(path), tmp_path / "told")
+    whole, told = (tmp_path / name / "results.json" for name in ("whole", "told"))
+    assert told.read_bytes() == whole.read_bytes()
 
 
 def test_another_config_or_file_in_the_same_folder_is_refused(path, tmp_path):
