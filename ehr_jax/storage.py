@@ -140,6 +140,13 @@ def tighten(folder: str | os.PathLike) -> None:
             _without_others(pathlib.Path(place) / name, 0o600)
 
 
+def remove_folder(folder: str | os.PathLike) -> None:
+    """Removes `folder`: whoever is killed meanwhile leaves all of it, or nothing by its name."""
+    temporary = _temporary(pathlib.Path(folder))
+    os.replace(folder, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_partials(folder: str | os.PathLike) -> None:
     """Removes temporaries of writers that were killed; those of living writers stay."""
     with contextlib.suppress(OSError):

@@ -5,7 +5,6 @@ Either way checkpoints/seed_N holds the end of seed N, as one run of it would le
 
 import functools
 import pathlib
-import shutil
 import time
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.training import checkpoints, fit, member_settings, memory, population
 
 MOST = 64  # members of a program where nobody says how many
@@ -116,6 +115,7 @@ def _fit_together(model, data, config, seeds, folder, show, shows_validation) ->
     began = time.monotonic()
     members = [member_settings.Member(seed) for seed in seeds]
     at = folder / "checkpoints" / f"together_{seeds[0]}_{len(seeds)}"
+    storage.remove_partials(at.parent)
     managers = [checkpoints.open_manager(seed_folder(folder, seed)) for seed in seeds]
     found = population.train(
         model,
@@ -153,7 +153,7 @@ def _fit_together(model, data, config, seeds, folder, show, shows_validation) ->
             f"{which}; the other seeds are fitted. Lower config.train.learning_rate (now "
             f"{config.learning_rate})"
         )
-    shutil.rmtree(at)
+    storage.remove_folder(at)
     return fitted
 
 

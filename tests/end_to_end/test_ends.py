@@ -1,7 +1,9 @@
 """How a command ends that cannot go on: one line, an exit status of meaning, no traceback."""
 
 import errno
+import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -66,6 +68,31 @@ def test_a_run_folder_in_use_is_refused_before_the_mode_begins(monkeypatch, tmp_
     with storage.hold(tmp_path / "run"):
         assert run(monkeypatch, tmp_path, fail(AssertionError())) == 2
     assert f"is in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+MINGLE, REALM = (f"--config=configs/{name}" for name in ("mingle.py", "realm.py"))
+STARTS = {
+    "mingle": (MINGLE,),
+    "realm": (REALM,),
+    "nodes": ("--config=configs/hypergraph.py",),
+    **{mode: (MINGLE, f"--mode={mode}") for mode in ("benchmark", "sweep", "prepare", "meds")},
+    "audit": (MINGLE, "--mode=audit"),
+    "predict": ("--mode=predict",),
+}
+
+
+@pytest.mark.parametrize("flags", STARTS.values(), ids=STARTS)
+def test_of_two_starts_in_one_folder_the_second_is_refused_by_the_first(tmp_path, capsys, flags):
+    folder = tmp_path / "run"
+    with storage.hold(folder):
+        holder = json.loads((folder / storage.LOCK).read_text())
+        assert main.main(["main", *flags, f"--workdir={folder}"]) == 2
+        assert [path.name for path in folder.iterdir()] == [storage.LOCK]
+        assert json.loads((folder / storage.LOCK).read_text()) == holder
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    for part in (f"process {os.getpid()}", platform.node(), holder["started"]):
+        assert part in told
 
 
 @pytest.mark.parametrize(("status", "printed"), [(0, "said\ncleaned\n"), (75, "said\n")])

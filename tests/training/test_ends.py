@@ -8,7 +8,7 @@ import pytest
 import saved
 import stays as make_stays
 
-from ehr_jax import stopping
+from ehr_jax import stopping, storage
 from ehr_jax.models import registry
 from ehr_jax.training import logs, loss, problem, seeds
 
@@ -87,4 +87,24 @@ def test_a_fit_that_is_told_to_end_saves_the_step_it_is_at(together, tmp_path, m
     seeds.fit_seeds(model, data, config, SEEDS, tmp_path / "told", "rest")
     for seed in SEEDS:
         ends = [tmp_path / run / "checkpoints" / f"seed_{seed}" for run in ("whole", "told")]
+        saved.assert_same_end(*ends)
+
+
+def test_a_kill_while_what_seeds_shared_is_removed_stops_no_later_start(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def remove_numbers_and_die(folder, **more):
+        for path in folder.glob("**/d/*"):
+            path.unlink()
+        raise Killed
+
+    model, data, config = parts(True)
+    seeds.fit_seeds(model, data, config, SEEDS, tmp_path / "whole", "whole")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(storage.shutil, "rmtree", remove_numbers_and_die)
+        seeds.fit_seeds(model, data, config, SEEDS, tmp_path / "killed", "killed")
+    seeds.fit_seeds(model, data, config, SEEDS, tmp_path / "killed", "again")
+    for seed in SEEDS:
+        ends = [tmp_path / run / "checkpoints" / f"seed_{seed}" for run in ("whole", "killed")]
         saved.assert_same_end(*ends)

@@ -2,20 +2,22 @@
 
 import json
 import pathlib
+import signal
 import sys
 
 import arrays as make
 import jax
 import numpy as np
 import pytest
+import saved
 import stays as make_stays
 import two_devices
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_jax import errors
+from ehr_jax import errors, stopping
 from ehr_jax.models import registry
-from ehr_jax.training import checkpoints, evolution, member_settings, population, problem
+from ehr_jax.training import checkpoints, evolution, logs, member_settings, population, problem
 
 STEPS, EVERY = 20, 10
 RATES = (0.0, 0.5, 0.25, 0.125)
@@ -49,11 +51,11 @@ def train(folder, given_members, **changes) -> population.Population:
     config.model.width = 8
     model = registry.build(config, 2)
     data = problem.build(make.make_arrays(), "1")
-    logs = [folder / f"member_{k}" for k in range(len(given_members))]
-    for log in logs:
-        log.mkdir(parents=True, exist_ok=True)
+    places = [folder / f"member_{k}" for k in range(len(given_members))]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
     return population.train(
-        model, data, config.train, given_members, folder / "checkpoints", logs, "test",
+        model, data, config.train, given_members, folder / "checkpoints", places, "test",
         evolve=evolve(folder, **changes),
     )  # fmt: skip
 
@@ -211,6 +213,24 @@ def test_a_broken_population_evolves_as_the_unbroken_one(killed_at, tmp_path, mo
     for one, other in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
         np.testing.assert_array_equal(one, other)
     texts = [(tmp_path / name / "schedule.json").read_text() for name in ("whole", "broken")]
+    assert texts[0] == texts[1]
+
+
+def test_a_population_told_to_end_evolves_as_the_unbroken_one(tmp_path, monkeypatch):
+    def write_and_tell(log, step, *more, write=logs.Log.write):
+        write(log, step, *more)
+        if step == 10 and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            signal.raise_signal(signal.SIGTERM)
+
+    whole = train(tmp_path / "whole", members(), every=5)
+    with monkeypatch.context() as patch, pytest.raises(stopping.Stopped), stopping.by_signal():
+        patch.setattr(logs.Log, "write", write_and_tell)
+        train(tmp_path / "told", members(), every=5)
+    assert saved.last_state(tmp_path / "told" / "checkpoints")[0] == 2
+    resumed = train(tmp_path / "told", members(), every=5)
+    for one, other in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    texts = [(tmp_path / name / "schedule.json").read_text() for name in ("whole", "told")]
     assert texts[0] == texts[1]
 
 
