@@ -114,6 +114,11 @@ def test_one_encounter_reads_as_described(tmp_path):
     assert facts.filter(name="payer").height == 0
 
 
+def test_a_return_after_30_days_is_none_within_them(tmp_path):
+    records = read(tmp_path, [{"readmitted": told} for told in ("<30", ">30", "NO")])
+    assert records.visits.sort("visit_id")["readmitted_30d"].to_list() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     "rows, said",
     [
