@@ -231,6 +231,19 @@ def test_race_is_read_under_its_old_name_too(tmp_path, column):
     assert race["text"].to_list() == ["white"]
 
 
+def test_a_sex_that_is_not_f_or_m_is_unknown_and_an_age_of_89_is_not_masked(tmp_path):
+    people = [("f ", 50), ("U", 89), ("", 91)]
+    patients = [
+        {"subject_id": number, "gender": gender, "anchor_age": age}
+        for number, (gender, age) in enumerate(people)
+    ]
+    admissions = [{"subject_id": number, "hadm_id": 10 + number} for number in range(3)]
+    records = mimic4.read(write(tmp_path, patients=patients, admissions=admissions))
+    found = records.patients.sort("subject_id")
+    assert found["sex"].to_list() == ["F", None, None]
+    assert found["birth_time"].dt.year().to_list() == [2098, 2059, None]
+
+
 def test_planned_transferred_and_disposition_follow_the_words_of_the_source(tmp_path):
     rows = [
         {"hadm_id": 10, "admission_type": "SURGICAL SAME DAY ADMISSION"},
