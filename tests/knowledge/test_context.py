@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_jax.knowledge import context, mentions, sentences
+from ehr_jax.knowledge import answers, context, mentions, sentences
 
 NAMES = (
     "pneumonia; asthma; stroke; sepsis; diabetes; heart failure; pulmonary embolism; cancer; "
@@ -192,6 +192,20 @@ def test_each_label_of_a_form_keeps_its_own_mark(names, marks, between):
         at += len(field) + len(between)
     found = context.flags(sentences.read(text), spans)
     assert [flags.negated for flags in found] == [MARKS[m] for m in marks[: len(names)]]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("asthma: no stroke: yes", ["negated", "has"]),
+        ("asthma: no stroke", [None, None]),  # a sentence: the stroke is what is negated
+        ("asthma/stroke: no", ["negated", "negated"]),
+        ("asthma, stroke: no", [None, "negated"]),
+    ],
+)
+def test_a_mark_is_of_the_names_it_stands_with(text, said):
+    spans = [(text.index(name), text.index(name) + 6) for name in ("asthma", "stroke")]
+    assert answers.answers(text, spans) == said
 
 
 def test_a_section_speaks_of_all_in_it():
