@@ -13,7 +13,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from ehr_jax import errors, stopping, storage, terminal
+from ehr_jax import disclosure, errors, stopping, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -50,7 +50,7 @@ def _run(arguments: list[str]) -> int:
                 sys.stdout.flush()
                 return status
     except errors.UserError as error:
-        return _told(f"error: {error}", 2)
+        return _told(f"error: {disclosure.words(str(error))}", 2)
     except KeyboardInterrupt:
         return _told(f"stopped; {GOES_ON}", INTERRUPTED)
     except stopping.Stopped:

@@ -126,6 +126,13 @@ def test_a_sweep_tells_no_validation_of_few_patients():
     assert ["0.7654" in text for text in shown] == [True, False]
 
 
+@pytest.mark.parametrize("positives", [0, 3, 5])
+def test_that_all_or_none_of_a_few_patients_are_positive_is_not_told(positives):
+    for samples, patients in ((5, (positives, 5 - positives)), (25, (positives, 5 - positives))):
+        shown = data_page.prevalence(positives, samples, patients)
+        assert shown == (tables.NONE, tables.NONE)
+
+
 def test_sentences_hide_small_numbers_of_patients():
     said = "3 patient(s) have samples in two splits, 12 visits and 5 columns; AUROC 0.5 samples"
     assert disclosure.words(said) == said.replace("3 patient", "<10 patient")
@@ -154,5 +161,5 @@ def test_the_report_of_twelve_patients_shows_no_figure_of_any(tmp_path):
             assert tables.number(entries[metric]["value"]) not in words
     for figure in ("0.123456", "7.77", "25", "21", "11"):
         assert not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", words), figure
-    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert drawn == {"training.png"} and "validation AUROC" not in text
+    assert not (tmp_path / "plots").exists()
+    assert "Fewer than 10 patients are trained on" in text

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.audit import alter, building, evidence, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.records import tables
@@ -95,6 +95,8 @@ def _held_out(
     rows = _differing(before.inputs, after.inputs, samples, train)
     rows += _differing(before.targets, after.targets, samples, train)
     rows += _told_of_others(before.targets, samples, train)
+    patients = evidence.patients(samples["subject_id"].to_numpy(), train)
+    trained = disclosure.shown(int(train.sum()), patients)
     one, other = (building.learned(arrays, given.config) for arrays in (first, made))
     rows += [
         (None, None, None, f"learned: {name}")
@@ -107,7 +109,7 @@ def _held_out(
         _frame(rows),
         "{count} input(s) or fitted part(s) of training change once validation and test patients "
         "are changed",
-        f"inputs of {train.sum()} training samples and all fitted parts are the same bits whatever "
+        f"inputs of {trained} training samples and all fitted parts are the same bits whatever "
         f"is recorded of {others.len()} patients of validation and test",
     )
 

@@ -14,6 +14,7 @@ PERFECT, STRONG = 0.95, 0.85  # AUROC of one input: a failure, a warning
 ODDS, COVERED = 10.0, 0.1  # least odds ratio (lower bound) and share of positives of a warning
 BEYOND_CHANCE = 0.01  # over all inputs and labels (Bonferroni)
 SHOWN = 5  # inputs a label
+FEW = f"fewer than {disclosure.SMALLEST} patients of a class"
 ROWS, WIDTH, LABELS = 5000, 200, 3  # of the probe, at most
 
 
@@ -25,7 +26,7 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
 
 def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Finding:
     """The strongest inputs, and those so strong that a person should look at them."""
-    rows, best = [], (0.5, "none")
+    check, rows, best = "strongest single inputs", [], None
     for k, label in enumerate(given.cohort.labels):
         known = ~np.isnan(labels[:, k])
         truth, subjects = labels[known, k] == 1, columns.subjects(given)[known]
@@ -33,11 +34,13 @@ def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Find
             continue
         told = _nodes(inputs, known, truth, subjects) + _numbers(inputs, known, truth)
         told.sort(key=lambda one: -one.auroc)
-        if told and told[0].auroc > best[0]:
+        if told and (best is None or told[0].auroc > best[0]):
             best = told[0].auroc, told[0].name
         chance = BEYOND_CHANCE / (len(told) * len(given.cohort.labels) or 1)
         strong = [one for one in told if one.chance < chance and _stands_out(one)]
         rows += [(one.name, label, *one[1:-1]) for one in strong[:SHOWN]]
+    if best is None:
+        return evidence.Finding(check, "skip", FEW)
     schema = {
         "input": pl.String,
         "label": pl.String,
@@ -49,7 +52,7 @@ def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Find
     }
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return evidence.found(
-        "strongest single inputs",
+        check,
         frame.with_columns(pl.col(pl.Float64).round(3)),
         f"{{count}} input(s) tell an outcome strongly (an AUROC of {STRONG}, or odds of {ODDS:g} "
         f"with {COVERED:.0%} of positives): known by then, or its trace?",
@@ -84,9 +87,7 @@ def _together(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Fi
         if together >= PERFECT:
             rows.append((label, round(together, 3), round(alone, 3)))
     if not said:
-        return evidence.Finding(
-            check, "skip", f"fewer than {disclosure.SMALLEST} patients of a class"
-        )
+        return evidence.Finding(check, "skip", FEW)
     frame = pl.DataFrame(rows, schema=("label", "together", "best_alone"), orient="row")
     return evidence.found(
         check,

@@ -8,7 +8,7 @@ order of the rows: the same visits, seed and fractions give the same split.
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import disclosure, errors
 from ehr_jax.cohorts import cohort
 
 FRACTIONS = (0.7, 0.1, 0.2)  # of cohort.SPLITS
@@ -117,9 +117,10 @@ def check(samples: pl.DataFrame, labels: tuple[str, ...]) -> None:
             lack = "negative"
         if lack:
             raise errors.CohortError(
-                f"split '{split}' has no {lack} sample: {positive} of its {rows.height} labelled "
-                f"samples positive, {samples['labelled'].sum()} labelled in the cohort. Use more "
-                "records, a larger fraction for that split, another split seed or another task."
+                f"split '{split}' has no {lack} sample among its {disclosure.shown(rows.height)} "
+                f"labelled ones, of {disclosure.shown(samples['labelled'].sum())} in the cohort. "
+                "Use more records, a larger fraction for that split, another split seed or another "
+                "task."
             )
 
 

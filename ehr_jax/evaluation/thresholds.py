@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEWEST = 10  # positives, below which a fitted threshold is said to be uncertain
+from ehr_jax import disclosure
+
 WITHOUT = 0.5  # the threshold of a label without a positive to fit to
 
 
@@ -40,12 +41,10 @@ def doubts(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
     """
     said = []
     for name, positives in zip(label_names, (np.asarray(labels) > 0).sum(axis=0), strict=True):
-        if not positives:
-            said.append(f"'{name}': validation has no positive, so the threshold is {WITHOUT}")
-        elif positives < FEWEST:
+        if positives < disclosure.SMALLEST:
             said.append(
-                f"'{name}': validation has fewer than {FEWEST} positives, so the threshold is "
-                "uncertain"
+                f"'{name}': validation has fewer than {disclosure.SMALLEST} positives, so the "
+                f"threshold is uncertain, and {WITHOUT} without any"
             )
     return said
 

@@ -89,6 +89,9 @@ def prevalence(
     """
     if positives is None or not samples:
         return disclosure.shown(positives), tables.NONE
+    # Of few patients in all, "<10" or "0" would tell that all of them, or none, are positive.
+    if disclosure.is_few(samples) or disclosure.is_few(sum(count or 0 for count in patients)):
+        return tables.NONE, tables.NONE
     if disclosure.is_few(samples - positives):
         return f"all but {disclosure.FEW}", tables.NONE
     if disclosure.is_few(positives):

@@ -52,7 +52,7 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
         _headline(results),
         _curves(folder, results, found, trouble),
         _per_label(folder, results),
-        _training(folder, results),
+        _training(folder, results, data),
         _evidence(folder, results),
         audit_page.section(audit),
         data_page.section(data),
@@ -269,7 +269,7 @@ def _per_label(folder: pathlib.Path, results: Mapping) -> str:
     )
 
 
-def _training(folder: pathlib.Path, results: Mapping) -> str:
+def _training(folder: pathlib.Path, results: Mapping, data: Mapping) -> str:
     path = folder / "metrics.jsonl"
     if not path.exists():
         words = "metrics.jsonl is not there: the method has no training steps, or none was logged."
@@ -283,6 +283,10 @@ def _training(folder: pathlib.Path, results: Mapping) -> str:
     rows = [row for row in rows if not stored.misfit(row, forms.LOGGED)]
     if not rows:
         return page.section("Training", page.text("metrics.jsonl holds no step.", "missing"))
+    train = ((data.get("cohort") or {}).get("splits") or {}).get("train") or {}
+    if disclosure.is_few(train.get("patients")):
+        words = f"Fewer than {disclosure.SMALLEST} patients are trained on: no loss is shown."
+        return page.section("Training", page.text(words, "missing"))
     note = ""
     validation = disclosure.publishable(results.get("validation") or {"patients": 0})
     if not any(validation[name]["value"] is not None for name in tables.metrics_of(validation)):

@@ -438,7 +438,7 @@ def test_a_cohort_without_any_label_is_refused():
 
 def test_a_split_without_a_positive_is_refused():
     records = hospital.records([visit(subject, 0, 5, "486") for subject in range(30)])
-    with pytest.raises(errors.CohortError, match="'train' has no positive sample: 0 of its 21 "):
+    with pytest.raises(errors.CohortError, match="'train' has no positive sample among its 21 "):
         tasks.build(records, "readmission30")
 
 
