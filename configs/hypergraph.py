@@ -23,6 +23,7 @@ other two come from a search on validation accuracy over splits of another seed:
 
 import ml_collections
 
+from ehr_jax import config as base
 from ehr_jax import errors
 
 # Settings a method has of its own.
@@ -40,30 +41,7 @@ def get_config(method: str = "allset_transformer") -> ml_collections.ConfigDict:
             f"configs/hypergraph.py has no method '{method}'; expected one of "
             f"{', '.join(METHODS)}.{errors.did_you_mean(method, METHODS)}"
         )
-    config = ml_collections.ConfigDict()
-
-    config.data = data = ml_collections.ConfigDict()
-    data.source = "hypergraph_file"  # tells `ehr_jax.main` what to run
-    data.path = ""  # the npz file; its arrays: ehr_jax/features/hypergraph_file.py
-
-    config.model = model = ml_collections.ConfigDict()
-    model.name = method
-    model.depth = 1  # layers: two half-layers each; hgnn: convolutions
-    model.width = 256  # of every hidden layer
-    model.heads = 1  # attention heads, which divide width; allset_transformer alone
-    model.feed_forward_depth = 2  # linear layers in each MLP of a half-layer; not hgnn
-    model.dropout = 0.5  # rate between layers
-    model.input_dropout = 0.2  # rate on the node features
-    model.precision = "float32"  # or bfloat16: operands only, accumulated in float32
-
-    config.train = train = ml_collections.ConfigDict()
-    train.seed = 0  # of the splits, the parameters and dropout
-    train.splits = 20  # random splits, each trained from new parameters
-    train.train_fraction = 0.5  # of the nodes
-    train.validation_fraction = 0.25  # of the nodes; the rest is the test part
-    train.epochs = 500  # full-batch steps a split
-    train.learning_rate = 1e-3  # of Adam
-    train.weight_decay = 0.0  # L2 inside Adam
-
-    model.update(METHODS[method])
+    config = base.hypergraph()
+    config.model.name = method
+    config.model.update(METHODS[method])
     return config

@@ -13,6 +13,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
+from ehr_jax import config as configs
 from ehr_jax import disclosure, errors, stopping, storage, terminal
 
 MODES = (
@@ -142,6 +143,8 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
         )
     mode = values.mode
     _check_fits(mode, values.config)
+    if values.config is not None and mode not in WITHOUT_CONFIG:
+        configs.check(values.config, mode)
     if mode == "train" and values.config.data.source == "hypergraph_file":
         mode = "nodes"
     return mode, values.config, pathlib.Path(values.workdir or _default_folder(arguments, mode))
@@ -158,10 +161,10 @@ def _check_fits(mode: str, config: object) -> None:
             "--mode=predict wants --config=configs/predict.py, or none; and that config no other "
             "mode"
         )
-    if mode == "sweep" and "sweep" not in config:
+    if mode != "train" and configs.sections_of(config) is configs.HYPERGRAPH:
         raise errors.ConfigError(
-            "--mode=sweep wants a config of records with its section config.sweep, as "
-            "configs/mingle.py or configs/realm.py"
+            f"this config classifies the nodes of a hypergraph, which --mode={mode} does not; "
+            "leave --mode out, or name another --config"
         )
     if mode != "embed" and "data" not in config:
         raise errors.ConfigError(
@@ -200,13 +203,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
 
 
 def _near_key(key: str) -> str:
-    from ehr_jax import config
-
-    flat = [
-        f"{name}.{inner}" if inner else name
-        for name, value in (*config.defaults().items(), *config.embed().items())
-        for inner in (value if hasattr(value, "keys") else ("",))
-    ]
+    flat = [row.key for row in configs.keys(configs.RECORDS, configs.EMBED)]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
 

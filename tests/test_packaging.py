@@ -23,8 +23,9 @@ DISTRIBUTIONS = {
 }
 
 # Room (folder or file of ehr_jax) to the rooms it may import, beside those of EVERYWHERE, and
-# to the packages. main and modes put the rooms together, so they may import all.
+# to the packages. config, main and modes put the rooms together, so they may import all.
 ROOMS = {
+    "earlier": ((), ()),
     "errors": ((), ()),
     "progress": ((), ("rich",)),
     "stopping": ((), ()),
@@ -33,7 +34,7 @@ ROOMS = {
     "data_use": ((), ()),
     "terminal": ((), ()),
     "disclosure": ((), ("numpy",)),
-    "config": ((), ("ml_collections",)),
+    "settings": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
     "text": (
@@ -97,10 +98,11 @@ ROOMS = {
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
 EVERYWHERE = (
-    "data_use", "disclosure", "errors", "progress", "stopping", "storage", "stored",
+    "data_use", "disclosure", "earlier", "errors", "progress", "settings", "stopping", "storage",
+    "stored",
     "terminal",
 )  # fmt: skip
-ASSEMBLING = ("doctor", "main", "modes")
+ASSEMBLING = ("config", "doctor", "main", "modes")
 
 
 def imports() -> Iterator[tuple[str, str, str]]:

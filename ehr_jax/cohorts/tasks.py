@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort, draft, labels, rules, splits
+from ehr_jax.cohorts import cohort, draft, labels, rules, settings, splits
 from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import tables
 
 # strict: split by patient, honest labels. paper: the published split and labels.
-PROTOCOLS = ("strict", "paper")
-SPLITTINGS = ("patient", "source", "none")
+PROTOCOLS = settings.PROTOCOLS
+SPLITTINGS = (*settings.SPLITTINGS, "none")
 
 
 def build(

@@ -7,13 +7,12 @@ import jraph
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import settings
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import known, structure, texts, vectors, vocabulary
+from ehr_jax.features import settings as feature_settings
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
-
-COLUMNS = ("codes", "full")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +128,7 @@ def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config) -> Graph:
 
     Raises CohortError or ConfigError.
     """
-    if config.columns not in COLUMNS:
-        raise errors.ConfigError(
-            f"config.features.columns is '{config.columns}'; expected one of {COLUMNS}"
-        )
+    settings.read(feature_settings.Features, config, "config.features")
     samples = cohort.samples
     training = samples.filter(pl.col("split") == "train")["sample_id"]
     shapes = np.ones(samples.height, bool)

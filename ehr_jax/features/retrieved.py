@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import settings
 from ehr_jax.features import series
 from ehr_jax.knowledge import (
     abnormal,
@@ -25,11 +25,8 @@ from ehr_jax.knowledge import (
     rendering,
     series_terms,
 )
+from ehr_jax.knowledge import settings as knowledge_settings
 from ehr_jax.text import encoders
-
-EXTRACTORS = ("gazetteer", "language_model")
-RENDERINGS = ("realm", "emerge", "names")
-FORMS = ("sequence", "vector")
 
 # What stands behind a row of knowledge: a node of the graph and where it was named.
 ENTITIES = {
@@ -73,7 +70,7 @@ def open_knowledge(config, encoder: encoders.Encoder | None, cache: str | None) 
 
     Raises ConfigError, KnowledgeError or TextError: see the rooms that raise them.
     """
-    _check(config)
+    settings.read(knowledge_settings.Knowledge, config, "config.knowledge")
     opened = disk.open_graph(config.graph)
     linker = linking.open_linker(opened, encoder, wanted=config.precision, cache_dir=cache)
     if config.threshold is not None and encoder is not None:
@@ -151,19 +148,6 @@ def usual_of(grid: series.Series, train: np.ndarray) -> abnormal.Usual:
     """Fits what is usual of each variable to the samples `train` [sample] bool."""
     category = [v.category for v in grid.variables]
     return abnormal.fit(grid.values[train], grid.observed[train], category)
-
-
-def _check(config) -> None:
-    for key, allowed in (("extractor", EXTRACTORS), ("rendering", RENDERINGS), ("form", FORMS)):
-        if config[key] not in allowed:
-            raise errors.ConfigError(
-                f"config.knowledge.{key} is '{config[key]}'; expected one of {', '.join(allowed)}."
-                + errors.did_you_mean(str(config[key]), allowed)
-            )
-    if config.entities < 1:
-        raise errors.ConfigError(
-            f"config.knowledge.entities is {config.entities}; expected 1 or more"
-        )
 
 
 def _model(config) -> language_model.LanguageModel | None:

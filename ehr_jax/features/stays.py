@@ -359,11 +359,6 @@ def _pieces(rows: pl.DataFrame, config) -> pl.DataFrame:
     A note is cut after `piece_words` words; all its pieces were charted when it was.
     """
     size = config.piece_words
-    if size < 1 or config.pieces < 1:
-        raise errors.ConfigError(
-            f"config.notes.piece_words is {size} and config.notes.pieces {config.pieces}; "
-            "both must be 1 or more"
-        )
     cut = [
         (sample, hour, " ".join(words[at : at + size]))
         for sample, hour, text in rows.select("sample_id", "hour", "text").iter_rows()

@@ -4,10 +4,9 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import known
+from ehr_jax.features import known, settings
 from ehr_jax.records import tables
 
-SOURCES = ("auto", "own", "record", "none")
 HEADINGS = {
     "attribute": "Patient and stay",
     "diagnosis": "Diagnoses",
@@ -26,17 +25,17 @@ def texts(
     """Returns (sample_id, text) and the source used: "own", "record" or "none".
 
     Args:
-      source: one of SOURCES; "auto" takes the source's own notes where it has any.
+      source: one of settings.NOTE_SOURCES; "auto" takes the source's own notes where it has any.
       nodes: (sample_id, code, position): what the hypergraph knows of the visit.
       names: (code, kind, name).
 
     Raises:
       ConfigError: `source` is unknown, or "own" where the source has no notes.
     """
-    if source not in SOURCES:
+    if source not in settings.NOTE_SOURCES:
         raise errors.ConfigError(
-            f"config.notes.source is '{source}'; expected one of {SOURCES}."
-            + errors.did_you_mean(source, SOURCES)
+            f"config.notes.source is '{source}'; expected one of {settings.NOTE_SOURCES}."
+            + errors.did_you_mean(source, settings.NOTE_SOURCES)
         )
     none = pl.DataFrame(schema={"sample_id": pl.Int64, "text": pl.String})
     if source == "none":

@@ -16,11 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax import errors
+from ehr_jax import settings
 from ehr_jax.models import inputs
+from ehr_jax.models import settings as model_settings
 from ehr_jax.nn import dropout, layers, norms, operands, spread
-
-HALF_LAYERS = ("attention", "deep_set")
 
 
 class Frozen(NamedTuple):
@@ -180,26 +179,19 @@ class NodeUpdate(nn.Module):
 
 def build(config, labels: int) -> Mingle:
     """Returns the network of `config.model`; ConfigError where its widths or names do not fit."""
-    if config.half_layer not in HALF_LAYERS:
-        raise errors.ConfigError(
-            f"config.model.half_layer is '{config.half_layer}'; expected one of {HALF_LAYERS}"
-        )
-    if config.heads < 1 or config.width % config.heads:
-        raise errors.ConfigError(
-            f"config.model.heads is {config.heads}; it must divide config.model.width, "
-            f"{config.width}"
-        )
+    checked = settings.read(model_settings.Model, config, "config.model")
+    model_settings.check_model(checked)
     return Mingle(
         labels=labels,
-        depth=config.depth,
-        width=config.width,
-        heads=config.heads,
-        feed_forward_depth=config.feed_forward_depth,
-        half_layer=config.half_layer,
-        use_notes=config.use_notes,
-        use_concepts=config.use_concepts,
-        train_nodes=config.train_nodes,
-        input_dropout=config.input_dropout,
-        dropout=config.dropout,
-        precision=operands.check(config.precision, "config.model.precision"),
+        depth=checked.depth,
+        width=checked.width,
+        heads=checked.heads,
+        feed_forward_depth=checked.feed_forward_depth,
+        half_layer=checked.half_layer,
+        use_notes=checked.use_notes,
+        use_concepts=checked.use_concepts,
+        train_nodes=checked.train_nodes,
+        input_dropout=checked.input_dropout,
+        dropout=checked.dropout,
+        precision=checked.precision,
     )

@@ -9,10 +9,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax import errors
+from ehr_jax import settings
+from ehr_jax.models import settings as model_settings
 from ehr_jax.nn import dropout, hops, layers, operands, sparse_rows, spmm
 
-NAMES = ("allset_transformer", "alldeepsets", "hgnn")
+NAMES = model_settings.NODE_CLASSIFIERS
 
 Features = jax.Array | sparse_rows.SparseRows
 
@@ -23,7 +24,7 @@ def build(config, classes: int) -> nn.Module:
     Raises:
       ConfigError: the name is unknown, or a size or rate is not possible.
     """
-    _check(config)
+    settings.read(model_settings.NodeClassifier, config, "config.model")
     if config.name == "hgnn":
         rates = config.dropout, config.input_dropout
         return HGNN(classes, config.width, *rates, precision=config.precision)
@@ -134,23 +135,3 @@ def _sizes(incidence: spmm.Incidence) -> jax.Array:
 def _at_least_one(counts: jax.Array) -> jax.Array:
     # Where a count is zero, so is the sum it divides.
     return jnp.maximum(counts, 1)[:, None].astype(jnp.float32)
-
-
-def _check(config) -> None:
-    if config.name not in NAMES:
-        raise errors.ConfigError(
-            f"config.model.name is '{config.name}'; one of {', '.join(NAMES)}."
-            + errors.did_you_mean(config.name, NAMES)
-        )
-    for key in ("depth", "width", "heads", "feed_forward_depth"):
-        if config[key] < 1:
-            raise errors.ConfigError(f"config.model.{key} is {config[key]}; expected at least 1")
-    for key in ("dropout", "input_dropout"):
-        if not 0 <= config[key] < 1:
-            raise errors.ConfigError(f"config.model.{key} is {config[key]}; expected 0 <= rate < 1")
-    operands.check(config.precision, "config.model.precision")
-    if config.name == "allset_transformer" and config.width % config.heads:
-        raise errors.ConfigError(
-            f"config.model.width is {config.width}, not a multiple of config.model.heads "
-            f"({config.heads}); choose a width that the heads divide"
-        )

@@ -2,42 +2,23 @@
 
 Series on a grid, chunks of notes and knowledge retrieved for entities become a few modalities,
 which a `variant` fuses; statics, and the state of a visit over codes, may join. The equations stand
-with the parts: `nn.series_encoder`, `models.realm_streams`, `models.realm_fusions`.
-
-Keys of config.realm:
-  variant = "realm"            REALM's fusion of sequences; or of single vectors: emerge_code (as
-                               released), emerge_paper (as drawn), concat, tensor, mag
-  width = 128; heads = 4       of every token and vector; attention heads
-  feed_forward = 256           width within an attention block (not published for REALM)
-  series_encoder = "gru"       gru, gru_d (decays since last seen), lstm, transformer
-  series_layers = 1            of recurrence, or blocks of the transformer
-  bidirectional = False        run the recurrent layers both ways
-  series_summary = False       the head is given statistics of the series too (in neither paper)
-  survival_days = ()           deaths within so many days of the prediction time, in hospital or
-                               after, are learned beside the labels by the same head (in neither
-                               paper), each with weight 1 whatever positive_weight is; the
-                               logged loss is of both, scores and validation of labels alone
-  norm = "layer"               of attention blocks; batch is published, and makes a training score
-                               depend on its batch
-  gate = "scalar"              mixing weights as published, or input: each stay its own
-  use_series = True; use_notes = True; use_knowledge = True; use_statics = True; use_visit = False
-  dropout = 0.25               rate in blocks, after the series encoder, text and in the head
-  dtype = "float32"            of the operands of products; or bfloat16, sums stay float32
+with the parts: `nn.series_encoder`, `models.realm_streams`, `models.realm_fusions`, the settings in
+`models.settings.Realm`.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax import errors
+from ehr_jax import settings
 from ehr_jax.models import inputs, realm_fusions, realm_streams
-from ehr_jax.nn import dense, dropout, masks, series_encoder, token_norm
+from ehr_jax.models import settings as model_settings
+from ehr_jax.nn import dense, dropout, masks, series_encoder
 
 VARIANTS = ("realm", *realm_fusions.OF_VECTORS)
-GATES = ("scalar", "input")
-DTYPES = ("float32", "bfloat16")
 
 
 class Evidence(NamedTuple):
@@ -85,7 +66,7 @@ class Realm(nn.Module):
     use_statics: bool = True
     use_visit: bool = False
     dropout: float = 0.25
-    dtype: str = "float32"
+    precision: str = "float32"
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -126,13 +107,13 @@ class Realm(nn.Module):
                 self.use_notes,
                 self.use_knowledge,
                 self.dropout,
-                jnp.dtype(self.dtype),
+                jnp.dtype(self.precision),
                 name="text",
             )(stays, train)
         if self.use_visit:
-            streams["visit"] = realm_streams.Visit(self.width, jnp.dtype(self.dtype), name="visit")(
-                stays
-            )
+            streams["visit"] = realm_streams.Visit(
+                self.width, jnp.dtype(self.precision), name="visit"
+            )(stays)
         fused, modality, tokens = realm_fusions.SequenceFusion(
             self.width,
             self.heads,
@@ -140,7 +121,7 @@ class Realm(nn.Module):
             self.norm,
             self.gate,
             self.dropout,
-            jnp.dtype(self.dtype),
+            jnp.dtype(self.precision),
             name="fusion",
         )(list(streams.values()), train)
         weights = dict(zip(streams, tokens, strict=True))
@@ -165,7 +146,11 @@ class Realm(nn.Module):
             evidence = evidence._replace(step=last)
         if self.use_notes or self.use_knowledge:
             text, there = realm_streams.TextVector(
-                self.width, self.use_notes, self.use_knowledge, jnp.dtype(self.dtype), name="text"
+                self.width,
+                self.use_notes,
+                self.use_knowledge,
+                jnp.dtype(self.precision),
+                name="text",
             )(stays)
             vectors.append(text)
             present.append(there)
@@ -174,7 +159,7 @@ class Realm(nn.Module):
             if self.use_knowledge:
                 evidence = evidence._replace(entity=masks.mean_weights(stays.knowledge_mask))
         if self.use_visit:
-            stream = realm_streams.Visit(self.width, jnp.dtype(self.dtype), name="visit")(stays)
+            stream = realm_streams.Visit(self.width, jnp.dtype(self.precision), name="visit")(stays)
             vectors.append(stream.tokens[:, 0])
             present.append(stream.mask[:, 0])
         fused = realm_fusions.VectorFusion(
@@ -184,7 +169,7 @@ class Realm(nn.Module):
             self.feed_forward,
             self.norm,
             self.dropout,
-            jnp.dtype(self.dtype),
+            jnp.dtype(self.precision),
             name="fusion",
         )(vectors, present, train)
         return fused, evidence
@@ -197,7 +182,7 @@ class Realm(nn.Module):
             self.heads,
             self.bidirectional,
             self.dropout,
-            jnp.dtype(self.dtype),
+            jnp.dtype(self.precision),
             parent=None,
         )
         return realm_streams.Series(encoder, self.use_statics, name="series")(stays, train)
@@ -213,14 +198,14 @@ class Realm(nn.Module):
         if not parts:
             return []
         joined = jnp.concatenate(parts, axis=-1)
-        return [dense.Dense(self.width, jnp.dtype(self.dtype), name="beside")(joined)]
+        return [dense.Dense(self.width, jnp.dtype(self.precision), name="beside")(joined)]
 
     def _head(self, fused, train):
         """REALM: one layer on sigma(z*), sigma taken to be GELU. The others: EMERGE's released head
         GELU-Linear-Dropout-Linear. Dropout before REALM's layer is inferred."""
         hidden = dense.gelu(fused)
         if self.variant != "realm":
-            hidden = dense.Dense(self.width, jnp.dtype(self.dtype), name="hidden")(hidden)
+            hidden = dense.Dense(self.width, jnp.dtype(self.precision), name="hidden")(hidden)
         hidden = dropout.Dropout(self.dropout)(hidden, train)
         return dense.Dense(self.labels + len(self.survival_days), name="out")(hidden)
 
@@ -230,52 +215,9 @@ def build(config, labels: int) -> Realm:
 
     Raises ConfigError where values do not fit.
     """
-    keys = set(Realm.__dataclass_fields__) & set(config) - {"labels", "name", "parent"}
-    model = Realm(labels=labels, **{key: config[key] for key in keys})
-    for key, allowed in (
-        ("variant", VARIANTS),
-        ("series_encoder", series_encoder.KINDS),
-        ("norm", token_norm.KINDS),
-        ("gate", GATES),
-        ("dtype", DTYPES),
-    ):
-        found = getattr(model, key)
-        if found not in allowed:
-            raise errors.ConfigError(
-                f"config.realm.{key} is '{found}'; expected one of {', '.join(allowed)}."
-                + errors.did_you_mean(str(found), allowed)
-            )
-    for key in ("width", "heads", "feed_forward", "series_layers"):
-        if getattr(model, key) < 1:
-            raise errors.ConfigError(
-                f"config.realm.{key} is {getattr(model, key)}; expected 1 or more"
-            )
-    if model.width % model.heads or model.width % 2:
-        raise errors.ConfigError(
-            f"config.realm.width is {model.width}; expected an even multiple of "
-            f"config.realm.heads, {model.heads}"
-        )
-    numbers = [days for days in model.survival_days if type(days) in (int, float)]
-    if len(numbers) < len(model.survival_days) or not all(0 < n <= 36_500 for n in numbers):
-        raise errors.ConfigError(
-            f"config.realm.survival_days is {tuple(model.survival_days)}; expected days, above 0, "
-            "such as (30, 90, 365), or ()"
-        )
-    if not 0 <= model.dropout < 1:
-        raise errors.ConfigError(
-            f"config.realm.dropout is {model.dropout}; expected a rate from 0 to below 1"
-        )
-    if model.bidirectional and model.series_encoder not in ("gru", "lstm"):
-        raise errors.ConfigError(
-            f"config.realm.bidirectional is True with series_encoder '{model.series_encoder}'; "
-            "set it to False, or series_encoder to gru or lstm"
-        )
-    if not model.modalities and not model.use_statics:
-        raise errors.ConfigError(
-            "config.realm has use_series, use_notes, use_knowledge, use_statics and use_visit all "
-            "False; the network has no input: set at least one to True"
-        )
-    return model
+    checked = settings.read(model_settings.Realm, config, "config.realm")
+    model_settings.check_realm(checked)
+    return Realm(labels=labels, **dataclasses.asdict(checked))
 
 
 def _nothing(stays: inputs.Stays) -> Evidence:

@@ -6,11 +6,11 @@ import shutil
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors, storage, stored
+from ehr_jax import storage, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.models import registry
-from ehr_jax.modes import finished, folds, inputs, train
+from ehr_jax.modes import finished, folds, inputs, together, train
 from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 
@@ -18,18 +18,9 @@ from ehr_jax.training import run_folder
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs config.benchmark.methods, each in a folder of its own; finished ones are kept."""
     methods = tuple(config.benchmark.methods)
-    for name in (*methods, config.benchmark.reference):
-        registry.find(name)
+    together.check_benchmark(config)
     for name in methods:
         train.check_method(registry.configure(config, name))
-    kinds = {name: registry.find(name).inputs for name in (config.model.name, *methods)}
-    for name, kind in kinds.items():
-        if kind != kinds[config.model.name]:
-            raise errors.ConfigError(
-                f"config.benchmark.methods has '{name}', which is given {kind}, while "
-                f"config.model.name '{config.model.name}' is given {kinds[config.model.name]}; "
-                "compare methods of one kind"
-            )
     workdir = run_folder.claim(workdir, config.to_dict())
     prepared = _prepare(config, workdir)
     cohort, arrays = prepared[0]
@@ -78,8 +69,6 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
     """(cohort, arrays), or one of each fold."""
     count = config.cohort.folds
-    if count < 1:
-        raise errors.ConfigError(f"config.cohort.folds is {count}; expected 1 or more")
     if count == 1:
         return [inputs.load(config, workdir)]
     records = inputs.read(config)

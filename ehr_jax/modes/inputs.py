@@ -32,10 +32,6 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[coho
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
         those an earlier start of this run read.
     """
-    if config.cohort.folds != 1:
-        raise errors.ConfigError(
-            f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
-        )
     records = read(config)
     cohort = build_cohort(records, config)
     return cohort, arrange(records, cohort, config, workdir)
@@ -124,13 +120,10 @@ def read(config: ml_collections.ConfigDict) -> tables.Records:
 def build_cohort(records: tables.Records, config: ml_collections.ConfigDict) -> cohorts.Cohort:
     """Builds the cohort that config.cohort asks for."""
     asked = config.cohort
-    if asked.split == "none":
-        raise errors.ConfigError(
-            "config.cohort.split is 'none', which trains nothing; expected patient or source"
-        )
-    changes = {key: value for key, value in config.task.items() if value is not None}
     if asked.aces:
-        return _by_query(records, config, changes)
+        query = aces.find(sources.default_root("meds", config.data.root), asked.aces)
+        return given.build(records, query, asked.split_seed, split=asked.split)
+    changes = {key: value for key, value in config.task.items() if value is not None}
     return tasks.build(
         records,
         asked.task,
@@ -161,29 +154,6 @@ def counts(records: tables.Records) -> dict[str, int | dict[str, int]]:
         "distinct_codes": dict(kinds.agg(pl.col("code").n_unique()).sort("kind").iter_rows()),
         "attributes": records.attributes.height,
     }
-
-
-def _by_query(records: tables.Records, config, changes: dict) -> cohorts.Cohort:
-    """Builds the cohort of the query config.cohort.aces."""
-    asked, key = config.cohort, "config.cohort.aces"
-    if config.data.source != "meds":
-        raise errors.ConfigError(
-            f"{key}: ACES asks its query of MEDS events, and config.data.source is "
-            f"'{config.data.source}'; write its records with --mode=meds and read those as source "
-            "'meds'"
-        )
-    if asked.protocol != "strict":
-        raise errors.ConfigError(
-            f"{key}: config.cohort.protocol is '{asked.protocol}'; a query has no published "
-            "protocol to follow, set 'strict'"
-        )
-    if changes:
-        raise errors.ConfigError(
-            f"{key}: config.task.{next(iter(changes))} changes a task of ours, not a query; say it "
-            "in the file"
-        )
-    found = aces.find(sources.default_root("meds", config.data.root), asked.aces)
-    return given.build(records, found, asked.split_seed, split=asked.split)
 
 
 def _check_same(path: pathlib.Path, fingerprint: str, also: tuple[str, ...] = ()) -> None:

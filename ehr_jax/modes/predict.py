@@ -12,12 +12,12 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import config as configs
-from ehr_jax import disclosure, errors, stored
+from ehr_jax import disclosure, earlier, errors, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
 from ehr_jax.features import fitted, stays
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs, own_patients, train
+from ehr_jax.modes import inputs, own_patients, together, train
 from ehr_jax.reporting import tables
 from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
 
@@ -83,13 +83,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """Returns the run's config, with the records that are wanted now, and its folder."""
     folder = pathlib.Path(config.run).expanduser()
-    if not config.run or not (folder / "results.json").exists():
-        raise errors.ConfigError(
-            f"config.run is '{config.run}'; expected the folder of a finished run, with its "
-            "results.json"
-        )
+    together.check_run(config.run)
     of_run = configs.defaults()
-    kept = stored.read_object(folder / "config.json", way_out=AGAIN)
+    kept = earlier.current(stored.read_object(folder / "config.json", way_out=AGAIN))
     with stored.in_form(folder / "config.json", AGAIN):
         of_run.update(kept)
     over_stays = registry.find(of_run.model.name).inputs == "stays"

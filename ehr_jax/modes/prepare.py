@@ -7,7 +7,7 @@ import ml_collections
 from ehr_jax import disclosure, errors
 from ehr_jax.features import series, store, variables
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs
+from ehr_jax.modes import inputs, together
 from ehr_jax.records import tables
 from ehr_jax.reporting import tables as text_tables
 from ehr_jax.training import run_folder
@@ -17,12 +17,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Writes WORKDIR/store, or finds that it is there already, and prints what it holds."""
     # The config a training run of the same flags has, so that it may follow in the same folder.
     config = registry.configure(config, config.model.name)
-    if registry.find(config.model.name).inputs != "visits":
-        raise errors.ConfigError(
-            f"config.model.name is '{config.model.name}', a method over stays; the store holds "
-            "visits over codes, with their series beside them: take configs/mingle.py and "
-            "config.series.variables"
-        )
+    together.check_prepared(config.model.name)
     chosen = variables.named(config.series.variables) if config.series.variables else ()
     workdir = run_folder.claim(workdir, config.to_dict())
     records = inputs.read(config)

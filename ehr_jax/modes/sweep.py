@@ -18,16 +18,17 @@ from collections.abc import Sequence
 import ml_collections
 import numpy as np
 
-from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import (
     inputs,
     sweep_journal,
+    sweep_keys,
     sweep_optuna,
     sweep_parts,
     sweep_pbt,
     sweep_plan,
     sweep_results,
+    together,
     train,
 )
 from ehr_jax.training import run_folder, teacher
@@ -36,11 +37,7 @@ from ehr_jax.training import run_folder, teacher
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs every trial, or what an earlier start left of them; writes what the module says."""
     config = registry.configure(config, config.model.name)
-    if not registry.is_network(config.model.name):
-        raise errors.ConfigError(
-            f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
-            "networks, as mingle or realm"
-        )
+    together.check_sweep(config)
     train.check_method(config)
     search = _shared if config.sweep.optuna else _planned
     search(config, workdir)
@@ -59,8 +56,8 @@ def _shared(config, workdir: pathlib.Path) -> None:
 
 def _planned(config, workdir: pathlib.Path) -> None:
     """Trials that the config says beforehand."""
-    trials, rungs = sweep_plan.trials(config), sweep_plan.rungs(config)
-    groups, chosen_seeds = sweep_plan.groups(config, trials), sweep_plan.seeds(config)
+    trials, rungs = sweep_plan.trials(config), sweep_keys.rungs(config)
+    groups, chosen_seeds = sweep_plan.groups(config, trials), sweep_keys.seeds(config)
     evolving = config.sweep.pbt_every != 0
     if evolving:
         trials = sweep_pbt.checked(config, trials, groups)

@@ -24,7 +24,7 @@ import numpy as np
 
 from ehr_jax import errors, stored
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_journal, sweep_parts, sweep_plan, sweep_results
+from ehr_jax.modes import sweep_journal, sweep_keys, sweep_parts, sweep_plan, sweep_results
 from ehr_jax.training import member_settings, seeds
 
 BATCHES = 8  # of a study at least, so that later trials learn of earlier ones
@@ -33,23 +33,11 @@ BATCHES = 8  # of a study at least, so that later trials learn of earlier ones
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError where config.sweep cannot be a study, or Optuna is not installed."""
     sweep_journal.package()
-    sweep = config.sweep
-    for name in ("grid", "halving", "pbt_every"):
-        if sweep[name]:
-            raise errors.ConfigError(
-                f"config.sweep.{name} and config.sweep.optuna are given; a study draws from "
-                "config.sweep.ranges alone, and trains every trial to its end: leave one out"
-            )
-    if not sweep.ranges:
-        raise errors.ConfigError(
-            "config.sweep.ranges is empty; say what the study draws from: "
-            '--config.sweep.ranges=\'{"train": {"learning_rate": ("log", 1e-4, 1e-2)}}\''
-        )
-    sweep_plan.seeds(config)
-    ranges, model = sweep_plan.ranges(config), registry.build(config, 1)
+    sweep_keys.check_optuna(config)
+    sweep_keys.seeds(config)
+    ranges, model = sweep_keys.ranges(config), registry.build(config, 1)
     for key, given in ranges.items():
         for value in given.ends:
-            sweep_plan.check_value(config, key, value)
             if key.split(".", 1)[1] in member_settings.traceable(model):
                 sweep_plan.groups(config, [{key: value}])
     _distributions(ranges)
@@ -66,7 +54,7 @@ def search(
     sweep_journal.agree(
         study, pathlib.Path(config.sweep.optuna), "data", {"fingerprint": data["fingerprint"]}
     )
-    chosen_seeds, own = sweep_plan.seeds(config), sweep_journal.name_of(study, workdir)
+    chosen_seeds, own = sweep_keys.seeds(config), sweep_journal.name_of(study, workdir)
     with sweep_journal.alive(study, own):
         while batch := sweep_journal.unfinished(study, own) or _asked(config, study, networks, own):
             ends = _train(config, study, batch, networks, chosen_seeds, workdir)
@@ -91,7 +79,7 @@ def search(
     return sweep_results.Found(rows, values, scores, found)
 
 
-def _distributions(ranges: dict[str, sweep_plan.Range]) -> dict[str, Any]:
+def _distributions(ranges: dict[str, sweep_keys.Range]) -> dict[str, Any]:
     """What Optuna calls the ranges of config.sweep."""
     distributions, made = sweep_journal.package().distributions, {}
     for key, given in ranges.items():
@@ -131,7 +119,7 @@ def _asked(config, study, networks, own: str) -> dict[int, Any]:
     study.sampler = optuna.samplers.TPESampler(
         seed=int(np.random.SeedSequence(place).generate_state(1)[0]), constant_liar=True
     )
-    distributions = _distributions(sweep_plan.ranges(config))
+    distributions = _distributions(sweep_keys.ranges(config))
     size, numbers = _size(config, networks), []
     while len(numbers) < size:
         trial = study.ask(distributions)
@@ -148,7 +136,7 @@ def _asked(config, study, networks, own: str) -> dict[int, Any]:
 
 def _size(config, networks: sweep_parts.Networks) -> int:
     """Trials of a batch: as many as train at once, and no more than a share of all draws."""
-    count = len(sweep_plan.seeds(config))
+    count = len(sweep_keys.seeds(config))
     most = -(-config.sweep.draws // BATCHES) if config.train.population is None else math.inf
     group = sweep_plan.Group(config, ())
     at_once = seeds.at_once(*networks.of(group), config.train, config.sweep.draws * count)

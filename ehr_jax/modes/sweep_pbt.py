@@ -18,7 +18,7 @@ import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_parts, sweep_plan, sweep_results
+from ehr_jax.modes import sweep_keys, sweep_parts, sweep_plan, sweep_results
 from ehr_jax.training import evolution, member_settings
 
 
@@ -32,22 +32,7 @@ def checked(
     Raises:
       ConfigError: the trials cannot evolve together; says why.
     """
-    every, asked = config.sweep.pbt_every, config.train
-    if every < 1 or every % asked.eval_every or every >= asked.steps:
-        raise errors.ConfigError(
-            f"config.sweep.pbt_every is {every}; expected a multiple of config.train.eval_every, "
-            f"{asked.eval_every}, below config.train.steps, {asked.steps}; or 0"
-        )
-    if tuple(config.sweep.halving):
-        raise errors.ConfigError(
-            f"config.sweep.pbt_every is {every}, and config.sweep.halving "
-            f"{tuple(config.sweep.halving)}; both replace the worse trials: leave one out"
-        )
-    if asked.members != 1:
-        raise errors.ConfigError(
-            f"config.train.members is {asked.members}; with config.sweep.pbt_every expected 1, as "
-            "only what the sweep itself trained has its schedule"
-        )
+    sweep_keys.check_pbt(config)
     if len(trials) < evolution.SMALLEST:
         raise errors.ConfigError(
             f"config.sweep.pbt_every: {len(trials)} trial(s) are a population too small to take a "

@@ -13,10 +13,10 @@ import polars as pl
 
 from ehr_jax import disclosure, errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.evaluation import bootstrap, evaluate, scorer, thresholds
+from ehr_jax.evaluation import evaluate, scorer, thresholds
 from ehr_jax.features import prepare, stays
 from ehr_jax.models import registry, unified
-from ehr_jax.modes import explanations, inputs
+from ehr_jax.modes import explanations, inputs, together
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import (
     feeding,
@@ -32,6 +32,7 @@ from ehr_jax.training import (
     teacher,
     unified_problem,
 )
+from ehr_jax.training import settings as train_settings
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -48,30 +49,19 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 
 
 def check_method(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError for a method that cannot be made or not on these devices, or whose results
-    cannot be evaluated as asked, before anything long is done for it."""
-    bootstrap.check(config.evaluation.resamples, config.evaluation.seed)
+    """Raises ConfigError for a method that cannot be made or not on these devices, before anything
+    long is done for it."""
+    together.check_method(config)
     if not registry.is_network(config.model.name):
         return
     registry.build(config, 1)
-    fit.check(config.train)
     teacher.check(config)
     mesh, asked = partition.make_mesh(config.train.devices), config.train
-    if asked.shards == 1:
-        return
-    if registry.find(config.model.name).inputs == "stays":
-        raise errors.ConfigError(
-            f"config.train.shards is {asked.shards}, and '{config.model.name}' is given stays, "
-            "batch by batch; leave it 1, and lower config.train.batch where memory is short"
-        )
-    if mesh.size > 1:
+    if asked.shards != 1 and mesh.size > 1:
         raise errors.ConfigError(
             f"config.train.shards is {asked.shards}, and visits are spread over {mesh.size} "
             "devices already; leave it 1, or set config.train.devices=1"
         )
-
-
-APART = 1_000_000  # between the seeds of a seed's members
 
 
 class Seed(NamedTuple):
@@ -89,7 +79,6 @@ def fit_and_score(
 ) -> dict:
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
     began = time.monotonic()
-    _check_seeds(config.train)
     scorer.check_labels(arrays.labels, arrays.label_names)
     method, is_network = registry.load(config.model.name), registry.is_network(config.model.name)
     if is_network:
@@ -259,7 +248,7 @@ def write_predictions(
 
 def member_seeds(config: ml_collections.ConfigDict, seed: int) -> list[int]:
     """The seeds of the config.train.members fits that stand for `seed`, the first its own."""
-    return [seed + APART * member for member in range(config.members)]
+    return [seed + train_settings.APART * member for member in range(config.members)]
 
 
 def mean_of(members: list[Seed]) -> Seed:
@@ -270,24 +259,6 @@ def mean_of(members: list[Seed]) -> Seed:
     if "best_step" in facts:
         facts["best_steps_of_members"] = [member.facts["best_step"] for member in members]
     return Seed(np.mean([member.probabilities for member in members], axis=0), facts)
-
-
-def _check_seeds(config) -> None:
-    seeds = config.seeds
-    if config.members < 1:
-        raise errors.ConfigError(
-            f"config.train.members is {config.members}; expected 1 (a fit a seed) or more"
-        )
-    if any(abs(seed) >= APART for seed in seeds) and config.members > 1:
-        raise errors.ConfigError(
-            f"config.train.seeds is {tuple(seeds)}; with config.train.members above 1 expected "
-            f"seeds below {APART}"
-        )
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise errors.ConfigError(
-            f"config.train.seeds is {tuple(seeds)}; expected one or more distinct seeds (a flag "
-            "given twice adds to the first)"
-        )
 
 
 def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:

@@ -12,19 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ehr_jax import errors
-
 PRECISIONS = ("float32", "bfloat16")
-
-
-def check(precision: str, key: str) -> str:
-    """Returns `precision`; ConfigError, which names the config key, unless it is known."""
-    if precision not in PRECISIONS:
-        raise errors.ConfigError(
-            f"{key} is '{precision}'; expected one of {', '.join(PRECISIONS)}."
-            + errors.did_you_mean(str(precision), PRECISIONS)
-        )
-    return precision
 
 
 def cast(x: jax.Array, precision: str) -> jax.Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import layers, parameters, settings
+from ehr_jax.text import checkpoint_config, layers, parameters
 
 PREFIXES, LAYERS, UNUSED = ("", "bert.", "roberta."), "encoder.layer.", ()
 OUTSIDE = ("word", "position", "token_type", "embedding_scale", "embedding_bias")  # of the layers
@@ -75,23 +75,23 @@ def read_sizes(content: Mapping, path: Path) -> dict:
         TextError: see `read_config`.
     """
     values = {
-        field.name: settings.read(
+        field.name: checkpoint_config.read(
             content, CONFIG_KEYS[field.name], field.type, path,
             CONFIG_DEFAULTS.get(CONFIG_KEYS[field.name]),
         )
         for field in dataclasses.fields(Config)
         if field.name in CONFIG_KEYS
     }  # fmt: skip
-    settings.check_multiple(
+    checkpoint_config.check_multiple(
         values["width"], "hidden_size", values["heads"], "num_attention_heads", path
     )
-    values["activation"] = settings.read_choice(
+    values["activation"] = checkpoint_config.read_choice(
         content, "hidden_act", layers.ACTIVATIONS, path, "gelu"
     )
-    settings.refuse(content, "position_embedding_type", ["absolute"], path)
-    settings.refuse(content, "is_decoder", [False], path)
+    checkpoint_config.refuse(content, "position_embedding_type", ["absolute"], path)
+    checkpoint_config.refuse(content, "is_decoder", [False], path)
     if content.get("model_type") not in (None, "bert"):
-        pad = settings.read(content, "pad_token_id", int, path, 1, zero=True)
+        pad = checkpoint_config.read(content, "pad_token_id", int, path, 1, zero=True)
         values["offset"] = pad + 1
         if values["offset"] >= values["positions"]:
             raise TextError(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import layers, local_attention, parameters, rope, settings
+from ehr_jax.text import checkpoint_config, layers, local_attention, parameters, rope
 
 PREFIXES = ("", "model.", "language_model.model.", "model.language_model.")
 LAYERS, UNUSED = "layers.", ()
@@ -75,11 +75,11 @@ def read_config(content: Mapping, path: Path) -> Config:
         if not isinstance(content, Mapping):
             raise TextError(f"{path}: key 'text_config' is {content!r}, expected an object")
         content = {"model_type": "gemma3_text"} | dict(content)
-    family = settings.read_choice(content, "model_type", FAMILIES, path, "")
+    family = checkpoint_config.read_choice(content, "model_type", FAMILIES, path, "")
     content = DEFAULTS[family] | dict(content)
 
     def read(key, kind=int, default=None):
-        return settings.read(content, key, kind, path, default)
+        return checkpoint_config.read(content, key, kind, path, default)
 
     width, heads, count = (
         read("hidden_size"),
@@ -88,13 +88,15 @@ def read_config(content: Mapping, path: Path) -> Config:
     )
     gemma = family == "gemma3_text"
     if content.get("head_dim") is None:
-        settings.check_multiple(width, "hidden_size", heads, "num_attention_heads", path)
+        checkpoint_config.check_multiple(width, "hidden_size", heads, "num_attention_heads", path)
     depth = read("head_dim", default=width // heads)
-    settings.check_multiple(depth, "head_dim", 2, "2, a pair of rotary positions:", path)
+    checkpoint_config.check_multiple(depth, "head_dim", 2, "2, a pair of rotary positions:", path)
     key_heads = read("num_key_value_heads", default=heads)
-    settings.check_multiple(heads, "num_attention_heads", key_heads, "num_key_value_heads", path)
+    checkpoint_config.check_multiple(
+        heads, "num_attention_heads", key_heads, "num_key_value_heads", path
+    )
     for key in ("attn_logit_softcapping", "use_bidirectional_attention"):
-        settings.refuse(content, key, [False], path)
+        checkpoint_config.refuse(content, key, [False], path)
     local = _local_layers(content, family, count, path)
     biased = read("attention_bias", bool, False) and family != "mistral"
     whole = rope.read(content, path, GEMMA_THETA if gemma else THETA, "full_attention")
@@ -113,7 +115,7 @@ def read_config(content: Mapping, path: Path) -> Config:
         inner=read("intermediate_size"),
         max_length=read("max_position_embeddings"),
         eps=read("rms_norm_eps", float, 1e-6),
-        activation=settings.read_choice(
+        activation=checkpoint_config.read_choice(
             content,
             "hidden_activation" if gemma else "hidden_act",
             layers.ACTIVATIONS,
@@ -134,19 +136,19 @@ def read_config(content: Mapping, path: Path) -> Config:
 
 def _local_layers(content: Mapping, family: str, count: int, path: Path) -> tuple[bool, ...]:
     """Which layers have the sliding window, by each family's own keys."""
-    every = settings.read(content, "sliding_window_pattern", int, path, 6)
+    every = checkpoint_config.read(content, "sliding_window_pattern", int, path, 6)
     if family == "gemma3_text":
         default = [(i + 1) % every != 0 for i in range(count)]
     elif family == "llama" or content.get("sliding_window") is None:
         return (False,) * count
     elif family == "mistral":
         return (True,) * count
-    elif settings.read(content, "use_sliding_window", bool, path, False):
-        full = settings.read(content, "max_window_layers", int, path, 28, zero=True)
+    elif checkpoint_config.read(content, "use_sliding_window", bool, path, False):
+        full = checkpoint_config.read(content, "max_window_layers", int, path, 28, zero=True)
         default = [i >= full for i in range(count)]
     else:
         return (False,) * count
-    return settings.read_layer_types(content, count, path, default)
+    return checkpoint_config.read_layer_types(content, count, path, default)
 
 
 def sources(config: Config) -> dict[str, parameters.Source]:

@@ -23,12 +23,12 @@ from ehr_jax.text import (
     parameters,
     placement,
     pooling,
+    settings,
     tokenize,
     weights,
 )
 
 DEFAULT = "all-MiniLM-L6-v2"
-PRECISIONS = ("float32", "bfloat16")
 CODE_VERSION = 1  # raise it when a change here alters vectors, so that no cache mixes two
 
 
@@ -170,9 +170,10 @@ def load(
         TextError: anything missing, damaged or not fitting; see the rooms' readers. A file of an
             installed package is not the one that `catalogue.PACKAGES` pins.
     """
-    if precision not in PRECISIONS:
+    if precision not in settings.PRECISIONS:
         raise TextError(
-            f"config.text.precision '{precision}' is not known, expected one of {list(PRECISIONS)}"
+            f"config.text.precision '{precision}' is not known, expected one of "
+            f"{list(settings.PRECISIONS)}"
         )
     options = {key: value for key, value in options.items() if value is not None}
     entry = catalogue.with_options(name_or_folder, options)
@@ -180,14 +181,14 @@ def load(
     digests = check_pinned(name_or_folder, folder)
     root = folder / _transformer_path(folder)
     path = root / "config.json"
-    settings = weights.read_json(path)
-    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    content = weights.read_json(path)
+    kind = content.get("model_type") if isinstance(content, dict) else None
     if kind not in ARCHITECTURES:
         raise TextError(
             f"{path}: model_type {kind!r} is not known, expected one of {sorted(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[kind]
-    config = _with_global_tokens(architecture.read_config(settings, path), entry, path)
+    config = _with_global_tokens(architecture.read_config(content, path), entry, path)
     prefix = tokenize.read_prefix(folder) if entry.prefix is None else entry.prefix
     tokenizer = tokenize.load(
         root,

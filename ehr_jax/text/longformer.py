@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import bert, layers, local_attention, parameters, settings
+from ehr_jax.text import bert, checkpoint_config, layers, local_attention, parameters
 
 PREFIXES, LAYERS = ("", "longformer."), bert.LAYERS
 # It adds one number to all scores of a query, which softmax takes away.
@@ -46,8 +46,8 @@ def read_config(content: Mapping, path: Path) -> Config:
             f"{sizes['layers']} layers"
         )
     for window in windows:
-        settings.read({"attention_window": window}, "attention_window", int, path)
-        settings.check_multiple(window, "attention_window", 2, "2, its sides:", path)
+        checkpoint_config.read({"attention_window": window}, "attention_window", int, path)
+        checkpoint_config.check_multiple(window, "attention_window", 2, "2, its sides:", path)
     return Config(**sizes, windows=tuple(windows))
 
 

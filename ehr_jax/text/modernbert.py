@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ehr_jax.text import layers, local_attention, parameters, rope, settings
+from ehr_jax.text import checkpoint_config, layers, local_attention, parameters, rope
 
 PREFIXES, LAYERS, UNUSED = ("", "model."), "layers.", ()
 OUTSIDE = ("word", "embedding_scale", "embedding_bias", "final_scale", "final_bias")
@@ -52,14 +52,16 @@ def read_config(content: Mapping, path: Path) -> Config:
     """
 
     def read(key, kind=int, default=None):
-        return settings.read(content, key, kind, path, default)
+        return checkpoint_config.read(content, key, kind, path, default)
 
     width, heads, count = (
         read("hidden_size"),
         read("num_attention_heads"),
         read("num_hidden_layers"),
     )
-    settings.check_multiple(width, "hidden_size", 2 * heads, "2 * num_attention_heads", path)
+    checkpoint_config.check_multiple(
+        width, "hidden_size", 2 * heads, "2 * num_attention_heads", path
+    )
     every = read("global_attn_every_n_layers", default=3)
     return Config(
         vocabulary=read("vocab_size"),
@@ -69,11 +71,11 @@ def read_config(content: Mapping, path: Path) -> Config:
         inner=read("intermediate_size"),
         max_length=read("max_position_embeddings", default=8192),
         eps=read("norm_eps", float, 1e-5),
-        activation=settings.read_choice(
+        activation=checkpoint_config.read_choice(
             content, "hidden_activation", layers.ACTIVATIONS, path, "gelu"
         ),
         reach=read("local_attention", default=128) // 2,
-        local=settings.read_layer_types(
+        local=checkpoint_config.read_layer_types(
             content, count, path, [i % every != 0 for i in range(count)]
         ),
         ropes=(

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ehr_jax.errors import TextError
+from ehr_jax import settings
 from ehr_jax.text import catalogue, encoders, placement
+from ehr_jax.text import settings as text_settings
 
 
 def load(text) -> encoders.Encoder:
@@ -16,13 +17,7 @@ def load(text) -> encoders.Encoder:
     Raises:
         TextError: an encoder that is not there, or an option that cannot be; the key is named.
     """
-    if text.token_budget is not None and text.token_budget < 1:
-        raise TextError(
-            f"config.text.token_budget is {text.token_budget}; expected the padded tokens of a "
-            "batch, such as 4096"
-        )
-    if not str(text.encoder).strip():
-        raise TextError("config.text.encoder is empty; name an encoder or a checkpoint's folder")
+    settings.read(text_settings.Text, text, "config.text")
     chosen = {name: text[name] for name in catalogue.OPTIONS}
     return encoders.load(text.encoder, text.precision, text.download, text.model_shards, **chosen)
 

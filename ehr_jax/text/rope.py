@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax.errors import TextError
-from ehr_jax.text import settings
+from ehr_jax.text import checkpoint_config
 
 KINDS = ("default", "linear", "llama3")
 # The keys that each kind of scaling needs.
@@ -67,20 +67,22 @@ def read(
         found = {"rope_type": found["type"], **found}
     # An older key, written by hand into a newer file, holds over it, as in transformers.
     values = dict(newer or {}) | dict(found or {})
-    settings.refuse(content, "partial_rotary_factor", [1, 1.0], path)
-    settings.refuse(values, "partial_rotary_factor", [1, 1.0], path)
+    checkpoint_config.refuse(content, "partial_rotary_factor", [1, 1.0], path)
+    checkpoint_config.refuse(values, "partial_rotary_factor", [1, 1.0], path)
     kind = values.get("rope_type") or "default"
     if kind not in KINDS:
         raise TextError(
             f"{path}: rotary scaling '{kind}' is not known, expected one of {list(KINDS)}"
         )
-    base = settings.read(content, theta_key, float, path, theta)
-    base = settings.read(values, "rope_theta", float, path, base)
+    base = checkpoint_config.read(content, theta_key, float, path, theta)
+    base = checkpoint_config.read(values, "rope_theta", float, path, base)
     if kind == "llama3":
         positions = content.get("max_position_embeddings")
         values.setdefault("original_max_position_embeddings", positions)
     return Rope(
-        base, kind, **{key: settings.read(values, key, float, path) for key in NEEDED[kind]}
+        base,
+        kind,
+        **{key: checkpoint_config.read(values, key, float, path) for key in NEEDED[kind]},
     )
 
 

@@ -1,86 +1,80 @@
-"""Reads the keys of a config.json, checked; every fault names file, key, value and expectation."""
+"""The section `text`: the frozen text encoder."""
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+import dataclasses
 
-from ehr_jax.errors import TextError
+from ehr_jax.settings import setting
 
-
-def read(
-    settings: Mapping, key: str, kind: type, path: Path, default: Any = None, zero: bool = False
-) -> Any:
-    """Returns one key as `kind`: a positive int or float (0 too if `zero`), a bool, or a str.
-
-    A key that is missing or null gets the default; without a default it must be there.
-
-    Raises:
-        TextError: it is missing, or has a value that cannot be.
-    """
-    value = settings.get(key)
-    value = default if value is None else value
-    if value is None:
-        raise TextError(f"{path}: key '{key}' is missing")
-    if kind in (bool, str):
-        fits, wanted = isinstance(value, kind), kind.__name__
-    else:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = fits and (value > 0 or zero and value == 0) and value < 2**40
-        fits = fits and (kind is float or value == int(value))
-        wanted = f"a positive {kind.__name__}" + (" or 0" if zero else "")
-    if not fits:
-        raise TextError(f"{path}: key '{key}' is {value!r}, expected {wanted}")
-    return kind(value)
+PRECISIONS = ("float32", "bfloat16")
+POOLINGS = ("mean", "cls", "last")
+CASINGS = ("cased", "uncased")
+GLOBAL_TOKENS = ("cls", "none")
+LONG = ("chunk", "truncate")
 
 
-def read_choice(settings: Mapping, key: str, known: Collection[str], path: Path, default: str):
-    """Returns one key that must have one of the known values.
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """The encoder; None is what the checkpoint's files and text/catalogue.py say."""
 
-    Raises:
-        TextError: it has another.
-    """
-    value = read(settings, key, str, path, default)
-    if value not in known:
-        raise TextError(f"{path}: {key} '{value}' is not one of {sorted(known)}")
-    return value
+    encoder: str = setting(
+        "all-MiniLM-L6-v2",
+        "A name of text/catalogue.py, or a checkpoint's folder.",
+        fits=lambda name: bool(name.strip()),
+        expected="the name of an encoder, or a checkpoint's folder",
+    )
+    download: bool = setting(False, "Fetch an encoder that is not here from the Hugging Face hub.")
+    precision: str = setting(
+        "float32",
+        "The operands of products; with bfloat16 sums stay float32.",
+        choices=PRECISIONS,
+    )
+    cache: str = setting(
+        "", "The folder of the vector cache; '' takes $EHR_JAX_CACHE or ~/.cache/ehr_jax."
+    )
+    token_budget: int | None = setting(
+        None,
+        "Padded tokens of a batch, on each device; None is 1,024 on a CPU, 16,384 elsewhere.",
+        unit="tokens",
+        least=1,
+    )
+    model_shards: int | None = setting(
+        None,
+        "Devices that share the parameters, while others take texts of their own; None is as few "
+        "as hold them.",
+        unit="devices",
+        least=1,
+    )
+    pooling: str | None = setting(None, "How tokens become one vector.", choices=POOLINGS)
+    normalise: bool | None = setting(None, "Vectors of unit length.")
+    prefix: str | None = setting(None, "What stands before every text, such as 'query: '.")
+    casing: str | None = setting(None, "uncased: texts are lower-cased.", choices=CASINGS)
+    max_length: int | None = setting(None, "Tokens read at once.", unit="tokens", least=1)
+    global_tokens: str | None = setting(
+        None, "Which tokens of a Longformer see all others.", choices=GLOBAL_TOKENS
+    )
+    end_token: str | None = setting(None, "What closes every chunk, such as '</s>'.")
+    long: str = setting(
+        "chunk",
+        "What becomes of a text beyond max_length: chunk encodes it in pieces that overlap and "
+        "takes their mean weighted by tokens, truncate keeps its beginning. max_length may be "
+        "longer than the files' own default, up to what the model's positions allow.",
+        choices=LONG,
+    )
+    overlap: int | None = setting(
+        None, "Tokens that two pieces share; None is 32.", unit="tokens", least=0
+    )
 
 
-def check_multiple(value: int, key: str, of: int, of_key: str, path: Path) -> None:
-    """Raises a `TextError` where `value` is not a multiple of `of`."""
-    if value % of:
-        raise TextError(f"{path}: {key} {value} is not a multiple of {of_key} {of}")
+@dataclasses.dataclass(frozen=True)
+class Embed(Text):
+    """The encoder, and the files of --mode=embed."""
 
-
-def read_layer_types(
-    settings: Mapping, layers: int, path: Path, default: Collection[bool]
-) -> tuple[bool, ...]:
-    """Returns for each layer whether its attention is local (key `layer_types`).
-
-    Args:
-        settings: content of config.json.
-        layers: how many there must be.
-        path: named in errors.
-        default: what holds where the key is missing, as in files older than it.
-
-    Raises:
-        TextError: an unknown type, or not one for each layer.
-    """
-    types = settings.get("layer_types")
-    if types is None:
-        return tuple(default)
-    known = {"full_attention": False, "sliding_attention": True}
-    if not isinstance(types, list) or len(types) != layers:
-        raise TextError(f"{path}: layer_types must list one type for each of {layers} layers")
-    wrong = sorted({str(kind) for kind in types if kind not in known})
-    if wrong:
-        raise TextError(f"{path}: layer_types {wrong} are not known, expected {sorted(known)}")
-    return tuple(known[kind] for kind in types)
-
-
-def refuse(settings: Mapping, key: str, accepted: Collection, path: Path) -> None:
-    """Raises a `TextError` where a key is there with another value than those we compute."""
-    value = settings.get(key)
-    if value is not None and value not in accepted:
-        raise TextError(
-            f"{path}: {key} {value!r} is not known, only {', '.join(map(repr, accepted))}"
-        )
+    input: str = setting(
+        "", "One text a line (.txt, .txt.gz), or a table: .parquet, .csv, .csv.gz, .tsv."
+    )
+    column: str = setting("", "Of a table: the column of texts; '' takes the only column of text.")
+    id: str = setting("", "Of a table: a column that goes along into a .parquet output.")
+    output: str = setting("", "The file of vectors: .parquet or .safetensors.")
+    verify: int = setting(
+        0, "So many of the first 50,000 texts are encoded again and compared.", unit="texts",
+        least=0,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ehr_jax import errors, stopping
+from ehr_jax import errors, settings, stopping
 from ehr_jax.nn import compiling
 from ehr_jax.progress import progress
 from ehr_jax.training import (
@@ -32,6 +32,7 @@ from ehr_jax.training import (
     stepping,
     unified_problem,
 )
+from ehr_jax.training import settings as train_settings
 
 # What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`; of stays that are
 # fed from the host, `feeding` has them.
@@ -42,7 +43,6 @@ Data = (
     | feeding.FedStays
     | unified_problem.UnifiedProblem
 )
-SELECTIONS = ("auroc", "auprc", "loss")
 
 
 class Program(NamedTuple):
@@ -91,7 +91,7 @@ def fit(
       shows_validation: the progress line may say how validation goes; of few patients it may not.
 
     Raises:
-      ConfigError: config.train.select is unknown, or the loss or a validation score is not finite.
+      ConfigError: a setting is not possible, or the loss or a validation score is not finite.
       RunFolderError: a checkpoint cannot be written.
       Stopped: the process was told to end, and the state after the chunk that ran is saved.
     """
@@ -179,13 +179,7 @@ def takes_all(data: Data) -> bool:
 
 def check(config) -> None:
     """Raises ConfigError where config.train cannot be followed."""
-    if config.select not in SELECTIONS:
-        raise errors.ConfigError(
-            f"config.train.select is '{config.select}'; expected one of {SELECTIONS}"
-        )
-    for name in ("steps", "eval_every", "patience", "checkpoint_every"):
-        if config[name] < 1:
-            raise errors.ConfigError(f"config.train.{name} is {config[name]}; expected 1 or more")
+    settings.read(train_settings.Train, config, "config.train")
 
 
 def make_optimiser(config) -> optax.GradientTransformation:

@@ -22,11 +22,12 @@ import rich.console
 import rich.table
 import scipy.stats
 
-from ehr_jax import errors, progress, stopping, stored, terminal
+from ehr_jax import errors, progress, settings, stopping, stored, terminal
 from ehr_jax.features import hypergraph_file
 from ehr_jax.models import node_classifiers
 from ehr_jax.nn import bipartite, hops, sparse_rows
 from ehr_jax.training import run_folder
+from ehr_jax.training import settings as train_settings
 
 # What is read of RUN/splits/NNN.json.
 RECORD = {"nodes": dict, "validation_accuracy": stored.NUMBER, "test_accuracy": stored.NUMBER}
@@ -77,7 +78,7 @@ def run(config, workdir: str | os.PathLike) -> dict[str, Any]:
       RunFolderError: `workdir` belongs to another config or another file.
       Stopped: the process was told to end, and the split that ran is saved.
     """
-    _check(config.train)
+    settings.read(train_settings.NodeTraining, config.train, "config.train")
     data = hypergraph_file.read(config.data.path)
     network = node_classifiers.build(config.model, data.num_classes)
     splits = [draw_split(data.num_nodes, config.train, k) for k in range(config.train.splits)]
@@ -255,22 +256,3 @@ def _claim_data(folder: pathlib.Path, data: hypergraph_file.HypergraphFile) -> N
         )
     run_folder.write_data_use(folder, f"the terms of {pathlib.Path(data.path).name}")
     run_folder.write_json(path, wanted)
-
-
-def _check(config) -> None:
-    for key in ("splits", "epochs"):
-        if config[key] < 1:
-            raise errors.ConfigError(f"config.train.{key} is {config[key]}; expected at least 1")
-    for key in ("learning_rate", "train_fraction", "validation_fraction"):
-        if config[key] <= 0:
-            raise errors.ConfigError(f"config.train.{key} is {config[key]}; expected above 0")
-    if config.weight_decay < 0:
-        raise errors.ConfigError(
-            f"config.train.weight_decay is {config.weight_decay}; expected 0 or more"
-        )
-    if config.train_fraction + config.validation_fraction >= 1:
-        raise errors.ConfigError(
-            "config.train.train_fraction and config.train.validation_fraction sum to "
-            f"{config.train_fraction + config.validation_fraction:g}; expected below 1, the rest "
-            "is the test part"
-        )

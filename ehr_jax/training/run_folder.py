@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from ehr_jax import data_use, errors, storage, stored
+from ehr_jax import data_use, earlier, errors, storage, stored
 
 REPORTED_PACKAGES = (
     "ehr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy",
@@ -98,7 +98,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
 def _kept_config(path: pathlib.Path) -> dict[str, Any] | None:
     """The config of a run, flat; None where the file is damaged."""
     config = stored.whole_object(path, instead="it is written anew")
-    return None if config is None else flat(config)
+    return None if config is None else flat(earlier.current(config))
 
 
 def has_work(folder: pathlib.Path) -> bool:

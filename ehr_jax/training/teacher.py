@@ -18,50 +18,23 @@ from ehr_jax.features import prepare, stays
 from ehr_jax.models import registry
 from ehr_jax.progress import progress
 from ehr_jax.training import run_folder
+from ehr_jax.training import settings as train_settings
 
 FOLDS = 5
-TEACHERS = {
-    "stays": ("lightgbm_windows",),
-    "visits": ("lightgbm", "logistic_regression", "logistic_regression_notes"),
-}
 
 Arrays = prepare.Arrays | stays.StayArrays
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError unless config.train.teacher is "", or a method that can teach."""
-    asked, share = config.train.teacher, config.train.teacher_share
-    if not 0 <= share <= 1:
-        raise errors.ConfigError(
-            f"config.train.teacher_share is {share}; expected 0 (labels alone) to 1 (the teacher's "
-            "scores alone)"
-        )
+    train_settings.check_teacher(config)
     if not used(config):
         return
-    kind = registry.find(config.model.name).inputs
-    if asked not in TEACHERS[kind]:
-        raise errors.ConfigError(
-            f"config.train.teacher is '{asked}'; '{config.model.name}' is given {kind} and can be "
-            f"taught by {', '.join(TEACHERS[kind])}, or by none with ''."
-            + errors.did_you_mean(asked, TEACHERS[kind])
-        )
-    if kind == "stays" and not (config.realm.use_series or config.realm.use_statics):
-        raise errors.ConfigError(
-            f"config.train.teacher is '{asked}', which reads series and statics, and "
-            f"config.realm.use_series and use_statics are False for '{config.model.name}'; set it "
-            "to ''"
-        )
-    taught_notes = registry.find(asked).overrides.get("model.use_notes", False)
-    if kind == "visits" and taught_notes and not config.model.use_notes:
-        raise errors.ConfigError(
-            f"config.train.teacher is '{asked}', which reads notes, and config.model.use_notes is "
-            f"False for '{config.model.name}'; take a teacher without notes, or set it to ''"
-        )
     try:
-        registry.load(asked)
+        registry.load(config.train.teacher)
     except errors.ConfigError as error:
         raise errors.ConfigError(
-            f"config.train.teacher is '{asked}': {error}; or set it to ''"
+            f"config.train.teacher is '{config.train.teacher}': {error}; or set it to ''"
         ) from error
 
 

@@ -292,7 +292,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, content):
 def test_what_a_query_cannot_serve_is_refused(ward, tmp_path, changes, said):
     made = settings(ward, file(tmp_path), **changes)
     with pytest.raises(errors.ConfigError, match=f"config.cohort.aces: .*{said}"):
-        inputs.build_cohort(meds.read(ward), made)
+        base.check(made)
 
 
 def test_the_fingerprint_changes_with_the_query(ward, tmp_path):

@@ -208,9 +208,9 @@ def test_allset_transformer_has_the_published_number_of_parameters_on_cora():
     [
         ({"name": "hgn"}, "config.model.name is 'hgn'.*Did you mean 'hgnn'"),
         ({"width": 10, "heads": 4}, "config.model.width is 10, not a multiple"),
-        ({"depth": 0}, "config.model.depth is 0; expected at least 1"),
+        ({"depth": 0}, "config.model.depth is 0; expected a whole number from 1"),
         ({"precision": "float16"}, "config.model.precision is 'float16'; expected one of float32"),
-        ({"dropout": 1.0}, "config.model.dropout is 1.0; expected 0 <= rate < 1"),
+        ({"dropout": 1.0}, "config.model.dropout is 1.0; expected a number from 0 to below 1"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):

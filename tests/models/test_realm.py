@@ -263,7 +263,7 @@ def test_axes_of_unused_modalities_may_have_length_zero():
 
 
 def test_scores_in_bfloat16_stay_near_those_in_float32():
-    half = stays.network(variant="emerge_paper", dtype="bfloat16")
+    half = stays.network(variant="emerge_paper", precision="bfloat16")
     found = stays.scorer(half)(LONGER)[0][:ROWS]
     assert found.dtype == jnp.float32
     expected = stays.logits(MODELS["emerge_paper"], LONGER)[:ROWS]
@@ -298,7 +298,7 @@ def test_build_takes_every_key():
         "use_statics": False,
         "use_visit": True,
         "dropout": 0.1,
-        "dtype": "bfloat16",
+        "precision": "bfloat16",
     }
     model = realm.build(config(**changes), labels=3)
     assert model == realm.Realm(labels=3, **changes)
@@ -313,7 +313,7 @@ def test_build_takes_every_key():
         ({"series_encoder": "rnn"}, "config.realm.series_encoder is 'rnn'.*gru_d"),
         ({"norm": "group"}, "config.realm.norm is 'group'"),
         ({"gate": ""}, "config.realm.gate is ''"),
-        ({"dtype": "float16"}, "config.realm.dtype is 'float16'"),
+        ({"precision": "float16"}, "config.realm.precision is 'float16'"),
         ({"width": 10, "heads": 4}, "config.realm.width is 10; expected an even multiple"),
         ({"width": 9, "heads": 3}, "config.realm.width is 9"),
         ({"heads": 0}, "config.realm.heads is 0"),

@@ -15,7 +15,7 @@ MODELS = {
     "realm": stays.network(norm="batch", gate="input", series_summary=True),
     "emerge_code": stays.network(variant="emerge_code"),
     "emerge_paper": stays.network(variant="emerge_paper", norm="batch"),
-    "mag": stays.network(variant="mag", dtype="bfloat16"),
+    "mag": stays.network(variant="mag", precision="bfloat16"),
 }
 
 

@@ -49,7 +49,7 @@ def test_resamples_that_cannot_be_drawn_are_refused_before_anything_is_read(meth
     config = base.defaults()
     config.model.name, config.evaluation.resamples = method, 0
     with pytest.raises(errors.ConfigError, match="config.evaluation.resamples is 0"):
-        train.check_method(config)
+        base.check(config)
 
 
 def test_labels_that_are_neither_0_nor_1_are_refused_before_a_fit(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ehr_jax import errors
 from ehr_jax.nn import native, operands, set_attention, sparse_rows, spmm
 from tests import random_hypergraphs
 
@@ -88,9 +87,3 @@ def test_set_attention_in_bfloat16_is_near_that_in_float32(backend, spread):
     for half, full in zip(both("bfloat16"), both("float32"), strict=True):
         assert half.dtype == jnp.float32
         np.testing.assert_allclose(half, full, atol=0.02 * np.abs(full).max())
-
-
-def test_other_words_are_refused_by_name():
-    assert operands.check("bfloat16", "config.model.precision") == "bfloat16"
-    with pytest.raises(errors.ConfigError, match="precision is 'bfloat'.*Did you mean 'bfloat16'"):
-        operands.check("bfloat", "config.model.precision")

@@ -171,10 +171,16 @@ def test_the_first_epoch_of_best_validation_is_chosen():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"train.splits": 0}, "config.train.splits is 0; expected at least 1"),
+        ({"train.splits": 0}, "config.train.splits is 0; expected a whole number from 1"),
         ({"train.epochs": -1}, "config.train.epochs is -1"),
-        ({"train.learning_rate": 0.0}, "config.train.learning_rate is 0.0; expected above 0"),
-        ({"train.weight_decay": -0.1}, "config.train.weight_decay is -0.1; expected 0 or more"),
+        (
+            {"train.learning_rate": 0.0},
+            "learning_rate is 0.0; expected a number above 0",
+        ),
+        (
+            {"train.weight_decay": -0.1},
+            "weight_decay is -0.1; expected a number, 0 or more",
+        ),
         ({"train.train_fraction": 0.8}, "sum to 1.05; expected below 1"),
         ({"train.validation_fraction": 0.001}, "leave 30 training, 0 validation and 30 test nodes"),
         ({"data.path": ""}, "config.data.path is empty"),

@@ -134,7 +134,7 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
         ("lightgbm_windows", 0.5, "mingle", "is given visits and can be taught by lightgbm, log"),
         ("concat", 0.5, "realm", "teacher is 'concat'"),
         ("apache_iv", 0.5, "realm", "teacher is 'apache_iv'"),
-        ("lightgbm_windows", 1.5, "realm", "teacher_share is 1.5; expected 0"),
+        ("lightgbm_windows", 1.5, "realm", "teacher_share is 1.5; expected .* 0 to 1"),
         ("lightgbm_windows", 0.5, "realm_notes", "reads series and statics.*set it to ''"),
     ],
 )

@@ -3,7 +3,9 @@
 import flax.linen as nn
 import jax
 
+from ehr_jax import settings
 from ehr_jax.models import inputs
+from ehr_jax.models import settings as model_settings
 from ehr_jax.nn import dropout, operands, spmm, spread
 
 
@@ -60,5 +62,5 @@ class CodeLayer(nn.Module):
 
 def build(config, labels: int) -> VisitMLP:
     """Returns the network of `config.model`."""
-    precision = operands.check(config.precision, "config.model.precision")
-    return VisitMLP(labels, config.width, config.use_notes, config.dropout, precision)
+    checked = settings.read(model_settings.Model, config, "config.model")
+    return VisitMLP(labels, checked.width, checked.use_notes, checked.dropout, checked.precision)

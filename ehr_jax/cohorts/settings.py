@@ -1,0 +1,99 @@
+"""The sections `cohort` and `task`: what is predicted, of whom, and who is trained on."""
+
+import dataclasses
+from typing import Any
+
+from ehr_jax import errors
+from ehr_jax.cohorts import spec
+from ehr_jax.settings import setting
+
+PROTOCOLS = ("strict", "paper")
+SPLITTINGS = ("patient", "source")  # of a run that trains
+# The names of `rules.RULES`, here without what they look at.
+EXCLUSIONS = (
+    "undated", "uncoded", "died", "unknown_outcome", "hospice", "no_stay", "several_stays",
+    "under_18", "under_18_or_unknown", "short_stay", "no_end", "gone", "planned",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """The task, and how its patients are split."""
+
+    task: str = setting("phenotype_next", "What is predicted.", choices=tuple(spec.TASKS))
+    aces: str = setting(
+        "",
+        "A file with a query in ACES's YAML, in place of the task; of source meds, and it needs "
+        "the extra aces.",
+    )
+    protocol: str = setting(
+        "strict",
+        "strict is inductive, with honest labels; paper is as published, with its faults printed.",
+        choices=PROTOCOLS,
+    )
+    split: str = setting(
+        "patient",
+        "Of the protocol strict: patient splits patients at random, source takes the source's own "
+        "split.",
+        choices=SPLITTINGS,
+    )
+    folds: int = setting(
+        1, "Of --mode=benchmark: if there are several, every patient is tested once.", least=1
+    )
+    split_seed: int = setting(
+        0, "The seed of the split by patient, which is one for all training seeds.",
+        least=0, most=2**32 - 1,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Changes to the task's own description; None leaves it as it is."""
+
+    after_hours: float | None = setting(
+        None, "From the start of the visit or stay to the prediction time.", unit="hours", least=0
+    )
+    gap_hours: float | None = setting(
+        None, "From the prediction time to the first outcome that counts.", unit="hours", least=0
+    )
+    horizon_days: float | None = setting(
+        None, "From the prediction time to the last outcome that counts.", unit="days", least=0
+    )
+    more_than_days: float | None = setting(
+        None, "Of tasks of a length of stay: how long a long one is.", unit="days", least=0
+    )
+    codes: tuple[str, ...] | None = setting(
+        None, "Of tasks of codes: SYSTEM:prefix or SYSTEM:low-high, such as ICD9CM:390-459."
+    )
+    exclude: tuple[str, ...] | None = setting(
+        None, "The rules by which visits are left out.", choices=EXCLUSIONS
+    )
+
+
+def check_task(cohort: Cohort, changes: Task, source: str) -> None:
+    """Raises ConfigError or CohortError if a task cannot be changed so, or a query not be asked."""
+    changed = changes_of(changes)
+    if not cohort.aces:
+        spec.find(cohort.task, cohort.protocol, changed)
+        return
+    key = "config.cohort.aces"
+    if source != "meds":
+        raise errors.ConfigError(
+            f"{key}: ACES asks its query of MEDS events, and config.data.source is '{source}'; "
+            "write its records with --mode=meds and read those as source 'meds'"
+        )
+    if cohort.protocol != "strict":
+        raise errors.ConfigError(
+            f"{key}: config.cohort.protocol is '{cohort.protocol}'; a query has no published "
+            "protocol to follow, set 'strict'"
+        )
+    if changed:
+        raise errors.ConfigError(
+            f"{key}: config.task.{next(iter(changed))} changes a task of ours, not a query; say it "
+            "in the file"
+        )
+
+
+def changes_of(changes: Task) -> dict[str, Any]:
+    """Returns the settings of `config.task` that change something."""
+    return {key: value for key, value in dataclasses.asdict(changes).items() if value is not None}

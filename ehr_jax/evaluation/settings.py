@@ -1,0 +1,15 @@
+"""The section `evaluation`."""
+
+import dataclasses
+
+from ehr_jax.settings import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Intervals."""
+
+    resamples: int = setting(
+        1000, "Resamples of patients, for 95 % intervals.", least=1, most=10_000_000
+    )
+    seed: int = setting(0, "The seed of the resamples.", least=0, most=2**63 - 1)

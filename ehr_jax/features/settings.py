@@ -1,0 +1,78 @@
+"""The sections `features`, `series` and `notes`: what a model is given of a sample."""
+
+import dataclasses
+
+from ehr_jax.settings import setting
+
+COLUMNS = ("codes", "full")
+NOTE_SOURCES = ("auto", "own", "record", "none")
+VARIABLE_SETS = ("mimic17", "physionet37", "yaib48")  # the names of `variables.SETS`
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Nodes of the hypergraph over visits."""
+
+    columns: str = setting(
+        "codes", "codes, or full: structured attributes become nodes too.", choices=COLUMNS
+    )
+    categories: bool = setting(
+        True, "Cut ICD-9-CM diagnoses to 3 characters (those that begin with E to 4)."
+    )
+    main_diagnosis: bool = setting(
+        False, "The diagnosis that is listed first becomes a node of its own too."
+    )
+    history: bool = setting(
+        False, "Codes of the patient's earlier visits become nodes of their own."
+    )
+    measurements: bool = setting(False, "The last values before the prediction time become nodes.")
+    min_visits: int = setting(
+        1, "So many training visits at least hold a node.", unit="visits", least=1
+    )
+    bins: int = setting(
+        10, "Bins of a numeric attribute, cut at quantiles of training visits.", least=1, most=1000
+    )
+    structure_width: int = setting(
+        64, "The width of structure vectors (NetMF).", least=1, most=65_536
+    )
+    structure_window: int = setting(
+        5, "The window of the random walks that NetMF stands for.", unit="steps", least=1, most=1000
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Measurements on a grid in time, of stays and of --mode=prepare."""
+
+    variables: str = setting("", "A set of variables; '' is none.", choices=("", *VARIABLE_SETS))
+    step_hours: float = setting(1.0, "The length of a step.", unit="hours", above=0)
+    length: int = setting(
+        48, "Steps of the grid; the last one ends at the prediction time.", unit="steps",
+        least=1, most=100_000,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+    """Texts of a sample."""
+
+    source: str = setting(
+        "auto",
+        "own: notes of the source; record: structured content written as text; none; auto: own if "
+        "the source has notes, else record.",
+        choices=NOTE_SOURCES,
+    )
+    piece_words: int = setting(150, "Of stays: a note is cut after so many.", unit="words", least=1)
+    pieces: int = setting(
+        16, "Of stays: the last so many before the prediction time.", unit="pieces", least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class HypergraphData:
+    """A hypergraph in a file."""
+
+    source: str = setting(
+        "hypergraph_file", "Tells that nodes are classified.", choices=("hypergraph_file",)
+    )
+    path: str = setting("", "The npz file; features/hypergraph_file.py describes its arrays.")

@@ -1,0 +1,97 @@
+"""What only several sections of a config tell, or a mode beside them, checked before all else.
+
+What the machine, the records or a package tells is checked by the mode itself.
+"""
+
+import pathlib
+
+import ml_collections
+
+from ehr_jax import errors, settings
+from ehr_jax.cohorts import settings as cohorts
+from ehr_jax.models import registry
+from ehr_jax.models import settings as models
+from ehr_jax.modes import sweep_keys
+from ehr_jax.training import settings as training
+
+OF_COHORTS = ("train", "benchmark", "sweep", "prepare", "audit")
+OF_TRAINING = ("train", "benchmark", "sweep")
+
+
+def check(config: ml_collections.ConfigDict, mode: str) -> None:
+    """Raises ConfigError, or CohortError of a task, where `mode` cannot follow a config on records.
+
+    Args:
+      config: whose sections have been read each by itself.
+    """
+    if mode in OF_COHORTS:
+        cohort = settings.read(cohorts.Cohort, config.cohort, "config.cohort")
+        changes = settings.read(cohorts.Task, config.task, "config.task")
+        cohorts.check_task(cohort, changes, config.data.source)
+    if mode in ("train", "sweep") and config.cohort.folds != 1:
+        raise errors.ConfigError(
+            f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
+        )
+    if mode in ("train", "sweep"):
+        check_method(registry.configure(config, config.model.name))
+    if mode == "prepare":
+        check_prepared(config.model.name)
+    if mode == "benchmark":
+        check_benchmark(config)
+    if mode == "sweep":
+        check_sweep(config)
+
+
+def check_method(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError where the network of config.model.name cannot be made or trained so."""
+    if registry.find(config.model.name).module not in models.NETWORKS:
+        return
+    models.check_method(
+        settings.read(models.Model, config.model, "config.model"),
+        settings.read(models.Realm, config.realm, "config.realm"),
+    )
+    settings.read(training.Train, config.train, "config.train")
+    training.check_teacher(config)
+    training.check_shards(config.model.name, config.train.shards)
+
+
+def check_benchmark(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError unless the methods of a benchmark are of one kind, and can be trained."""
+    kind = registry.find(config.model.name).inputs
+    for name in config.benchmark.methods:
+        check_method(registry.configure(config, name))
+    for name in config.benchmark.methods:
+        if registry.find(name).inputs != kind:
+            raise errors.ConfigError(
+                f"config.benchmark.methods has '{name}', which is given "
+                f"{registry.find(name).inputs}, while config.model.name '{config.model.name}' is "
+                f"given {kind}; compare methods of one kind"
+            )
+
+
+def check_sweep(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError unless a sweep has a network, and trials that are possible."""
+    if registry.find(config.model.name).module not in models.NETWORKS:
+        raise errors.ConfigError(
+            f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
+            "networks, as mingle or realm"
+        )
+    sweep_keys.check(registry.configure(config, config.model.name))
+
+
+def check_prepared(name: str) -> None:
+    """Raises ConfigError where a method is given stays, which no store holds."""
+    if registry.find(name).inputs != "visits":
+        raise errors.ConfigError(
+            f"config.model.name is '{name}', a method over stays; the store holds visits over "
+            "codes, with their series beside them: take configs/mingle.py and "
+            "config.series.variables"
+        )
+
+
+def check_run(run: str) -> None:
+    """Raises ConfigError unless `run` is the folder of a finished run."""
+    if not run or not (pathlib.Path(run).expanduser() / "results.json").exists():
+        raise errors.ConfigError(
+            f"config.run is '{run}'; expected the folder of a finished run, with its results.json"
+        )

@@ -1,0 +1,182 @@
+"""The sections `train` and `profile`, and that of training on one hypergraph file."""
+
+import dataclasses
+import math
+
+from ehr_jax import errors
+from ehr_jax.models import registry
+from ehr_jax.settings import setting
+
+SELECTIONS = ("auroc", "auprc", "loss")
+APART = 1_000_000  # between the seeds of a seed's members
+# Methods that can teach a network, by what it is given.
+TEACHERS = {
+    "stays": ("lightgbm_windows",),
+    "visits": ("lightgbm", "logistic_regression", "logistic_regression_notes"),
+}
+_MOST = 1_000_000_000  # steps and what counts them, which are int32
+
+
+def _is_weight(value: str) -> bool:
+    """Whether a text is a weight of positive cells: balanced, or a number above 0."""
+    try:
+        return value == "balanced" or 0 < float(value) < math.inf
+    except ValueError:
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Fitting a method."""
+
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2, 3, 4),
+        "Training seeds; figures are means over them.",
+        least=-(2**31),
+        most=2**31 - 1,
+        filled=True,
+        distinct=True,
+        expected="one or more distinct seeds, whole numbers of at most 31 bits (a flag given twice "
+        "adds to the first)",
+    )
+    members: int = setting(
+        1, "Fits of a seed; its probabilities are their mean.", least=1, most=1000
+    )
+    steps: int = setting(500, "At most so many.", unit="steps", least=1, most=_MOST)
+    learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
+    weight_decay: float = setting(1e-3, "L2 inside Adam.", least=0)
+    clip: float = setting(1.0, "The greatest global norm of a gradient.", above=0)
+    positive_weight: str = setting(
+        "1",
+        "The weight of a positive cell in the loss; balanced is negatives over positives.",
+        fits=_is_weight,
+        expected="'balanced' or a number above 0",
+    )
+    select: str = setting("auroc", "The validation metric that picks the step.", choices=SELECTIONS)
+    teacher: str = setting(
+        "",
+        "A method that is no network, such as lightgbm_windows: networks learn, beside the labels, "
+        "what it says of training samples, each from a fit without that patient.",
+        choices=("", *TEACHERS["stays"], *TEACHERS["visits"]),
+    )
+    teacher_share: float = setting(
+        0.5, "The teacher's share in what is learned; the rest is the labels'.", least=0, most=1
+    )
+    batch: int = setting(
+        64, "Stays of a step; networks over visits take all at once.", unit="stays", least=1,
+        most=_MOST,
+    )  # fmt: skip
+    devices: int | None = setting(
+        None,
+        "Over how many devices visits, or the stays of a batch, are spread. None is all there are, "
+        "or one if the members of all seeds go over the devices instead.",
+        unit="devices",
+        least=1,
+    )
+    shards: int = setting(
+        1,
+        "Of networks over visits, on one device: so many shards of visits are computed one after "
+        "another, for a hypergraph whose states do not fit into its memory. It is slower, and the "
+        "result is the same.",
+        least=1,
+        most=_MOST,
+    )
+    eval_every: int = setting(
+        5, "From one validation to the next.", unit="steps", least=1, most=_MOST
+    )
+    patience: int = setting(
+        20, "Training stops after so many without a better one.", unit="validations", least=1,
+        most=_MOST,
+    )  # fmt: skip
+    checkpoint_every: int = setting(
+        4, "From one checkpoint to the next.", unit="validations", least=1, most=_MOST
+    )
+    population: int | None = setting(
+        None,
+        "Seeds, or trials of a sweep, trained as one program at most; 1 is one after another, None "
+        "as many as fit in memory.",
+        least=1,
+    )
+
+    def check_together(self) -> None:
+        """Raises ConfigError where the members of one seed would be those of another."""
+        if self.members > 1 and any(abs(seed) >= APART for seed in self.seeds):
+            raise errors.ConfigError(
+                f"config.train.seeds is {self.seeds}; with config.train.members above 1 expected "
+                f"seeds below {APART}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Keys without a section."""
+
+    profile: bool = setting(
+        False, "Write what training costs to profile/ in the run folder: cost, memory, trace."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeTraining:
+    """Training over random splits of one hypergraph."""
+
+    seed: int = setting(
+        0, "The seed of the splits, the parameters and dropout.", least=0, most=2**31 - 1
+    )
+    splits: int = setting(
+        20, "Random splits, each trained from new parameters.", least=1, most=1_000_000
+    )
+    train_fraction: float = setting(0.5, "Of the nodes.", above=0, below=1)
+    validation_fraction: float = setting(
+        0.25, "Of the nodes; the rest is the test part.", above=0, below=1
+    )
+    epochs: int = setting(500, "Full-batch steps of a split.", unit="steps", least=1, most=_MOST)
+    learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
+    weight_decay: float = setting(0.0, "L2 inside Adam.", least=0)
+
+    def check_together(self) -> None:
+        """Raises ConfigError where the fractions leave no test part."""
+        if self.train_fraction + self.validation_fraction >= 1:
+            raise errors.ConfigError(
+                "config.train.train_fraction and config.train.validation_fraction sum to "
+                f"{self.train_fraction + self.validation_fraction:g}; expected below 1, the rest "
+                "is the test part"
+            )
+
+
+def check_shards(name: str, shards: int) -> None:
+    """Raises ConfigError where the method `name` cannot be computed in shards of visits."""
+    if shards != 1 and registry.find(name).inputs == "stays":
+        raise errors.ConfigError(
+            f"config.train.shards is {shards}, and '{name}' is given stays, batch by batch; leave "
+            "it 1, and lower config.train.batch where memory is short"
+        )
+
+
+def check_teacher(config) -> None:
+    """Raises ConfigError unless config.train.teacher can teach the method of config.model.name.
+
+    Args:
+      config: of records; its sections model, realm and train are read.
+    """
+    teacher, name = config.train.teacher, config.model.name
+    if not teacher or not config.train.teacher_share:
+        return
+    kind = registry.find(name).inputs
+    if teacher not in TEACHERS[kind]:
+        raise errors.ConfigError(
+            f"config.train.teacher is '{teacher}'; '{name}' is given {kind} and can be taught by "
+            f"{', '.join(TEACHERS[kind])}, or by none with ''."
+            + errors.did_you_mean(teacher, TEACHERS[kind])
+        )
+    if kind == "stays" and not (config.realm.use_series or config.realm.use_statics):
+        raise errors.ConfigError(
+            f"config.train.teacher is '{teacher}', which reads series and statics, and "
+            f"config.realm.use_series and use_statics are False for '{name}'; set it to ''"
+        )
+    reads_notes = registry.find(teacher).overrides.get("model.use_notes", False)
+    if kind == "visits" and reads_notes and not config.model.use_notes:
+        raise errors.ConfigError(
+            f"config.train.teacher is '{teacher}', which reads notes, and config.model.use_notes "
+            f"is False for '{name}'; take a teacher without notes, or set it to ''"
+        )
