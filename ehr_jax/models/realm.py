@@ -195,6 +195,8 @@ class Realm(nn.Module):
             parts.append(
                 series_encoder.summary(stays.values, stays.observed, stays.hours, stays.step_mask)
             )
+        # Records may have no statics, or series no variables; a kernel of no rows cannot be saved.
+        parts = [part for part in parts if part.shape[-1]]
         if not parts:
             return []
         joined = jnp.concatenate(parts, axis=-1)

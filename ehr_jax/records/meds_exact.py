@@ -6,13 +6,13 @@ columns hold what the schema's own five do not.
 
 import pathlib
 import re
-import types
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import meds_shards, tables
+from ehr_jax.records import meds_shards, tables, tally
 
 ABOUT = "ehr_jax.json"  # in metadata/: marks a data set in this layout
 LAYOUT = 2
@@ -37,6 +37,7 @@ ADMISSION = {"planned": PLANNED, "transferred_in": TRANSFERRED, "emergency": EME
 
 _EAGER = ("patients", "births", "deaths", "visits", "ends", "stays", "stay ends", "codes")
 _EAGER += ("attributes",)
+_LAZY = ("measurements", "notes")
 _CODES = meds_shards.CODES | {"ehr_jax_code": pl.String, "ehr_jax_kind": pl.String}
 
 
@@ -60,6 +61,7 @@ def read(
                 "remove that file to read the data set by the conventions of others"
             )
     events = meds_shards.scan(root, shards, COLUMNS)
+    oddities = _accounted(events, about["oddities"])
     small = events.filter(pl.col("ehr_jax_table").is_in(_EAGER)).collect(engine="streaming")
     of = {table: small.filter(ehr_jax_table=table) for table in _EAGER}
     names = meds_shards.codes(root, _CODES).drop_nulls("ehr_jax_code")
@@ -88,11 +90,26 @@ def read(
                 text="text_value",
             ),
             terms=about["terms"],
-            oddities=types.MappingProxyType(about["oddities"]),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
             given_split=meds_shards.splits(root, {}),
             dated=about["dated"],
         )
     )  # fmt: skip
+
+
+def _accounted(events: pl.LazyFrame, oddities: Mapping[str, int]) -> tally.Ledger:
+    """The oddities that were written, and an account of the events: those of no table are lost."""
+    ledger = tally.Ledger()
+    ledger.update(oddities)
+    of_table = pl.col("ehr_jax_table").is_in([*_EAGER, *_LAZY]).fill_null(False)
+    counted = events.select(read=pl.len(), kept=of_table.sum()).collect(engine="streaming")
+    read, kept = counted.row(0)
+    ledger.begin("events", read)
+    ledger.leave_out(
+        "events", f"events of no table that metadata/{ABOUT} knows, left out", read - kept
+    )
+    return ledger
 
 
 def _check_about(about: dict[str, Any]) -> None:

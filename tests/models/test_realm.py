@@ -262,6 +262,12 @@ def test_axes_of_unused_modalities_may_have_length_zero():
     assert np.isfinite(out).all()
 
 
+def test_a_network_without_statics_has_no_parameter_of_size_zero():
+    model = MODELS["realm"]
+    made = jax.eval_shape(lambda: model.init(jax.random.key(0), stays.draw(statics=0)))
+    assert all(leaf.size for leaf in jax.tree.leaves(made))
+
+
 def test_scores_in_bfloat16_stay_near_those_in_float32():
     half = stays.network(variant="emerge_paper", precision="bfloat16")
     found = stays.scorer(half)(LONGER)[0][:ROWS]

@@ -196,6 +196,20 @@ def test_numbers_texts_and_codes_of_any_kind_come_back(tmp_path):
     assert_equal(meds.read(meds_files.write(records, tmp_path / "out")), records)
 
 
+def test_events_of_our_own_layout_have_an_account(small, tmp_path):
+    folder = meds_files.write(small, tmp_path / "out")
+    events = pl.concat([pl.read_parquet(path) for path in (folder / "data").rglob("*.parquet")])
+    assert meds.read(folder).accounts == {"events": {"read": events.height, "kept": events.height}}
+    shard = next((folder / "data").rglob("*.parquet"))
+    table, notes = pl.col("ehr_jax_table"), events.filter(ehr_jax_table="notes").height
+    other = pl.when(table == "notes").then(pl.lit("letters")).otherwise(table)
+    pl.read_parquet(shard).with_columns(ehr_jax_table=other).write_parquet(shard)
+    (account,) = meds.read(folder).accounts.values()
+    (rule,) = account.keys() - {"read", "kept"}
+    assert account[rule] == account["read"] - account["kept"] == notes > 0
+    assert meds.read(folder).oddities[rule] == notes
+
+
 def test_a_folder_of_records_is_private_and_a_killed_start_is_cleared(small, tmp_path):
     left = tmp_path / dead_temporary("out") / "data"
     left.mkdir(parents=True)
