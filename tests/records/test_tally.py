@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from ehr_jax import errors
-from ehr_jax.records import tally
+from ehr_jax.records import repeats, tally
 
 SCHEMA = {"key": pl.Int64, "value": pl.Int64}
 
@@ -54,3 +54,10 @@ def test_filter_is_asked_of_the_table_itself():
         pl.col("key").is_in([3, 4])
     )
     assert found.collect().height == sum(asked) == 2
+
+
+def test_a_row_that_stands_three_times_stands_twice_too_often():
+    ledger = tally.Ledger()
+    kept = repeats.once(pl.DataFrame({"id": [7, 7, 7]}), "id", "people", ledger)
+    assert kept["id"].to_list() == [7]
+    assert ledger == {"people rows standing more than once, taken once": 2}

@@ -50,6 +50,19 @@ def test_an_epoch_takes_every_stay_once_in_an_order_of_its_own():
     assert not np.array_equal(epochs[0], epochs[1])
 
 
+def test_every_step_drops_out_anew():
+    model, data = network(dropout=0.5), stay_problem.build(Arrays(), 1.0, batch=14)
+    batch = stay_problem.Batch(data.train, data.train_labels, data.train_survival)
+    loss = jax.jit(
+        lambda params, step: stay_problem.batch_loss(
+            params, model, jax.random.key(0), step, batch, data.positive_weight
+        )[0]
+    )
+    params = first_params(model, data)
+    losses = [float(loss(params, step)) for step in (0, 1, 0)]
+    assert losses[0] == losses[2] != losses[1]
+
+
 def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch):
     arrays = Arrays()
     model, data = network(), stay_problem.build(arrays, 1.0, batch=8)
