@@ -5,7 +5,7 @@ import pytest
 import random_hypergraphs
 from hypothesis import given, settings
 
-from ehr_jax.nn import layers, sparse_rows, spmm
+from ehr_jax.nn import layers, norms, sparse_rows, spmm
 
 BACKENDS = [name for name in spmm.BACKENDS if name != "native"]  # which has to be built
 
@@ -173,3 +173,10 @@ def test_linear_layers_take_sparse_rows_as_their_dense_equals(make):
         outputs(sparse),
         outputs(jnp.asarray(dense, jnp.float32)),
     )
+
+
+def test_rows_after_pair_norm_have_mean_zero_and_squared_norms_of_mean_one():
+    x = 3 + 2 * np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    rows = np.asarray(norms.pair_norm(x, norms.pair_statistics(x)))
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
+    assert (rows**2).sum(axis=1).mean() == pytest.approx(1, abs=1e-4)
