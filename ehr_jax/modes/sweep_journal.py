@@ -49,18 +49,18 @@ def join(config: ml_collections.ConfigDict):
             direction="maximize",
             load_if_exists=True,
         )
+        wanted = run_folder.flat(config.to_dict())
+        agree(study, path, "config", {k: v for k, v in wanted.items() if k not in OWN})
     except OSError as error:
         raise errors.ConfigError(
             f"config.sweep.optuna: {path} cannot be written: {error.strerror}; name a file in a "
             "folder that every process can write"
         ) from error
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except (*stored.OTHER_FORM, AssertionError) as error:
         raise errors.ConfigError(
             f"config.sweep.optuna: {path} is no journal of Optuna, or a damaged one; name another "
             "file, or one that is not there yet"
         ) from error
-    wanted = run_folder.flat(config.to_dict())
-    agree(study, path, "config", {k: v for k, v in wanted.items() if k not in OWN})
     return study
 
 

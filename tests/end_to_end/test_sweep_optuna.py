@@ -124,6 +124,18 @@ def test_trials_lie_in_their_ranges_and_the_same_seed_draws_the_same(tmp_path, b
 
 
 @needs_optuna
+@pytest.mark.parametrize(
+    "end", [b"null\n", b"[]\n", b"{}\n", b"\xff\n", b'{"op_code": 99, "worker_id": ""}\n', None]
+)
+def test_a_journal_damaged_behind_its_first_line_is_refused(journal, end):
+    sweep_journal.join(spec(journal))
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: len(whole) * 2 // 3] if end is None else whole + end)
+    with pytest.raises(errors.ConfigError, match="a damaged one; name another"):
+        sweep_journal.join(spec(journal))
+
+
+@needs_optuna
 def test_processes_draw_apart_and_no_more_than_all_draws(journal, batches):
     one, two = Process(spec(journal), "one"), Process(spec(journal), "two")
     drawn = [one.ask(), two.ask(), one.ask(), two.ask(), one.ask()]
