@@ -53,6 +53,7 @@ HYPERGRAPH = {
     "model": models.NodeClassifier,
     "train": training.NodeTraining,
 }
+KINDS = (RECORDS, HYPERGRAPH, EMBED, PREDICT)
 
 
 def variant_of(

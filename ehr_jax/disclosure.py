@@ -6,9 +6,10 @@ functions return. Where hidden counts could be told from others by subtraction, 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SMALLEST = 10
 FEW = f"<{SMALLEST}"
@@ -41,7 +42,7 @@ def words(text: str) -> str:
     return _COUNT_OF_PATIENTS.sub(FEW, text)
 
 
-def enough(positive: np.ndarray, subjects: np.ndarray) -> bool:
+def enough(positive: "np.ndarray", subjects: "np.ndarray") -> bool:
     """Whether either class has patients enough for a metric or a curve.
 
     Args:
@@ -49,17 +50,17 @@ def enough(positive: np.ndarray, subjects: np.ndarray) -> bool:
       subjects: [row], the patient of each.
     """
     classes = (subjects[positive], subjects[~positive])
-    return min(np.unique(each).size for each in classes) >= SMALLEST
+    return min(len(set(each.tolist())) for each in classes) >= SMALLEST
 
 
-def enough_of_any(labels: np.ndarray, subjects: np.ndarray) -> bool:
+def enough_of_any(labels: "np.ndarray", subjects: "np.ndarray") -> bool:
     """Whether a mean over labels may be shown: one of them has patients enough of either class.
 
     Args:
       labels: [row, label] float, nan where a row has none.
       subjects: [row], the patient of each.
     """
-    known = ~np.isnan(labels)
+    known = labels == labels  # nan is not
     return any(enough(labels[rows, k] > 0, subjects[rows]) for k, rows in enumerate(known.T))
 
 

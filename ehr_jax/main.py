@@ -26,6 +26,7 @@ WITHOUT_RUN_FOLDER = ("embed", "download", "doctor")  # what they write is share
 AGAIN = 75  # exit status: what was saved is whole, and the same command goes on from it
 INTERRUPTED = 130  # exit status: Ctrl-C
 CLOSED = 141  # exit status: nobody reads the output any more
+MISSING = "--config=configs/NAME.py is missing; start with configs/quickstart.py"
 CUT_SHORT = (AGAIN, INTERRUPTED, CLOSED)
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -107,10 +108,7 @@ def _told(line: str, status: int) -> int:
 
 def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
-    asked = [re.match(r"--?(mode=\w+|config=)", argument) for argument in arguments]
-    asked = {match.group(1) for match in asked if match}
-    if "mode=predict" in asked and "config=" not in asked:
-        arguments = [arguments[0], "--config=configs/predict.py", *arguments[1:]]
+    arguments = _in_order(arguments)
     given = [arguments[0], *map(_find_config, arguments[1:])]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
@@ -138,9 +136,7 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
         near = errors.did_you_mean(values.mode, MODES)
         raise errors.ConfigError(f"--mode={values.mode}; expected one of {', '.join(MODES)}.{near}")
     if values.config is None and values.mode not in WITHOUT_CONFIG:
-        raise errors.ConfigError(
-            "--config=configs/NAME.py is missing; start with configs/quickstart.py"
-        )
+        raise errors.ConfigError(MISSING)
     mode = values.mode
     _check_fits(mode, values.config)
     if values.config is not None and mode not in WITHOUT_CONFIG:
@@ -173,6 +169,21 @@ def _check_fits(mode: str, config: object) -> None:
         )
 
 
+def _in_order(arguments: list[str]) -> list[str]:
+    """The arguments with --config=FILE first, as its keys are known once the file is read."""
+    joined, rest = [], iter(arguments[1:])
+    for argument in rest:
+        has_value = not re.fullmatch(r"--?(config|mode)", argument)
+        joined.append(argument if has_value else f"{argument}={next(rest, '')}")
+    files = [argument for argument in joined if re.match(r"--?config=", argument)]
+    others = [argument for argument in joined if argument not in files]
+    if not files and any(re.fullmatch(r"--?mode=predict", argument) for argument in others):
+        files = ["--config=configs/predict.py"]
+    if not files and any(re.match(r"--?config\.", argument) for argument in others):
+        raise errors.ConfigError(MISSING)
+    return [arguments[0], *files, *others]
+
+
 def _find_config(argument: str) -> str:
     """Lets --config name a file of the repository from any folder."""
     matched = re.match(r"(--?config=)([^:]+)(:.*)?$", argument)
@@ -194,6 +205,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
     matched = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
     keys = [match.group(1) for match in matched if match]
+    if fault := _of_another_type(text):
+        return fault
     named = [key for key in keys if f"config.{key}" in text]
     absent = [key for key in keys if _without_guess(text) in key.split(".")]
     likely = [key for key in keys if any(part in text for part in key.split("."))]
@@ -202,8 +215,16 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     return text
 
 
+def _of_another_type(text: str) -> str:
+    """What is said of a flag whose value cannot be read as the setting's type, else ''."""
+    flag = re.match(r"flag --config\.([\w.]+)=(.*?): ", text)
+    rows = [*configs.keys(*configs.KINDS)] if flag else []
+    expected = {row.key: row.expected for row in reversed(rows)}.get(flag and flag.group(1))
+    return expected and f"config.{flag.group(1)} is {flag.group(2)!r}; expected {expected}"
+
+
 def _near_key(key: str) -> str:
-    flat = [row.key for row in configs.keys(configs.RECORDS, configs.EMBED)]
+    flat = [row.key for row in configs.keys(*configs.KINDS)]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
 

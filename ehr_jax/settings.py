@@ -123,7 +123,9 @@ def check_value(cls: type, name: str, value: Any, key: str) -> None:
     rule, kind = rule_of(cls, name), kind_of(cls, name)
     if _fits(rule, kind, value):
         return
-    near = errors.did_you_mean(value, rule.choices) if isinstance(value, str) else ""
+    each = value if isinstance(value, tuple | list) else [value]
+    strange = [one for one in each if isinstance(one, str) and one not in rule.choices]
+    near = errors.did_you_mean(strange[0], rule.choices) if strange else ""
     raise errors.ConfigError(
         f"{key} is {value!r}; expected {expected(cls, name)}" + (near and f".{near}")
     )

@@ -4,26 +4,15 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax import data_use, errors
-from ehr_jax.download import fetch, publishers
+from ehr_jax import data_use
+from ehr_jax.download import fetch, publishers, settings
 from ehr_jax.records import sources
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Fetches config.download.name into config.data.root, or else the user cache."""
     name = config.download.name
-    if name in publishers.CREDENTIALED:
-        demo = f" The open demo: --config.download.name={name}_demo."
-        raise errors.DownloadError(
-            f"'{name}' is credentialed data: apply at {publishers.CREDENTIALED[name]}, fetch it "
-            f"there, and give its folder as --config.data.root.{demo}"
-        )
-    if name not in publishers.DATA_SETS:
-        known = ", ".join(publishers.DATA_SETS)
-        near = errors.did_you_mean(name, publishers.DATA_SETS)
-        raise errors.ConfigError(
-            f"config.download.name is '{name}'; expected one of {known}.{near}"
-        )
+    settings.check_name(name)
     wanted = publishers.DATA_SETS[name]
     root = pathlib.Path(config.data.root).expanduser() if config.data.root else None
     folder = root or sources.cache_folder() / wanted.folder

@@ -21,7 +21,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     otherwise. Texts are held some 50,000 at a time; what a killed call has encoded is in the cache.
     """
     text = config.text
-    output = embed_output.check(text.output, text.id)
+    output = embed_output.check(text.output)
     source = embed_input.examine(text.input, text.column, text.id)
     column = f", column '{source.column}'" if source.column else ""
     print(f"{source.path}: {source.texts:,} texts{column}", flush=True)

@@ -56,8 +56,6 @@ def examine(path: str, column: str = "", id_column: str = "") -> Input:
         RecordsError: the file is damaged, is not UTF-8, or changes meanwhile.
     """
     file = pathlib.Path(path).expanduser()
-    if not path:
-        raise errors.ConfigError("config.text.input is missing; name a file of texts")
     if not file.is_file():
         what = "is a folder; name a file" if file.is_dir() else "does not exist; check the path"
         raise errors.ConfigError(f"config.text.input: {file} {what}")

@@ -19,45 +19,17 @@ from ehr_jax import data_use, errors, storage
 from ehr_jax.records import damage
 from ehr_jax.training import run_folder
 
-SUFFIXES = (".parquet", ".safetensors")
 PLAIN = {"compression": "uncompressed", "statistics": False}  # vectors hardly shrink
 Add = Callable[[np.ndarray, pl.Series | None], object]
 
 
-def check(path: str, id_column: str) -> pathlib.Path:
-    """Returns the path of an output that can be written.
-
-    Args:
-        path: config.text.output.
-        id_column: config.text.id, "" for none.
-
-    Raises:
-        ConfigError: an unknown suffix, a missing folder, or a column for a file that has none.
-    """
-    if not path:
-        raise errors.ConfigError(
-            "config.text.output is missing; name a file that ends on .parquet or .safetensors"
-        )
+def check(path: str) -> pathlib.Path:
+    """Returns the path of an output, config.text.output; ConfigError where it cannot be written."""
     file = pathlib.Path(path).expanduser()
-    if file.suffix not in SUFFIXES:
-        raise errors.ConfigError(
-            f"config.text.output: {file.name} ends on '{file.suffix}'; expected one of "
-            f"{', '.join(SUFFIXES)}"
-        )
     if not file.parent.is_dir():
         raise errors.ConfigError(f"config.text.output: there is no folder {file.parent}; make it")
     if file.is_dir():
         raise errors.ConfigError(f"config.text.output: {file} is a folder; name a file")
-    if id_column and file.suffix == ".safetensors":
-        raise errors.ConfigError(
-            f"config.text.id is '{id_column}', and a .safetensors file holds vectors alone; name a "
-            ".parquet file"
-        )
-    if id_column in ("row", "vector"):
-        raise errors.ConfigError(
-            f"config.text.id is '{id_column}', a name the output has a column of its own for; "
-            "rename that of the input"
-        )
     return file
 
 

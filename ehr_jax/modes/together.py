@@ -9,6 +9,7 @@ import ml_collections
 
 from ehr_jax import errors, settings
 from ehr_jax.cohorts import settings as cohorts
+from ehr_jax.download import settings as download
 from ehr_jax.models import registry
 from ehr_jax.models import settings as models
 from ehr_jax.modes import sweep_keys
@@ -34,6 +35,8 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         )
     if mode in ("train", "sweep"):
         check_method(registry.configure(config, config.model.name))
+    if mode == "download":
+        download.check_name(config.download.name)
     if mode == "prepare":
         check_prepared(config.model.name)
     if mode == "benchmark":

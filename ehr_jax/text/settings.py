@@ -1,7 +1,9 @@
 """The section `text`: the frozen text encoder."""
 
 import dataclasses
+import pathlib
 
+from ehr_jax import errors
 from ehr_jax.settings import setting
 
 PRECISIONS = ("float32", "bfloat16")
@@ -9,6 +11,7 @@ POOLINGS = ("mean", "cls", "last")
 CASINGS = ("cased", "uncased")
 GLOBAL_TOKENS = ("cls", "none")
 LONG = ("chunk", "truncate")
+SUFFIXES = (".parquet", ".safetensors")  # of an output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,3 +81,28 @@ class Embed(Text):
         0, "So many of the first 50,000 texts are encoded again and compared.", unit="texts",
         least=0,
     )  # fmt: skip
+
+    def check_together(self) -> None:
+        """Raises ConfigError unless input and output are named, and can be of these kinds."""
+        if not self.input:
+            raise errors.ConfigError("config.text.input is missing; name a file of texts")
+        if not self.output:
+            raise errors.ConfigError(
+                "config.text.output is missing; name a file that ends on .parquet or .safetensors"
+            )
+        file = pathlib.PurePath(self.output)
+        if file.suffix not in SUFFIXES:
+            raise errors.ConfigError(
+                f"config.text.output: {file.name} ends on '{file.suffix}'; expected one of "
+                f"{', '.join(SUFFIXES)}"
+            )
+        if self.id and file.suffix == ".safetensors":
+            raise errors.ConfigError(
+                f"config.text.id is '{self.id}', and a .safetensors file holds vectors alone; name "
+                "a .parquet file"
+            )
+        if self.id in ("row", "vector"):
+            raise errors.ConfigError(
+                f"config.text.id is '{self.id}', a name the output has a column of its own for; "
+                "rename that of the input"
+            )

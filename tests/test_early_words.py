@@ -1,0 +1,84 @@
+"""A mistake in a command is told before any package that computes is imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ehr_jax import main
+
+HEAVY = {
+    "flax", "grain", "jax", "jaxlib", "jraph", "lightgbm", "matplotlib", "numpy", "optax", "orbax",
+    "pandas", "polars", "pyarrow", "scipy", "sklearn", "tensorflow", "tensorflow_datasets",
+    "tokenizers", "torch", "transformers",
+}  # fmt: skip
+MOST = 320  # modules: the interpreter's own, absl, ml_collections, yaml and the sections
+MINGLE = "--config=configs/mingle.py"
+
+# As `python -m ehr_jax.main`, and then what was imported.
+TOLD = """
+import resource, sys
+from ehr_jax import main
+status = main.main(["main", *sys.argv[1:]])
+names = {name.split(".")[0] for name in sys.modules}
+seconds = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+print(status, len(sys.modules), f"{seconds:.2f}", *sorted(names))
+"""
+
+MISTAKES = {
+    "source": (MINGLE, "--config.data.source=mimic5"),
+    "task": (MINGLE, "--config.cohort.task=mortalty"),
+    "method": (MINGLE, "--config.model.name=mingel"),
+    "variant": (f"{MINGLE}:mimic3_mortalty",),
+    "mode": (MINGLE, "--mode=trian"),
+    "method of a benchmark": (MINGLE, "--mode=benchmark", "--config.benchmark.methods=('mlpp',)"),
+    "value": (MINGLE, "--config.model.dropout=1.5"),
+    "type": (MINGLE, "--config.model.depth=deep"),
+    "key": (MINGLE, "--config.model.dept=2"),
+    "value of a sweep": (
+        MINGLE, "--mode=sweep", "--config.sweep.grid={'train': {'learning_rate': (0.0,)}}",
+    ),
+    "teacher": (MINGLE, "--config.train.teacher=lightgbm_windows"),
+    "settings together": ("--config=configs/realm.py", "--config.realm.heads=3"),
+    "run": ("--mode=predict", "--config.run=no_such_run"),
+    "data set": ("--config=configs/download.py:mimic9", "--mode=download"),
+    "texts": ("--config=configs/embed.py", "--mode=embed"),
+    "hypergraph": ("--config=configs/hypergraph.py:hgnn", "--config.model.width=0"),
+    "config": ("--config=configs/mingl.py",),
+    "no config": ("--config.train.steps=5",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_before_anything_that_computes_is_imported(mistake, tmp_path):
+    command = [sys.executable, "-c", TOLD, *MISTAKES[mistake], f"--workdir={tmp_path / 'run'}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, modules, seconds, *names = ended.stdout.split()
+    print(f"{mistake}: {seconds} s of CPU, {modules} modules; {ended.stderr.strip()}")
+    assert status == "2" and ended.stderr.startswith("error: ")
+    assert not HEAVY & set(names)
+    assert int(modules) < MOST
+
+
+ORDERS = [
+    ("--config=configs/mingle.py", "--mode=train", "--config.train.steps=7"),
+    ("--config.train.steps=7", "--mode=train", "--config=configs/mingle.py"),
+    ("--config.train.steps=7", "--config", "configs/mingle.py", "--mode", "train"),
+    ("-config.train.steps=7", "-config=configs/mingle.py"),
+]
+
+
+@pytest.mark.parametrize("flags", ORDERS)
+def test_flags_stand_in_any_order(flags):
+    mode, config, _ = main.parse(["main", *flags])
+    assert mode == "train" and config.train.steps == 7 and config.train.learning_rate == 3e-3
+
+
+def test_predict_needs_no_config_wherever_its_run_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    for flags in (
+        (f"--config.run={tmp_path}", "--mode=predict"),
+        ("--mode", "predict", f"--config.run={tmp_path}"),
+    ):
+        mode, config, _ = main.parse(["main", *flags])
+        assert (mode, config.run) == ("predict", str(tmp_path))
