@@ -157,3 +157,11 @@ def test_a_threshold_that_rests_on_few_positives_is_said_to():
     first, second = thresholds.doubts(labels, ("none", "few", "enough"))
     assert "'none': validation has fewer than 10" in first and "0.5 without any" in first
     assert "'few': validation has fewer than 10" in second
+
+
+def test_a_probability_at_the_threshold_is_predicted_positive():
+    probabilities = np.array([[0.3], [0.5], [0.7]])
+    cells = metrics.tally(probabilities, np.ones((3, 1)), np.array([0.5]))
+    given, positive, predicted, hits, _ = cells[:, :, 0].T
+    assert given.tolist() == positive.tolist() == [1, 1, 1]
+    assert predicted.tolist() == hits.tolist() == [0, 1, 1]
