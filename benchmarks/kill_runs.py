@@ -86,7 +86,7 @@ MODES = {
         ("store", "split.parquet"),
     ),
     "meds": (
-        (*MINGLE, "--mode=meds", "--config.synthetic.patients=1500"),
+        (*MINGLE, "--mode=meds", "--config.synthetic.patients=300"),
         ("meds/**/*.parquet", "meds/**/*.json"),
     ),
     "embed": (
