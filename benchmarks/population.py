@@ -28,6 +28,7 @@ from ehr_jax.features import prepare
 from ehr_jax.models import registry
 from ehr_jax.nn import bipartite
 from ehr_jax.training import fit, member_settings, population, problem, stay_problem
+from ehr_jax.training import optimiser as optimisers
 
 STEPS = 5  # of a chunk
 
@@ -70,7 +71,7 @@ def compare(kind: str, arguments) -> dict:
 
     def chunk(state, own, data, key):
         weighed = data.replace(positive_weight=own.positive_weight)
-        optimiser = fit.make_optimiser(own)
+        optimiser = optimisers.make(own)
         return fit.run_chunk(model, optimiser, STEPS, train.select, state, weighed, key)
 
     own = [jax.tree.map(lambda x, k=k: x[k], settings) for k in range(len(members))]

@@ -39,7 +39,9 @@ def checked(
             f"best and a worst quarter of; expected {evolution.SMALLEST} or more"
         )
     model, section = registry.build(groups[0].config, 1), registry.find(config.model.name).section
-    names = member_settings.traceable(model)
+    names = [
+        key for key in member_settings.traceable(model) if key not in member_settings.OF_COURSE
+    ]
     fixed = [key for key in trials[0] if not _explored(key, names, section)]
     if fixed:
         raise errors.ConfigError(

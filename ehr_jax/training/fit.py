@@ -32,6 +32,7 @@ from ehr_jax.training import (
     stepping,
     unified_problem,
 )
+from ehr_jax.training import optimiser as optimisers
 from ehr_jax.training import settings as train_settings
 
 # What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`; of stays that are
@@ -183,12 +184,8 @@ def check(config) -> None:
 
 
 def make_optimiser(config) -> optax.GradientTransformation:
-    """Adam with L2 added to the gradient (not AdamW), after clipping, as in the published code."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.add_decayed_weights(config.weight_decay),
-        optax.adam(config.learning_rate),
-    )
+    """Returns the optimiser of config.train."""
+    return optimisers.make(optimisers.of_config(config))
 
 
 def init_state(model, optimiser, data: Data, key: jax.Array) -> stepping.State:

@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ehr_jax import errors
-from ehr_jax.training import fit
+from ehr_jax import errors, settings
+from ehr_jax.models import settings as model_settings
+from ehr_jax.training import fit, optimiser
 from ehr_jax.training import loss as losses
+from ehr_jax.training import settings as train_settings
 
-OF_TRAINING = ("learning_rate", "weight_decay", "clip", "positive_weight")
+OF_COURSE = ("optimiser", "schedule", "warmup_steps", "final_share")
+OF_TRAINING = ("learning_rate", "weight_decay", "clip", "positive_weight", *OF_COURSE)
 RATES = ("dropout", "input_dropout")  # fields of the network, where it has them
 
 
@@ -30,6 +33,7 @@ class Settings(flax.struct.PyTreeNode):
     Attributes:
       learning_rate, weight_decay, clip: [member] float32.
       positive_weight: [member, label] float32.
+      course: each [member] float32; None where all have the published optimiser.
       rates: [member] float32 of each rate of the network that is not the same for all.
     """
 
@@ -37,6 +41,7 @@ class Settings(flax.struct.PyTreeNode):
     weight_decay: jax.Array
     clip: jax.Array
     positive_weight: jax.Array
+    course: optimiser.Course | None
     rates: dict[str, jax.Array]
 
 
@@ -89,6 +94,7 @@ def settle(
         learning_rate=jnp.asarray(column("learning_rate")),
         weight_decay=jnp.asarray(column("weight_decay")),
         clip=jnp.asarray(column("clip")),
+        course=course_of(config, members),
         positive_weight=jnp.stack([losses.positive_weights(labels, one) for one in weights]),
         rates=rates,
     )
@@ -102,20 +108,28 @@ def check_value(model: nn.Module, name: str, value: Any) -> None:
             f"program itself. Members may differ in {', '.join(traceable(model))}; train the "
             "others as a population of their own, as --mode=sweep does by itself"
         )
-    if name == "positive_weight" and value == "balanced":
-        return
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if name in RATES:
-        possible, wanted = 0 <= number < 1, "a rate from 0 to below 1"
-    elif name == "weight_decay":
-        possible, wanted = 0 <= number < np.inf, "0 or more"
-    else:
-        possible, wanted = 0 < number < np.inf, "above 0"
-    if not possible:
-        raise errors.ConfigError(f"'{name}' is {value!r}; expected {wanted}")
+    room = train_settings.Train if name in OF_TRAINING else model_settings.Model
+    is_text = settings.kind_of(room, name).type is str
+    settings.check_value(room, name, str(value) if is_text else value, f"'{name}'")
+
+
+def course_of(config, members: Sequence[Member]) -> optimiser.Course | None:
+    """What members have of their own for OF_COURSE, each [member] float32."""
+    each = [
+        optimiser.course_of(
+            settings.read(
+                train_settings.Train,
+                {**config} | {key: one.values[key] for key in OF_COURSE if key in one.values},
+                "config.train",
+            )
+        )
+        for one in members
+    ]
+    if all(map(optimiser.is_plain, each)):
+        return None
+    return optimiser.Course(
+        *(jnp.asarray(column, jnp.float32) for column in zip(*each, strict=True))
+    )
 
 
 def rounded_rate(rate: float) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from ehr_jax import stopping
 from ehr_jax.progress import progress
 from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings, stepping
+from ehr_jax.training import optimiser as optimisers
 
 AXIS = "member"  # of the mesh, where there are several devices
 
@@ -166,7 +167,7 @@ def run_chunk(
         network = model.clone(**own.rates) if own.rates else model
         weighed = member_settings.weighing(data).replace(positive_weight=own.positive_weight)
         given = data.replace(stays=weighed) if hasattr(data, "stays") else weighed
-        return fit.run_chunk(network, fit.make_optimiser(own), steps, select, state, given, key)
+        return fit.run_chunk(network, optimisers.make(own), steps, select, state, given, key)
 
     going = active(population, until, patience)
     # What is frozen is computed all the same: it stands still, rather than diverge once more.

@@ -8,6 +8,8 @@ from ehr_jax.models import registry
 from ehr_jax.settings import setting
 
 SELECTIONS = ("auroc", "auprc", "loss")
+OPTIMISERS = ("adam_l2", "adamw")
+SCHEDULES = ("constant", "cosine")
 APART = 1_000_000  # between the seeds of a seed's members
 # Methods that can teach a network, by what it is given.
 TEACHERS = {
@@ -26,7 +28,35 @@ def _is_weight(value: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class Optimiser:
+    """A step of a network; its settings are those of `config.train`."""
+
+    optimiser: str = setting(
+        "adam_l2",
+        "adam_l2: weight_decay is L2 inside Adam, as published; adamw: it is apart from Adam.",
+        choices=OPTIMISERS,
+    )
+    learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
+    weight_decay: float = setting(1e-3, "How strongly parameters are drawn to 0.", least=0)
+    clip: float = setting(1.0, "The greatest global norm of a gradient.", above=0)
+    schedule: str = setting(
+        "constant",
+        "The course of the learning rate after the warm-up; cosine falls along a half cosine until "
+        "the last step.",
+        choices=SCHEDULES,
+    )
+    warmup_steps: int = setting(
+        0, "The learning rate rises linearly in the first so many.", unit="steps", least=0,
+        most=_MOST,
+    )  # fmt: skip
+    final_share: float = setting(
+        0.0, "Of a cosine: the part of the learning rate that is left at the last step.",
+        least=0, most=1,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Optimiser):
     """Fitting a method."""
 
     seeds: tuple[int, ...] = setting(
@@ -43,9 +73,6 @@ class Train:
         1, "Fits of a seed; its probabilities are their mean.", least=1, most=1000
     )
     steps: int = setting(500, "At most so many.", unit="steps", least=1, most=_MOST)
-    learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
-    weight_decay: float = setting(1e-3, "L2 inside Adam.", least=0)
-    clip: float = setting(1.0, "The greatest global norm of a gradient.", above=0)
     positive_weight: str = setting(
         "1",
         "The weight of a positive cell in the loss; balanced is negatives over positives.",
@@ -99,7 +126,12 @@ class Train:
     )
 
     def check_together(self) -> None:
-        """Raises ConfigError where the members of one seed would be those of another."""
+        """Raises ConfigError where the warm-up never ends, or the members of seeds would meet."""
+        if self.warmup_steps >= self.steps:
+            raise errors.ConfigError(
+                f"config.train.warmup_steps is {self.warmup_steps}; expected below "
+                f"config.train.steps, {self.steps}"
+            )
         if self.members > 1 and any(abs(seed) >= APART for seed in self.seeds):
             raise errors.ConfigError(
                 f"config.train.seeds is {self.seeds}; with config.train.members above 1 expected "

@@ -96,13 +96,14 @@ def test_a_member_equals_the_run_of_its_seed_and_settings(kind, tmp_path):
         member_settings.Member(0, {"learning_rate": 1e-3, "dropout": 0.0}),
         member_settings.Member(
             3, {"learning_rate": 0.01, "dropout": 0.3, "weight_decay": 0.1,
-                "clip": 0.05, "positive_weight": "balanced"},
+                "clip": 0.05, "positive_weight": "balanced", "optimiser": "adamw",
+                "schedule": "cosine", "warmup_steps": 4, "final_share": 0.1},
         ),
         member_settings.Member(3),
     ]  # fmt: skip
     train((config, model, data), members, tmp_path / "together")
     own = members[1].values
-    for name in ("learning_rate", "weight_decay", "clip"):
+    for name in ("learning_rate", "weight_decay", "clip", *member_settings.OF_COURSE):
         config[name] = own[name]
     weights = losses.positive_weights(np.asarray(data.train_labels), "balanced")
     folder = tmp_path / "alone"
