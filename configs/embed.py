@@ -11,5 +11,5 @@ from ehr_jax import config as base
 
 
 def get_config():
-    """Every key of `text` is documented in ehr_jax/config.py."""
+    """Every key of `text` is told by --list=keys."""
     return base.embed()

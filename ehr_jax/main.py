@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from ehr_jax import config as configs
-from ehr_jax import disclosure, errors, stopping, storage, terminal
+from ehr_jax import disclosure, errors, listing, stopping, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -120,6 +120,8 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     )
     flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
     flags.DEFINE_string("mode", "train", f"one of {', '.join(MODES)}", flag_values=values)
+    lists = f"show what there is: {', '.join(listing.LISTS)}"
+    flags.DEFINE_string("list", None, lists, flag_values=values)
     flags.DEFINE_bool("help", False, "show these flags", flag_values=values, allow_override=True)
     try:
         rest = values(given)
@@ -128,10 +130,20 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     except Exception as error:  # ml_collections raises what it meets: all are the user's to mend
         raise errors.ConfigError(_explain(error, arguments)) from error
     if values.help:
-        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
+        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}\n")
+        print(*listing.keys(_sections(values.config)), sep="\n")
         raise SystemExit(0)
     if len(rest) > 1:
         raise errors.ConfigError(f"'{rest[1]}' is not a flag; flags start with --")
+    if values.list is not None:
+        if values.list not in listing.LISTS:
+            raise errors.ConfigError(
+                f"--list={values.list}; expected one of {', '.join(listing.LISTS)}."
+                + errors.did_you_mean(values.list, listing.LISTS)
+            )
+        of_kind = (_sections(values.config),) if values.list == "keys" else ()
+        print(*listing.LISTS[values.list](*of_kind), sep="\n")
+        raise SystemExit(0)
     if values.mode not in MODES:
         near = errors.did_you_mean(values.mode, MODES)
         raise errors.ConfigError(f"--mode={values.mode}; expected one of {', '.join(MODES)}.{near}")
@@ -144,6 +156,11 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     if mode == "train" and values.config.data.source == "hypergraph_file":
         mode = "nodes"
     return mode, values.config, pathlib.Path(values.workdir or _default_folder(arguments, mode))
+
+
+def _sections(config: object) -> dict[str, type]:
+    """The sections of a kind of config; of one on records where there is none."""
+    return configs.RECORDS if config is None else configs.sections_of(config)
 
 
 def _check_fits(mode: str, config: object) -> None:

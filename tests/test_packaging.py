@@ -102,7 +102,7 @@ EVERYWHERE = (
     "stored",
     "terminal",
 )  # fmt: skip
-ASSEMBLING = ("config", "doctor", "main", "modes")
+ASSEMBLING = ("config", "doctor", "listing", "main", "modes")
 
 
 def imports() -> Iterator[tuple[str, str, str]]:
