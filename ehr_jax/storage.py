@@ -35,6 +35,7 @@ LONGEST_NAME = 80  # characters of the target's name within a temporary's, which
 # An OSError that the machine's owner can mend, rather than a fault of the program.
 OF_THE_DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY,  # a folder in a file's place
 )  # fmt: skip
 # A file system without locks between processes.
 LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)

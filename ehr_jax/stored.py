@@ -31,7 +31,7 @@ def read(path: str | os.PathLike, way_out: str = WAY_OUT) -> Any:
     """Returns the JSON in `path`.
 
     Raises:
-      RunFolderError: the file is missing or is not JSON; it ends with `way_out`.
+      RunFolderError: the file is missing, a folder, or not JSON; it ends with `way_out`.
       OSError: the disk does not give it.
     """
     try:
@@ -39,6 +39,8 @@ def read(path: str | os.PathLike, way_out: str = WAY_OUT) -> Any:
             return json.load(file)
     except FileNotFoundError:
         raise errors.RunFolderError(f"{path} is missing; {way_out}") from None
+    except IsADirectoryError:
+        raise errors.RunFolderError(f"{path} is a folder, not a file; {way_out}") from None
     except (ValueError, RecursionError) as error:
         raise errors.RunFolderError(f"{path} is not JSON ({error}); {way_out}") from error
 

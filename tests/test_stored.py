@@ -59,8 +59,10 @@ def whole(tmp_path_factory):
 
 
 def hurt(path, how):
-    if how == "gone":
+    if how in ("gone", "folder"):
         path.unlink()
+        if how == "folder":
+            path.mkdir()
     elif how == "half":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif how == "inner":
@@ -96,7 +98,7 @@ def test_parts_and_turns_of_any_json_are_read_made_again_or_refused(tmp_path, co
         assert "any.json" in str(error)
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "half"])
+@pytest.mark.parametrize("how", [*DAMAGES, "half", "folder"])
 def test_a_damaged_file_is_named_with_a_way_out(tmp_path, how):
     path = tmp_path / "data.json"
     path.write_text('{"fingerprint": "f"}')
@@ -114,7 +116,7 @@ def test_a_report_of_a_damaged_folder_is_written_or_refused_in_a_line(
     tmp_path, whole, name, monkeypatch
 ):
     monkeypatch.setattr("ehr_jax.reporting.plots.save", lambda figure, path: "")  # takes long
-    kinds = [*DAMAGES, "gone", "half"] + ["inner"] * name.endswith(".json")
+    kinds = [*DAMAGES, "gone", "half", "folder"] + ["inner"] * name.endswith(".json")
     ended = {}
     for how in kinds:
         folder = tmp_path / how
@@ -122,9 +124,10 @@ def test_a_report_of_a_damaged_folder_is_written_or_refused_in_a_line(
         hurt(folder / name, how)
         try:
             ended[how] = report.run(None, folder)
-        except errors.RunFolderError as error:
+        except (errors.RunFolderError, IsADirectoryError) as error:  # both are told in a line
             assert "\n" not in str(error) and str(folder) in str(error)
             ended[how] = 2
+    assert ended.pop("folder") == 2
     if name == "metrics.jsonl":
         assert set(ended.values()) == {0}
     elif name == "results.json":
@@ -133,7 +136,7 @@ def test_a_report_of_a_damaged_folder_is_written_or_refused_in_a_line(
         assert ended["gone"] == 0 and ended["random"] == ended["null"] == 2
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "gone", "half"])
+@pytest.mark.parametrize("how", [*DAMAGES, "gone", "half", "folder"])
 @pytest.mark.parametrize("name", ["results.json", "predictions.parquet"])
 def test_an_ended_fit_of_which_a_file_is_damaged_is_to_be_done_again(tmp_path, whole, name, how):
     folder = shutil.copytree(whole, tmp_path / "run")
@@ -157,9 +160,7 @@ def test_thresholds_for_meds_come_from_whole_results(tmp_path, whole, how):
 
 
 @pytest.mark.parametrize("how", [*DAMAGES, "gone", "half"])
-def test_damaged_data_is_refused_where_there_is_work_and_a_damaged_config_written_anew(
-    tmp_path, how, capsys
-):
+def test_damaged_data_or_a_damaged_config_is_refused_where_there_is_work(tmp_path, how, capsys):
     config = {"train": {"steps": 3}}
     folder = run_folder.claim(tmp_path, config)
     (folder / "checkpoints").mkdir()
@@ -172,9 +173,15 @@ def test_damaged_data_is_refused_where_there_is_work_and_a_damaged_config_writte
         with pytest.raises(errors.RunFolderError, match=r"data\.json .*checkpoints are kept"):
             inputs._check_same(data, "f")
     hurt(folder / "config.json", how)
-    if how != "object":  # a config without keys is another config
-        run_folder.claim(folder, config)
-        assert json.loads((folder / "config.json").read_text()) == config
+    damaged = (folder / "config.json").read_bytes() if how != "gone" else b""
+    if how != "gone":
+        words = "another config" if how == "object" else r"config\.json .*checkpoints are kept"
+        with pytest.raises(errors.RunFolderError, match=words):
+            run_folder.claim(folder, config)
+        assert (folder / "config.json").read_bytes() == damaged
+        (folder / "config.json").unlink()  # as the message says
+    run_folder.claim(folder, config)
+    assert json.loads((folder / "config.json").read_text()) == config
     assert how != "gone" or "data.json is missing" in capsys.readouterr().out
 
 

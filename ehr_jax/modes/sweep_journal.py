@@ -8,6 +8,7 @@ process, and the rows of the table that a trial ended with.
 import contextlib
 import json
 import math
+import os
 import pathlib
 import threading
 import time
@@ -24,6 +25,7 @@ from ehr_jax.training import run_folder
 STUDY = "ehr_jax"
 BEAT = 30.0  # seconds between signs of life
 SILENT = 600.0
+BLOCK = 1 << 16  # bytes of a journal, of which the last line's end is sought
 # Of the config: what processes of one study may differ in.
 OWN = (*run_folder.FREE_KEYS, "sweep.draws", "sweep.optuna")
 
@@ -42,7 +44,7 @@ def join(config: ml_collections.ConfigDict):
             # Optuna would write into any file before it reads it.
             with open(path, encoding="utf-8") as file:
                 json.loads(file.readline())["op_code"]
-        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        backend = optuna.storages.journal.JournalFileBackend(str(path), _lock(path))
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name=STUDY,
@@ -75,6 +77,39 @@ def package():
             "leave it '' for config.sweep.draws at random in one process"
         ) from error
     return optuna
+
+
+def _lock(path: pathlib.Path):
+    """Optuna's lock of a journal, whose holder finds whole lines alone.
+
+    A writer that was killed, or met a full disk, leaves a part of a line; the next line would be
+    written onto it, and the journal could be read no more.
+    """
+
+    class Lock(package().storages.journal.JournalFileSymlinkLock):
+        def acquire(self) -> bool:
+            super().acquire()
+            try:
+                _cut_part_of_a_line(path)
+            except BaseException:
+                self.release()
+                raise
+            return True
+
+    return Lock(str(path))
+
+
+def _cut_part_of_a_line(path: pathlib.Path) -> None:
+    with open(path, "rb+") as file:
+        size = start = file.seek(0, os.SEEK_END)
+        while start:
+            start = max(0, start - BLOCK)
+            file.seek(start)
+            if (end := file.read(size - start).rfind(b"\n") + 1) or not start:
+                if start + end < size:
+                    file.truncate(start + end)
+                    print(f"{path}: the last line was cut off, and is left out", flush=True)
+                return
 
 
 def agree(study, path: pathlib.Path, name: str, wanted: dict[str, Any]) -> None:

@@ -48,6 +48,11 @@ FREE_KEYS = (
     "benchmark.reference",
 )
 
+UNCHECKED = (
+    "it says which config this run is of. Put it back from a copy; or, where you are sure that "
+    "this config is the same, remove this file alone and start again: checkpoints are kept"
+)
+
 
 def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     """Makes `folder` the run of `config`, or finds that it is already.
@@ -55,8 +60,8 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     A folder whose run ended on a mistake, before anything was trained, is taken over.
 
     Raises:
-      RunFolderError: the folder holds a run of another config (the keys that differ are named), or
-        cannot be written.
+      RunFolderError: the folder holds a run of another config (the keys that differ are named) or
+        of one that cannot be read, or cannot be written.
     """
     folder = pathlib.Path(folder)
     try:
@@ -70,10 +75,7 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     path = folder / "config.json"
     wanted = flat(config)
     if path.exists() and (has_work(folder) or (folder / TEACHER).exists()):
-        found = _kept_config(path)
-        if found is None:
-            found = wanted
-            print("that this run is of the same config cannot be checked", flush=True)
+        found = flat(earlier.current(stored.read_object(path, way_out=UNCHECKED)))
         differing = sorted(
             key
             for key in wanted.keys() | found.keys()
@@ -93,12 +95,6 @@ def claim(folder: str | os.PathLike, config: Mapping[str, Any]) -> pathlib.Path:
     write_json(path, json.loads(json.dumps(config)))
     write_json(folder / "environment.json", environment())
     return folder
-
-
-def _kept_config(path: pathlib.Path) -> dict[str, Any] | None:
-    """The config of a run, flat; None where the file is damaged."""
-    config = stored.whole_object(path, instead="it is written anew")
-    return None if config is None else flat(earlier.current(config))
 
 
 def has_work(folder: pathlib.Path) -> bool:

@@ -36,6 +36,7 @@ def fail(error: BaseException):
         (fail(OSError(errno.ENOSPC, "x", "F")), 2, "F cannot be written or read: the disk is full"),
         (fail(PermissionError(errno.EACCES, "x", "F")), 2, "Permission denied"),
         (fail(OSError(errno.EROFS, "x", "F")), 2, "Read-only"),
+        (fail(IsADirectoryError(errno.EISDIR, "x", "G", None, "F")), 2, "F cannot be written"),
     ],
 )
 def test_a_run_that_is_ended_says_so_in_one_line(

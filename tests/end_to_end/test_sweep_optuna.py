@@ -125,14 +125,30 @@ def test_trials_lie_in_their_ranges_and_the_same_seed_draws_the_same(tmp_path, b
 
 @needs_optuna
 @pytest.mark.parametrize(
-    "end", [b"null\n", b"[]\n", b"{}\n", b"\xff\n", b'{"op_code": 99, "worker_id": ""}\n', None]
+    "end", [b"null\n", b"[]\n", b"{}\n", b"\xff\n", b'{"op_code": 99, "worker_id": ""}\n']
 )
 def test_a_journal_damaged_behind_its_first_line_is_refused(journal, end):
     sweep_journal.join(spec(journal))
-    whole = journal.read_bytes()
-    journal.write_bytes(whole[: len(whole) * 2 // 3] if end is None else whole + end)
+    journal.write_bytes(journal.read_bytes() + end)
     with pytest.raises(errors.ConfigError, match="a damaged one; name another"):
         sweep_journal.join(spec(journal))
+
+
+@needs_optuna
+def test_a_line_that_was_cut_off_is_left_out_and_written_onto_by_nobody(
+    journal, batches, monkeypatch, capsys
+):
+    monkeypatch.setattr(sweep_journal, "BLOCK", 7)
+    part = b'{"op_code": 2, "worker_id": "' + b"x" * 20
+    alive = Process(spec(journal), "alive")
+    journal.write_bytes(journal.read_bytes() + part)
+    late = Process(spec(journal), "late")
+    assert "the last line was cut off" in capsys.readouterr().out
+    journal.write_bytes(journal.read_bytes() + part)
+    drawn = [alive.ask(), late.ask()]
+    assert sorted(number for batch in drawn for number in batch) == list(range(4))
+    assert all(json.loads(line)["op_code"] in range(11) for line in journal.open())
+    assert Process(spec(journal), "third").count("RUNNING") == 4
 
 
 @needs_optuna
