@@ -27,7 +27,15 @@ from ehr_jax import config as configs
 from ehr_jax.features import prepare
 from ehr_jax.models import registry
 from ehr_jax.nn import bipartite
-from ehr_jax.training import fit, member_settings, population, problem, stay_problem
+from ehr_jax.training import (
+    fit,
+    member_settings,
+    population,
+    problem,
+    stay_problem,
+    stepping,
+    task,
+)
 from ehr_jax.training import optimiser as optimisers
 
 STEPS = 5  # of a chunk
@@ -70,9 +78,8 @@ def compare(kind: str, arguments) -> dict:
     states = [started(data, key) for key in keys]
 
     def chunk(state, own, data, key):
-        weighed = data.replace(positive_weight=own.positive_weight)
-        optimiser = optimisers.make(own)
-        return fit.run_chunk(model, optimiser, STEPS, train.select, state, weighed, key)
+        chunk = task.Chunk(model, optimisers.make(own), STEPS, train.select)
+        return stepping.run_chunk(chunk, state, data.weighed(own.positive_weight), key)
 
     own = [jax.tree.map(lambda x, k=k: x[k], settings) for k in range(len(members))]
     began = time.perf_counter()

@@ -83,14 +83,14 @@ def _equality() -> dict:
     alone = problem.build(arrays, "balanced")
     params = alone.init(model, jax.random.key(0))
 
-    def figures(data, feeding):
-        step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+    def figures(data):
+        step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
         loss, gradient = step(params, data)
         gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])
-        scores = feeding.probabilities(model, params, arrays, data)
+        scores = data.probabilities(model, params, arrays)
         return loss, np.asarray(gradient / jnp.abs(gradient).max()), scores
 
-    expected = figures(alone, problem)
+    expected = figures(alone)
     found = {}
     for count in (1, 2, 3, 4, 8):
         data = sharded_problem.build(arrays, "balanced", partition.make_mesh(count))
@@ -159,7 +159,7 @@ def _bytes(visits: int) -> dict[str, int]:
     model = _network()
     params = jax.eval_shape(lambda d: d.init(model, jax.random.key(0)), data)
     params = jax.tree.map(lambda x: shared(*x.shape), params)
-    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
     return exchange.exchanged_bytes(step.lower(params, data).compile().as_text())
 
 
@@ -176,7 +176,7 @@ def _step(visits: int, shards: int) -> dict:
         data = sharded_problem.build(arrays, 1.0, None, shards)
     del arrays
     params = data.init(model, jax.random.key(0))
-    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
     seconds = []
     for _ in range(STEPS + 1):
         began = time.perf_counter()
@@ -196,7 +196,7 @@ def _network():
 
     config = base.defaults()
     config.model.depth, config.model.width, config.model.heads = 1, 32, 4
-    model = registry.load("mingle").build(config.model, 25)
+    model = registry.resolve("mingle").network(config, 25)
     return model.clone(dropout=0.0, input_dropout=0.0)
 
 

@@ -163,8 +163,7 @@ def _graph(config) -> Findings:
     if config is None or not {"knowledge", "model", "realm"} <= set(config):
         return there, []
     asked = config.knowledge.graph
-    stays = registry.find(config.model.name).inputs == "stays"
-    if not (stays and config.realm.use_knowledge):
+    if not registry.resolve(config.model.name).kind.reads(config).knowledge:
         return there, []
     if asked in missing:
         return there, [f"config.knowledge.graph: {asked}: {missing[asked]}"]

@@ -11,7 +11,8 @@ import polars as pl
 from ehr_jax import disclosure
 from ehr_jax.audit import building, subset
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import prepare, vocabulary
+from ehr_jax.features import arrays as features
+from ehr_jax.features import vocabulary
 from ehr_jax.records import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
@@ -41,7 +42,7 @@ class Evidence(NamedTuple):
     vocabulary: vocabulary.Vocabulary
     visits: jraph.GraphsTuple
     structure: np.ndarray
-    arrays: building.Arrays
+    arrays: features.Arrays
     some: tables.Records
 
 
@@ -76,22 +77,19 @@ def of(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
-    arrays: building.Arrays,
+    arrays: features.Arrays,
     patients: int = EVERY_RUN,
 ) -> Evidence:
     """Returns the evidence of `arrays`, which a method of `config` is given."""
-    features, made = config.features, arrays
-    if building.over_stays(config):
-        features = config.features.copy_and_resolve_references()
-        features.columns = "full"
-        made = prepare.fit_graph(records, cohort, features)
-    nodes = made.vocabulary, made.visits, made.structure
+    asked, graph = building.graph(records, cohort, config, arrays)
+    nodes = graph.vocabulary, graph.visits, graph.structure
+    reads = building.reads(config)
     some = subset.collected(
         subset.records_of(records, subset.choose(cohort, patients)),
-        building.reads_measurements(config),
-        building.reads_notes(config),
+        reads.measurements,
+        reads.notes,
     )
-    return Evidence(records, cohort, config, features, *nodes, arrays, some)
+    return Evidence(records, cohort, config, asked, *nodes, arrays, some)
 
 
 def gather(

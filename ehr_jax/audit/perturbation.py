@@ -15,6 +15,7 @@ import polars as pl
 from ehr_jax import disclosure, errors
 from ehr_jax.audit import alter, building, evidence, subset
 from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import arrays as features
 from ehr_jax.records import tables
 
 FUTURE = "inputs changed by the future"
@@ -23,7 +24,7 @@ HELD_OUT = "training changed by held-out patients"
 _OF_TEXT = ("notes", "knowledge", "note_hours", "note_mask", "knowledge_hours", "knowledge_mask")
 
 # Makes arrays of records, a cohort and, if there are any, fitted parts.
-Build = Callable[..., building.Arrays]
+Build = Callable[..., features.Arrays]
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
@@ -54,9 +55,9 @@ def _future(given, build: Build, records: tables.Records, subjects: pl.Series) -
     after = _built(build, changed, cohort)
     if after is None:
         return evidence.Finding(FUTURE, "fail", "inputs cannot be built once the future is changed")
-    one, other = (building.parts(made, given.config) for made in (before, after))
+    one, other = (made.parts() for made in (before, after))
     rows = _differing(one.inputs, other.inputs, focal, np.ones(focal.height, bool))
-    if building.over_stays(given.config):
+    if given.arrays.fitted is not None:
         rows += _of_the_network(given, build, changed, cohort, focal)
     rows += [(None, None, None, name) for name in _fitted_apart(one, other)]
     return evidence.found(
@@ -80,7 +81,7 @@ def _held_out(
     others = others.filter(~others.is_in(samples.filter(pl.Series(train))["subject_id"].implode()))
     cohort = subset.renumbered(given.cohort, samples)
     first = build(records, cohort)
-    before = building.parts(first, given.config)
+    before = first.parts()
     flipped = pl.when(pl.col("split") != "train")
     labels = [flipped.then(~pl.col(f"label.{n}")).otherwise(f"label.{n}") for n in cohort.labels]
     names = [f"label.{name}" for name in cohort.labels]
@@ -91,7 +92,7 @@ def _held_out(
     made = _built(build, alter.people(records, others), flipped_cohort)
     if made is None:
         return evidence.Finding(HELD_OUT, "fail", "training cannot be built once others change")
-    after = building.parts(made, given.config)
+    after = made.parts()
     rows = _differing(before.inputs, after.inputs, samples, train)
     rows += _differing(before.targets, after.targets, samples, train)
     rows += _told_of_others(before.targets, samples, train)
@@ -126,18 +127,18 @@ def _of_the_network(
         .join(focal.select("sample_id"), on="sample_id", how="semi")["place"]
         .to_numpy()
     )
-    again = building.parts(made, given.config).inputs
+    again = made.parts().inputs
     skipped = (*_OF_TEXT, "has_visit")
     of_run = {
         name: array[place]
-        for name, array in building.parts(given.arrays, given.config).inputs.items()
+        for name, array in given.arrays.parts().inputs.items()
         if name not in skipped and not name.startswith("visit, ")
     }
     rows = _differing(of_run, again, focal, np.ones(focal.height, bool))
     return [(*who, f"{name}, as the method is given it") for *who, name in rows]
 
 
-def _built(build: Build, records, cohort, fitted=None) -> building.Arrays | None:
+def _built(build: Build, records, cohort, fitted=None) -> features.Arrays | None:
     try:
         return build(records, cohort, fitted)
     except errors.UserError:
@@ -161,7 +162,7 @@ def _told_of_others(targets: dict, samples: pl.DataFrame, train: np.ndarray) -> 
     return [(*who, f"{name} of a held-out sample") for *who, name in rows]
 
 
-def _fitted_apart(one: building.Parts, other: building.Parts) -> list[str]:
+def _fitted_apart(one: features.Parts, other: features.Parts) -> list[str]:
     return [
         f"fitted: {name}"
         for name, part in one.fitted.items()

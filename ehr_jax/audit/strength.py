@@ -9,6 +9,7 @@ import sklearn.ensemble
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence
+from ehr_jax.features import arrays as features
 
 PERFECT, STRONG = 0.95, 0.85  # AUROC of one input: a failure, a warning
 ODDS, COVERED = 10.0, 0.1  # least odds ratio (lower bound) and share of positives of a warning
@@ -20,11 +21,11 @@ ROWS, WIDTH, LABELS = 5000, 200, 3  # of the probe, at most
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     """Returns the findings of this file."""
-    inputs, labels = columns.of(given), columns.labels(given)
+    inputs, labels = given.arrays.columns(), columns.labels(given)
     return [_single(given, inputs, labels), _together(given, inputs, labels)]
 
 
-def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Finding:
+def _single(given, inputs: features.Columns, labels: np.ndarray) -> evidence.Finding:
     """The strongest inputs, and those so strong that a person should look at them."""
     check, rows, best = "strongest single inputs", [], None
     for k, label in enumerate(given.cohort.labels):
@@ -61,7 +62,7 @@ def _single(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Find
     )
 
 
-def _together(given, inputs: columns.Columns, labels: np.ndarray) -> evidence.Finding:
+def _together(given, inputs: features.Columns, labels: np.ndarray) -> evidence.Finding:
     """Trees on all inputs, fitted to training samples, judged on the others."""
     check = "inputs together"
     split, rows, said = given.arrays.split, [], []
@@ -149,7 +150,7 @@ def _stands_out(one: Told) -> bool:
     return one.auroc >= STRONG or stated
 
 
-def _table(inputs: columns.Columns, train: np.ndarray) -> np.ndarray:
+def _table(inputs: features.Columns, train: np.ndarray) -> np.ndarray:
     """[sample, column] float32: the most frequent nodes of training samples, and all numbers."""
     often = np.asarray(inputs.held[train].sum(axis=0)).ravel()
     chosen = np.argsort(-often, kind="stable")[:WIDTH]

@@ -42,7 +42,7 @@ def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
     check = "names that state the outcome"
     if not words:
         return evidence.Finding(check, "skip", "the outcome has no words of its own")
-    inputs, labels = columns.of(given), columns.labels(given)
+    inputs, labels = given.arrays.columns(), columns.labels(given)
     truth = _any_positive(labels)
     names = pl.DataFrame({"node": range(len(inputs.held_names)), "input": inputs.held_names})
     named = names.cast({"input": pl.String}).filter(

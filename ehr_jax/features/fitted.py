@@ -2,16 +2,32 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ehr_jax import stored
-from ehr_jax.features import series, stays
+from ehr_jax.features import series, statics
 from ehr_jax.knowledge import abnormal
 
 
-def as_json(fitted: stays.Fitted) -> dict[str, Any]:
+class Fitted(NamedTuple):
+    """What training samples say of how to make arrays of any others.
+
+    Attributes:
+      scale, usual: of the series; None where there is none.
+      statics: the static features.
+      note_size, knowledge_size: root mean squares of the entries of vectors.
+    """
+
+    scale: series.Scale | None
+    usual: abnormal.Usual | None
+    statics: tuple[statics.Static, ...]
+    note_size: float
+    knowledge_size: float
+
+
+def as_json(fitted: Fitted) -> dict[str, Any]:
     """Returns plain data; numbers keep all their bits."""
     return {
         "scale": _listed(fitted.scale),
@@ -22,19 +38,19 @@ def as_json(fitted: stays.Fitted) -> dict[str, Any]:
     }
 
 
-def read(path: pathlib.Path, way_out: str) -> stays.Fitted:
+def read(path: pathlib.Path, way_out: str) -> Fitted:
     """Returns what `as_json` was given, of a file; RunFolderError where it is not that."""
     content = stored.read_object(path, way_out=way_out)
     with stored.in_form(path, way_out):
         return from_json(content)
 
 
-def from_json(content: Mapping[str, Any]) -> stays.Fitted:
+def from_json(content: Mapping[str, Any]) -> Fitted:
     """Returns what `as_json` was given."""
-    return stays.Fitted(
+    return Fitted(
         _arrays(content["scale"], series.Scale, np.float32),
         _arrays(content["usual"], abnormal.Usual, np.float64),
-        tuple(stays.Static(*static) for static in content["statics"]),
+        tuple(statics.Static(*static) for static in content["statics"]),
         float(content["note_size"]),
         float(content["knowledge_size"]),
     )

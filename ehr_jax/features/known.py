@@ -16,7 +16,14 @@ def codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
 
 
 def earlier_codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
-    """Returns (sample_id, code): codes of the patient's earlier visits, over by the prediction.
+    """Returns (sample_id, code): codes of the patient's earlier visits, over by the prediction."""
+    coded = records.codes.select("visit_id", "code")
+    earlier = earlier_visits(records, cohort)
+    return earlier.join(coded, on="visit_id").select("sample_id", "code").unique()
+
+
+def earlier_visits(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, visit_id, order, end): the patient's visits over by the prediction.
 
     Earlier is what comes before in `visits.order`; that a visit was over by the prediction time is
     asked where the records' dates tell it.
@@ -30,8 +37,7 @@ def earlier_codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFra
     if records.dated:
         over = pl.col("end") <= pl.col("prediction_time")
         pairs = pairs.filter(over.fill_null(pl.col("prediction_time").is_null()))
-    coded = records.codes.select("visit_id", "code")
-    return pairs.join(coded, on="visit_id").select("sample_id", "code").unique()
+    return pairs.select("sample_id", "visit_id", order="order_earlier", end="end")
 
 
 def attributes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from ehr_jax import settings
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import known, structure, texts, vectors, vocabulary
+from ehr_jax.features import arrays, as_columns, known, structure, texts, vectors, vocabulary
 from ehr_jax.features import settings as feature_settings
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
@@ -46,6 +46,49 @@ class Arrays:
     subjects: np.ndarray
     shapes: np.ndarray
     counts: Mapping
+
+    @property
+    def targets(self) -> np.ndarray:
+        """[sample, label] float32: the labels."""
+        return self.labels
+
+    def with_targets(self, targets: np.ndarray) -> "Arrays":
+        """Returns the same samples with other labels to learn."""
+        return dataclasses.replace(self, labels=targets)
+
+    def read_by(self, config) -> "Arrays":
+        """Returns the same samples: a teacher's own settings say what it reads of them."""
+        return self
+
+    @property
+    def fitted(self) -> None:
+        """None: nodes are fitted with the samples, and there is no way to add others."""
+        return None
+
+    def columns(self) -> arrays.Columns:
+        """Returns the nodes, and whether there is a note."""
+        return as_columns.of_visits(self)
+
+    def parts(self) -> arrays.Parts:
+        """Returns the arrays by name; nodes as their codes, so that a node's number is nothing."""
+        nodes = self.vocabulary
+        return arrays.Parts(
+            inputs={"nodes": self._codes(), "notes": self.notes, "has_note": self.has_note},
+            targets={},
+            fitted={
+                "vocabulary": np.array([nodes.codes, nodes.kinds, nodes.names]),
+                "structure vectors": self.structure,
+                "vectors of names": self.concepts,
+            },
+        )
+
+    def _codes(self) -> np.ndarray:
+        """[sample] str: the codes of each sample's nodes in order, one a line."""
+        node, sample, _, samples = bipartite.unpack(self.visits)
+        codes = [[] for _ in range(samples)]
+        for one, at in zip(np.asarray(node).tolist(), np.asarray(sample).tolist(), strict=True):
+            codes[at].append(self.vocabulary.codes[one])
+        return np.array(["\n".join(sorted(of_sample)) for of_sample in codes], dtype=np.str_)
 
 
 def prepare(

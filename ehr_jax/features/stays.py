@@ -4,63 +4,30 @@ Everything a sample has by its prediction time, on one clock that starts with it
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.cohorts import deaths
 from ehr_jax.features import (
+    arrays,
+    as_columns,
     known,
     prepare,
     retrieved,
     series,
-    texts,
+    statics,
+    stay_notes,
+    survival,
     variable,
     variables,
     vectors,
 )
-from ehr_jax.knowledge import abnormal
+from ehr_jax.features import fitted as fitted_parts
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
-
-RARE = 10  # training samples with a level of an attribute, below which it counts as none
-
-
-class Static(NamedTuple):
-    """A static feature: a number of an attribute in standard deviations, whether it is there, or
-    whether the attribute is at a level."""
-
-    attribute: str
-    kind: str  # number, known or level
-    level: str = ""
-    mean: float = 0.0
-    std: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.attribute + {"known": " is known", "level": f" = {self.level}"}.get(
-            self.kind, ""
-        )
-
-
-class Fitted(NamedTuple):
-    """What training samples say of how to make arrays of any others.
-
-    Attributes:
-      scale, usual: of the series; None where there is none.
-      statics: the static features.
-      note_size, knowledge_size: root mean squares of the entries of vectors.
-    """
-
-    scale: series.Scale | None
-    usual: abnormal.Usual | None
-    statics: tuple[Static, ...]
-    note_size: float
-    knowledge_size: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +45,14 @@ class StayArrays:
         config.realm.use_visit is False. `stays["visit"]` is empty: the state of a hyperedge is a
         network's to find (`training.unified_problem`); `stays["has_visit"]` says which have one.
       survival: [sample, day] float32, whether the patient died within each of
-        config.realm.survival_days, nan where it is not learned (`_survival`); no input.
+        config.realm.survival_days, nan where it is not learned (`features.survival`); no input.
       scores: name to [sample] float64, what the source itself predicted, nan where it did not; no
         network is given them.
     """
 
     stays: Mapping[str, np.ndarray]
     variables: tuple[str, ...]
-    fitted: Fitted
+    fitted: fitted_parts.Fitted
     labels: np.ndarray
     survival: np.ndarray
     label_names: tuple[str, ...]
@@ -96,13 +63,47 @@ class StayArrays:
     visits: prepare.Arrays | None = None
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    @property
+    def targets(self) -> np.ndarray:
+        """[sample, label and survival day] float32, nan where not known."""
+        return np.concatenate([self.labels, self.survival], axis=1)
+
+    def with_targets(self, targets: np.ndarray) -> "StayArrays":
+        """Returns the same samples with other labels and survival days to learn."""
+        labels, survival = np.split(targets.astype(np.float32), [self.labels.shape[1]], axis=1)
+        return dataclasses.replace(self, labels=labels, survival=survival)
+
+    def read_by(self, config) -> "StayArrays":
+        """Returns the same samples without the series or statics that config.realm switches off."""
+        off = () if config.realm.use_series else ("values", "observed", "elapsed", "hours")
+        off += () if config.realm.use_statics else ("statics",)
+        emptied = {name: self.stays[name][:, :0] for name in off}
+        return dataclasses.replace(self, stays={**self.stays, **emptied})
+
+    def columns(self) -> arrays.Columns:
+        """Returns nodes, statics and statistics of each variable."""
+        return as_columns.of_stays(self)
+
+    def parts(self) -> arrays.Parts:
+        """Returns the arrays by name, those of the hypergraph behind "visit, "."""
+        inputs = {name: np.asarray(array) for name, array in self.stays.items()}
+        inputs |= {f"score '{name}'": score for name, score in self.scores.items()}
+        fitted = {
+            name: np.array(repr(part)) for name, part in fitted_parts.as_json(self.fitted).items()
+        }
+        if self.visits is not None:
+            of_codes = self.visits.parts()
+            inputs |= {f"visit, {name}": array for name, array in of_codes.inputs.items()}
+            fitted |= {f"visit, {name}": part for name, part in of_codes.fitted.items()}
+        return arrays.Parts(inputs, {"survival": self.survival}, fitted)
+
 
 def prepare_stays(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config,
     cache: str | None,
-    fitted: Fitted | None = None,
+    fitted: fitted_parts.Fitted | None = None,
     encoding: vectors.Vectors | None = None,
     knowledge: retrieved.Knowledge | None = None,
 ) -> StayArrays:
@@ -122,7 +123,7 @@ def prepare_stays(
     samples, uses = cohort.samples, config.realm
     train = (samples["split"] == "train").to_numpy()
     counts: dict = {}
-    survival = _survival(records, cohort, uses.survival_days, counts)
+    days_survived = survival.targets(records, cohort, uses.survival_days, counts)
     hours = config.series.step_hours * config.series.length
     if encoding is None and (uses.use_notes or uses.use_knowledge or uses.use_visit):
         encoding = vectors.by_encoder(config.text, cache)
@@ -134,15 +135,17 @@ def prepare_stays(
     if grid is not None and fitted is None:
         usual = retrieved.usual_of(grid, train)
     facts = known.attributes(records, cohort)
-    chosen = fitted.statics if fitted else _fit_statics(facts, samples.filter(pl.Series(train)))
-    statics = _statics(facts, samples, chosen if uses.use_statics else ())
+    chosen = fitted.statics if fitted else statics.fit(facts, samples.filter(pl.Series(train)))
+    static_columns = statics.columns(facts, samples, chosen if uses.use_statics else ())
 
     def encoded(rows: pl.DataFrame, size: float | None):
-        return _vectors(rows, samples.height, train, encoding if told_in_texts else None, size)
+        return stay_notes.slots(
+            rows, samples.height, train, encoding if told_in_texts else None, size
+        )
 
-    written, source = _no_notes(), "none"
+    written, source = stay_notes.none(), "none"
     if told_in_texts:
-        written, source = _notes(records, cohort, config, hours)
+        written, source = stay_notes.rows(records, cohort, config, hours)
     # First, so that a graph that is not there is said before texts are encoded.
     found = None
     if uses.use_knowledge:
@@ -150,7 +153,7 @@ def prepare_stays(
             knowledge = retrieved.open_knowledge(config.knowledge, encoding.encoder, cache)
         found = retrieved.retrieve(written, grid, usual, hours, knowledge, config.knowledge)
         counts["knowledge"] = found.counts
-    pieces = _pieces(written, config.notes) if uses.use_notes else _no_notes()
+    pieces = stay_notes.pieces(written, config.notes) if uses.use_notes else stay_notes.none()
     notes, note_size = encoded(pieces, fitted.note_size if fitted else None)
     counts["notes"] = {
         "source": source if uses.use_notes else "none",
@@ -163,24 +166,26 @@ def prepare_stays(
         counts["visits"] = {
             key: visits.counts[key] for key in ("nodes", "incidences", "samples_without_known_code")
         }
-    told = _no_notes() if found is None else found.texts
+    told = stay_notes.none() if found is None else found.texts
     entities, knowledge_size = encoded(told, fitted.knowledge_size if fitted else None)
-    counts["statics"] = statics.shape[1]
+    counts["statics"] = static_columns.shape[1]
     counts["encoder"] = encoding.described if told_in_texts else {"name": "none"}
     label_columns = [f"label.{name}" for name in cohort.labels]
     return StayArrays(
         stays={
             **made,
-            "statics": statics,
+            "statics": static_columns,
             **dict(zip(("notes", "note_hours", "note_mask"), notes, strict=True)),
             **dict(zip(("knowledge", "knowledge_hours", "knowledge_mask"), entities, strict=True)),
             "visit": np.zeros((samples.height, 0), np.float32),
             "has_visit": has_visit,
         },
         variables=names,
-        fitted=Fitted(grid.scale if grid else None, usual, chosen, note_size, knowledge_size),
+        fitted=fitted_parts.Fitted(
+            grid.scale if grid else None, usual, chosen, note_size, knowledge_size
+        ),
         labels=samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
-        survival=survival,
+        survival=days_survived,
         label_names=cohort.labels,
         split=samples["split"].to_numpy().astype(str),
         subjects=samples["subject_id"].to_numpy(),
@@ -230,49 +235,6 @@ def _features(
     }, names
 
 
-def _fit_statics(facts: pl.DataFrame, training: pl.DataFrame) -> tuple[Static, ...]:
-    """Numbers that vary, and levels that at least `RARE` training samples have."""
-    of_training = facts.join(training.select("sample_id"), on="sample_id", how="semi")
-    found: list[Static] = []
-    for attribute in of_training["name"].unique().sort():
-        rows = _last(of_training, attribute)
-        number = rows["number"].fill_nan(None).drop_nulls().to_numpy()
-        if number.size >= RARE and number.std() > 0:
-            mean, std = float(number.mean()), float(number.std())
-            found += [Static(attribute, "number", "", mean, std), Static(attribute, "known")]
-        levels = rows.group_by("text").len().filter(pl.col("len") >= RARE)["text"]
-        found += [Static(attribute, "level", level) for level in levels.drop_nulls().sort()]
-    return tuple(found)
-
-
-def _statics(facts, samples: pl.DataFrame, chosen: tuple[Static, ...]) -> np.ndarray:
-    """[sample, static] float32; an unknown number stands at its mean."""
-    columns = np.zeros((samples.height, len(chosen)), np.float32)
-    for attribute in {static.attribute for static in chosen}:
-        rows = samples.select("sample_id").join(
-            _last(facts, attribute), on="sample_id", how="left", maintain_order="left"
-        )
-        number = rows["number"].fill_nan(None)
-        for at, static in enumerate(chosen):
-            if static.attribute != attribute:
-                continue
-            if static.kind == "number":
-                z = (number.fill_null(static.mean).to_numpy() - static.mean) / static.std
-                columns[:, at] = np.clip(z, -10, 10)
-            elif static.kind == "known":
-                columns[:, at] = number.is_not_null().to_numpy()
-            else:
-                columns[:, at] = (rows["text"] == static.level).fill_null(False).to_numpy()
-    return columns
-
-
-def _last(facts: pl.DataFrame, attribute: str) -> pl.DataFrame:
-    """(sample_id, text, number) of an attribute, in the order of samples, so that sums over them
-    are the same bits each time."""
-    rows = facts.filter(name=attribute).group_by("sample_id", maintain_order=True)
-    return rows.agg(pl.col("text", "number").last()).sort("sample_id")
-
-
 def _visits(records, cohort, config, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
     """The hypergraph, without notes, which the stays have, and [sample] 1 where a code is known."""
     of_codes = config.copy_and_resolve_references()
@@ -283,117 +245,9 @@ def _visits(records, cohort, config, cache, encoding) -> tuple[prepare.Arrays, n
     return made, has
 
 
-def _survival(records, cohort, days: Sequence[float], counts: dict) -> np.ndarray:
-    """[sample, day] float32; who is not known to have died is taken to have lived.
-
-    Told of labelled training samples, of patients with no sample in another split: the published
-    protocols have some in several.
-    """
-    samples = cohort.samples
-    found = np.full((samples.height, len(days)), np.nan, np.float32)
-    held_out = samples.filter(pl.col("split") != "train")["subject_id"].unique().implode()
-    used = (pl.col("split") == "train") & pl.col("labelled") & ~pl.col("subject_id").is_in(held_out)
-    rows = samples.select(used)[:, 0]
-    if not days or not rows.any():
-        return found
-    if not deaths.told_after_hospital(records):
-        raise errors.ConfigError(
-            f"config.realm.survival_days is {tuple(days)}, but the records of {records.source} "
-            "tell no death after the hospital; set it to ()"
-        )
-    died = deaths.within(records, samples.filter(rows), days)
-    found[rows.to_numpy()] = died
-    counts["deaths_learned"] = {
-        f"within {count:g} days": int(n) for count, n in zip(days, died.sum(0), strict=True)
-    }
-    return found
-
-
 def _scores(records, cohort) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for (name,), rows in known.scores(records, cohort).partition_by("name", as_dict=True).items():
         found[name] = np.full(cohort.samples.height, np.nan)
         found[name][rows["sample_id"].to_numpy()] = rows["probability"].to_numpy()
     return found
-
-
-def _no_notes() -> pl.DataFrame:
-    return pl.DataFrame(schema=_NOTES)
-
-
-_NOTES = {"sample_id": pl.Int64, "time": tables.TIME, "text": pl.String, "hour": pl.Float32}
-
-
-def _notes(records, cohort, config, hours: float) -> tuple[pl.DataFrame, str]:
-    """Returns `_NOTES`, each note a sample may use, and the source used.
-
-    What is written from the record is known at the prediction time, where the grid ends.
-    """
-    rows, source = pl.DataFrame(), "own"
-    if config.notes.source in ("auto", "own"):
-        rows = known.note_rows(records, cohort)
-    if rows.is_empty():
-        rows, source = _written(records, cohort, config)
-    ends = cohort.samples.select("sample_id", "prediction_time")
-    before = (pl.col("prediction_time") - pl.col("time")).dt.total_seconds() / 3600
-    return rows.join(ends, on="sample_id", maintain_order="left").select(
-        "sample_id", "time", "text", hour=(hours - before.fill_null(0.0)).cast(pl.Float32)
-    ), source
-
-
-def _written(records, cohort, config) -> tuple[pl.DataFrame, str]:
-    features = config.features.copy_and_resolve_references()
-    features.columns = "full"  # where there are no codes, attributes tell of the stay
-    none = pl.DataFrame(schema={"sample_id": pl.Int64, "code": pl.String})
-    nodes, names = none, pl.DataFrame(schema=tables.CODE_NAMES)
-    if config.notes.source != "none":
-        graph = prepare.fit_graph(records, cohort, features)
-        nodes, names = graph.nodes, graph.names
-    written, source = texts.texts(records, cohort, config.notes.source, nodes, names)
-    return written.with_columns(time=pl.lit(None, tables.TIME)), source
-
-
-def _pieces(rows: pl.DataFrame, config) -> pl.DataFrame:
-    """Returns (sample_id, hour, text) of the last `pieces` pieces a sample, in order of time.
-
-    A note is cut after `piece_words` words; all its pieces were charted when it was.
-    """
-    size = config.piece_words
-    cut = [
-        (sample, hour, " ".join(words[at : at + size]))
-        for sample, hour, text in rows.select("sample_id", "hour", "text").iter_rows()
-        for words in [text.split()]
-        for at in range(0, len(words), size)
-    ]
-    schema = {"sample_id": pl.Int64, "hour": pl.Float32, "text": pl.String}
-    frame = pl.DataFrame(cut, schema=schema, orient="row")
-    ordered = frame.sort("sample_id", "hour", maintain_order=True)
-    return ordered.group_by("sample_id", maintain_order=True).tail(config.pieces)
-
-
-def _vectors(
-    rows: pl.DataFrame,
-    count: int,
-    train: np.ndarray,
-    encoding: vectors.Vectors | None,
-    size: float | None,
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], float]:
-    """Vectors [sample, slot, width], hours and mask [sample, slot] of (sample_id, hour, text).
-
-    Vectors are divided by `size`, or by the root mean square of an entry of training samples, which
-    comes second.
-    """
-    width = encoding.width if encoding else 0
-    if rows.is_empty():
-        empty = np.zeros((count, 0), np.float32)
-        return (np.zeros((count, 0, width), np.float32), empty, empty), size or 1.0
-    found = encoding.of(rows["text"].to_list())
-    sample = rows["sample_id"].to_numpy()
-    slot = rows.select(pl.int_range(pl.len()).over("sample_id")).to_series().to_numpy()
-    filled = np.zeros((count, int(slot.max()) + 1, width), np.float32)
-    hours, mask = np.zeros(filled.shape[:2], np.float32), np.zeros(filled.shape[:2], np.float32)
-    if size is None:
-        size = prepare.root_mean_square(found[train[sample]])
-    filled[sample, slot] = found / size
-    hours[sample, slot], mask[sample, slot] = rows["hour"].to_numpy(), 1
-    return (filled, hours, mask), size

@@ -50,6 +50,9 @@ class Mingle(nn.Module):
       axis: over what visits are spread (`nn.spread`); None where all are here. All nodes are.
     """
 
+    RATES = ("dropout", "input_dropout")
+    SPREADS = True
+
     labels: int
     depth: int = 3
     width: int = 48

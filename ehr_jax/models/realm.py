@@ -48,6 +48,9 @@ class Realm(nn.Module):
       labels: number of outputs.
     """
 
+    RATES = ("dropout",)
+    SPREADS = False
+
     labels: int
     variant: str = "realm"
     width: int = 128

@@ -2,9 +2,10 @@
 
 A new method is one file with `build(config.model, labels)` (a network) or
 `fit_predict(arrays, config, seed)` (anything else; with `USES_SEED = False` it is fitted once for
-all seeds), and one entry here.
+all seeds), and one entry here. `resolve` imports it.
 """
 
+import dataclasses
 import importlib
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,18 +15,86 @@ import ml_collections
 from ehr_jax import errors
 
 
-class Method(NamedTuple):
-    """How a method is called in tables, where it lives, and the config keys it sets.
+class Inputs(NamedTuple):
+    """A kind of input as far as it is known without importing it.
 
-    `inputs` says what it is given: "visits" over codes (features.prepare) or "stays"
-    (features.stays). `section` is that of the config a network is built from, "" for all of it.
+    Attributes:
+      module: the file that makes it, a `training.kinds.Kind`.
+      name: what messages say a method is given. Kinds of one name have arrays of one form, which
+        their methods can share.
+      in_shards: True if one device can compute it in shards, one after another.
+      stored: True if --mode=prepare writes its arrays.
+    """
+
+    module: str
+    name: str
+    in_shards: bool = False
+    stored: bool = False
+
+
+VISITS = Inputs("ehr_jax.training.visit_kind", "visits", in_shards=True, stored=True)
+STAYS = Inputs("ehr_jax.training.stay_kind", "stays")
+STAYS_WITH_VISITS = Inputs("ehr_jax.training.unified_kind", "stays")
+SEQUENCES = Inputs("ehr_jax.training.sequence_kind", "sequences of visits")
+
+
+class Entry(NamedTuple):
+    """What the registry holds of a method, without importing it.
+
+    Attributes:
+      label: what tables call it.
+      module: the file that makes it.
+      overrides: the config keys it sets.
+      inputs: the kind of input it is given.
+      section: that of the config a network is built from, "" for all of it.
+      teaches: the kinds of input whose networks can learn what it says of training samples.
+      is_network: True if it is trained by steps of an optimiser (its file has `build`), False if it
+        is fitted by its own `fit_predict`.
     """
 
     label: str
     module: str
     overrides: dict[str, Any]
-    inputs: str = "visits"
+    inputs: Inputs = VISITS
     section: str = "model"
+    teaches: tuple[Inputs, ...] = ()
+    is_network: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method with its files imported.
+
+    Attributes:
+      name: in the registry.
+      entry: what the registry says of it.
+      kind: of its input, a `training.kinds.Kind`.
+      module: its file.
+    """
+
+    name: str
+    entry: Entry
+    kind: Any
+    module: ModuleType
+
+    @property
+    def is_network(self) -> bool:
+        """True if the method is trained by steps of an optimiser."""
+        return self.entry.is_network
+
+    @property
+    def uses_seed(self) -> bool:
+        """False if the method is fitted once for all training seeds."""
+        return getattr(self.module, "USES_SEED", True)
+
+    def network(self, config: ml_collections.ConfigDict, labels: int) -> Any:
+        """Returns the network that `config` describes; ConfigError where settings do not fit."""
+        section = self.entry.section
+        return self.module.build(config[section] if section else config, labels)
+
+    def fit_predict(self, arrays: Any, config: ml_collections.ConfigDict, seed: int) -> Any:
+        """Fits what is no network; returns probabilities of every sample, [sample, label]."""
+        return self.module.fit_predict(arrays, config, seed)
 
 
 REALM = "ehr_jax.models.realm"
@@ -40,26 +109,26 @@ _SOURCES = tuple(
 )
 
 
-def _realm(label: str, **changes) -> Method:
+def _realm(label: str, **changes) -> Entry:
     overrides = {f"realm.{key}": value for key, value in changes.items()}
-    return Method(label, REALM, overrides | {"realm.use_visit": False}, "stays", "realm")
+    return Entry(label, REALM, overrides | {"realm.use_visit": False}, STAYS, "realm")
 
 
-def _unified(label: str, **changes) -> Method:
+def _unified(label: str, **changes) -> Entry:
     overrides = {f"realm.{key}": value for key, value in changes.items()}
-    return Method(label, UNIFIED, overrides | {"realm.use_visit": True}, "stays", "")
+    return Entry(label, UNIFIED, overrides | {"realm.use_visit": True}, STAYS_WITH_VISITS, "")
 
 
 METHODS = {
-    "mingle": Method("MINGLE", MINGLE, {}),
-    "mingle_no_notes": Method("MINGLE without notes", MINGLE, {"model.use_notes": False}),
-    "mingle_no_concepts": Method(
+    "mingle": Entry("MINGLE", MINGLE, {}),
+    "mingle_no_notes": Entry("MINGLE without notes", MINGLE, {"model.use_notes": False}),
+    "mingle_no_concepts": Entry(
         "MINGLE without concept semantics", MINGLE, {"model.use_concepts": False}
     ),
-    "hypehr": Method(
+    "hypehr": Entry(
         "HypEHR (neither)", MINGLE, {"model.use_notes": False, "model.use_concepts": False}
     ),
-    "alldeepsets": Method(
+    "alldeepsets": Entry(
         "AllDeepSets",
         MINGLE,
         {
@@ -68,25 +137,32 @@ METHODS = {
             "model.half_layer": "deep_set",
         },
     ),
-    "mlp": Method(
+    "mlp": Entry(
         "MLP",
         f"{BASELINES}.mlp",
         {"model.use_notes": False, "model.width": 128, "model.dropout": 0.5},
     ),
-    "mlp_notes": Method(
+    "mlp_notes": Entry(
         "MLP with notes",
         f"{BASELINES}.mlp",
         {"model.use_notes": True, "model.width": 128, "model.dropout": 0.5},
     ),
-    "logistic_regression": Method(
+    "logistic_regression": Entry(
         "Logistic regression",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": False},
+        teaches=(VISITS,),
+        is_network=False,
     ),
-    "logistic_regression_notes": Method(
+    "logistic_regression_notes": Entry(
         "Logistic regression with notes",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": True},
+        teaches=(VISITS,),
+        is_network=False,
+    ),
+    "gru_visits": Entry(
+        "GRU over visits", "ehr_jax.models.gru_visits", {"model.use_notes": False}, SEQUENCES
     ),
     "realm": _realm("REALM"),
     "realm_series": _realm("REALM, series alone", use_notes=False, use_knowledge=False),
@@ -120,21 +196,33 @@ METHODS = {
         use_statics=False,
         use_knowledge=False,
     ),
-    "apache_iv": Method(
-        "APACHE IV", f"{BASELINES}.apache_iv", dict.fromkeys(_SOURCES, False), "stays"
+    "apache_iv": Entry(
+        "APACHE IV",
+        f"{BASELINES}.apache_iv",
+        dict.fromkeys(_SOURCES, False),
+        STAYS,
+        is_network=False,
     ),
-    "lightgbm_windows": Method(
+    "lightgbm_windows": Entry(
         "LightGBM on window statistics",
         f"{BASELINES}.lightgbm_windows",
         dict.fromkeys(_SOURCES, False) | {"realm.use_series": True, "realm.use_statics": True},
-        "stays",
+        STAYS,
+        teaches=(STAYS, STAYS_WITH_VISITS),
+        is_network=False,
     ),
-    "lightgbm": Method("LightGBM", f"{BASELINES}.lightgbm_trees", {"model.use_notes": False}),
+    "lightgbm": Entry(
+        "LightGBM",
+        f"{BASELINES}.lightgbm_trees",
+        {"model.use_notes": False},
+        teaches=(VISITS,),
+        is_network=False,
+    ),
 }
 
 
-def find(name: str) -> Method:
-    """Returns the method called `name`; ConfigError with the near miss where there is none."""
+def find(name: str) -> Entry:
+    """Returns the entry of a method; ConfigError with the near miss where there is none."""
     if name not in METHODS:
         raise errors.ConfigError(
             f"config.model.name is '{name}'; expected one of {', '.join(METHODS)}."
@@ -151,23 +239,18 @@ def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.Co
     return made
 
 
+def resolve(name: str) -> Method:
+    """Imports the method called `name`; ConfigError where there is none or a package is missing."""
+    entry = find(name)
+    return Method(name, entry, importlib.import_module(entry.inputs.module), _load(name))
+
+
 def build(config: ml_collections.ConfigDict, labels: int) -> Any:
     """Returns the network of config.model.name; ConfigError where its settings do not fit."""
-    section = find(config.model.name).section
-    return load(config.model.name).build(config[section] if section else config, labels)
+    return resolve(config.model.name).network(config, labels)
 
 
-def is_network(name: str) -> bool:
-    """Is the method trained as a network, by its `build`, and not fitted by `fit_predict`?"""
-    return hasattr(load(name), "build")
-
-
-def is_fitted_once(name: str) -> bool:
-    """Does a method that is no network give the same whatever the seed?"""
-    return not getattr(load(name), "USES_SEED", True)
-
-
-def load(name: str) -> ModuleType:
+def _load(name: str) -> ModuleType:
     """Imports the method's file; ConfigError says how to get a package it needs."""
     method = find(name)
     try:

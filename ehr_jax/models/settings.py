@@ -15,8 +15,6 @@ NORMS = ("layer", "batch")
 GATES = ("scalar", "input")
 NODE_CLASSIFIERS = ("allset_transformer", "alldeepsets", "hgnn")
 WIDEST = 65_536
-# The files of methods that are networks.
-NETWORKS = (registry.MINGLE, registry.REALM, registry.UNIFIED, f"{registry.BASELINES}.mlp")
 
 _RATE = {"least": 0, "below": 1}
 _PRECISION = "The operands of products; with bfloat16 sums stay float32."

@@ -12,18 +12,23 @@ The visit state is of codes and of what they are called (config.model.use_concep
 REALM's modality and enter once (config.model.use_notes is not read).
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 
 from ehr_jax.models import inputs, mingle, realm
 
 
-class Unified(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Unified:
     """The two networks; parameters are {"codes": of `codes`, "stays": of `stays`}."""
 
     codes: mingle.Mingle
     stays: realm.Realm
+
+    RATES = ()
+    SPREADS = False
 
 
 def build(config, labels: int) -> Unified:

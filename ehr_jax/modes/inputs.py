@@ -10,12 +10,11 @@ from ehr_jax import errors, stored
 from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import fitted, prepare, stays
+from ehr_jax.features import arrays as features
+from ehr_jax.features import fitted
 from ehr_jax.models import registry
 from ehr_jax.records import sources, synthetic, tables
 from ehr_jax.training import run_folder
-
-Arrays = prepare.Arrays | stays.StayArrays
 
 FINGERPRINT = {"fingerprint": str}  # what of data.json tells records from others
 ANEW = "it is written anew"
@@ -25,7 +24,9 @@ UNCHECKED = (
 )
 
 
-def load(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[cohorts.Cohort, Arrays]:
+def load(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[cohorts.Cohort, features.Arrays]:
     """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
 
     Raises:
@@ -42,7 +43,7 @@ def arrange(
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
-) -> Arrays:
+) -> features.Arrays:
     """Makes the arrays of a cohort; writes and raises as `load` does."""
     run_folder.write_data_use(workdir, records.terms)
     for fault in cohort.faults:
@@ -56,12 +57,9 @@ def arrange(
         "terms": records.terms,
     }
     _check_same(workdir / "data.json", data["fingerprint"])
-    cache = config.text.cache or None
-    if registry.find(config.model.name).inputs == "stays":
-        arrays = stays.prepare_stays(records, cohort, config, cache)
+    arrays = registry.resolve(config.model.name).kind.make_arrays(records, cohort, config)
+    if arrays.fitted is not None:
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
-    else:
-        arrays = prepare.prepare(records, cohort, config, cache)
     # What lazy tables left out is known once they were read.
     data["oddities"] = dict(records.oddities)
     data["tables"] = dict(records.accounts)

@@ -88,14 +88,13 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     kept = earlier.current(stored.read_object(folder / "config.json", way_out=AGAIN))
     with stored.in_form(folder / "config.json", AGAIN):
         of_run.update(kept)
-    over_stays = registry.find(of_run.model.name).inputs == "stays"
-    is_network = over_stays and registry.is_network(of_run.model.name)
-    if registry.find(of_run.model.name).module == registry.UNIFIED:
+    method = registry.resolve(of_run.model.name)
+    if method.is_network and method.kind.RESTS_ON_TRAINING:
         raise errors.ConfigError(
             f"{folder} is a run of '{of_run.model.name}', whose node states rest on the training "
             "visits, and a run folder holds no records; predict with a run of 'realm'"
         )
-    if not is_network or of_run.cohort.aces:
+    if not method.is_network or of_run.cohort.aces:
         raise errors.ConfigError(
             f"{folder} is a run of '{of_run.model.name}'; predict scores a task of ours with "
             "networks over stays (configs/realm.py, --mode=train): train one, and name its folder"

@@ -13,6 +13,7 @@ from ehr_jax.models import registry
 from ehr_jax.modes import sweep_plan, train
 from ehr_jax.training import (
     evolution,
+    kinds,
     member_settings,
     memory,
     population,
@@ -43,7 +44,7 @@ class Networks:
         batch = group.config.train.batch
         if batch not in self.problems:
             alone = sweep_plan.configured(group.config, {"train.devices": 1})
-            self.problems[batch] = train.make_problem(alone, self.arrays, alone=False)[1]
+            self.problems[batch] = train.make_task(alone, self.arrays, alone=False)
         return registry.build(group.config, self.arrays.labels.shape[1]), self.problems[batch]
 
 
@@ -124,7 +125,7 @@ class Parts:
         logs = [trial_folder(self.workdir, trial) for trial, _ in pairs]
         for log in logs:
             log.mkdir(parents=True, exist_ok=True)
-        with memory.explained(self.networks.arrays, group.config.train):
+        with memory.explained(kinds.job(group.config, self.networks.arrays)):
             found = population.train(
                 model,
                 data,

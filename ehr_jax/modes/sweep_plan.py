@@ -62,7 +62,7 @@ def groups(config: ml_collections.ConfigDict, made: Sequence[Values]) -> list[Gr
         fixed = {}
         for key, value in values.items():
             room, name = key.split(".", 1)
-            if section and room == section and not hasattr(model, name):
+            if section and room == section and name not in vars(model):
                 raise errors.ConfigError(
                     f"config.sweep: config.{key} is not read by '{config.model.name}'; leave it out"
                 )

@@ -47,7 +47,7 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
 
 def check_method(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError where the network of config.model.name cannot be made or trained so."""
-    if registry.find(config.model.name).module not in models.NETWORKS:
+    if not registry.find(config.model.name).is_network:
         return
     models.check_method(
         settings.read(models.Model, config.model, "config.model"),
@@ -60,21 +60,22 @@ def check_method(config: ml_collections.ConfigDict) -> None:
 
 def check_benchmark(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError unless the methods of a benchmark are of one kind, and can be trained."""
-    kind = registry.find(config.model.name).inputs
+    own = registry.find(config.model.name).inputs.name
     for name in config.benchmark.methods:
         check_method(registry.configure(config, name))
     for name in config.benchmark.methods:
-        if registry.find(name).inputs != kind:
+        inputs = registry.find(name).inputs.name
+        if inputs != own:
             raise errors.ConfigError(
-                f"config.benchmark.methods has '{name}', which is given "
-                f"{registry.find(name).inputs}, while config.model.name '{config.model.name}' is "
-                f"given {kind}; compare methods of one kind"
+                f"config.benchmark.methods has '{name}', which is given {inputs}, while "
+                f"config.model.name '{config.model.name}' is given {own}; compare methods of one "
+                "kind"
             )
 
 
 def check_sweep(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError unless a sweep has a network, and trials that are possible."""
-    if registry.find(config.model.name).module not in models.NETWORKS:
+    if not registry.find(config.model.name).is_network:
         raise errors.ConfigError(
             f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
             "networks, as mingle or realm"
@@ -84,7 +85,7 @@ def check_sweep(config: ml_collections.ConfigDict) -> None:
 
 def check_prepared(name: str) -> None:
     """Raises ConfigError where a method is given stays, which no store holds."""
-    if registry.find(name).inputs != "visits":
+    if not registry.find(name).inputs.stored:
         raise errors.ConfigError(
             f"config.model.name is '{name}', a method over stays; the store holds visits over "
             "codes, with their series beside them: take configs/mingle.py and "

@@ -3,7 +3,6 @@
 import contextlib
 import pathlib
 import time
-from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -14,23 +13,19 @@ import polars as pl
 from ehr_jax import disclosure, errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.evaluation import evaluate, scorer, thresholds
-from ehr_jax.features import prepare, stays
-from ehr_jax.models import registry, unified
+from ehr_jax.features import arrays as features
+from ehr_jax.models import registry
 from ehr_jax.modes import explanations, inputs, together
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import (
-    feeding,
-    fit,
+    kinds,
     memory,
     partition,
-    problem,
     profile,
     run_folder,
     seeds,
-    sharded_problem,
-    stay_problem,
+    task,
     teacher,
-    unified_problem,
 )
 from ehr_jax.training import settings as train_settings
 
@@ -52,9 +47,10 @@ def check_method(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError for a method that cannot be made or not on these devices, before anything
     long is done for it."""
     together.check_method(config)
-    if not registry.is_network(config.model.name):
+    method = registry.resolve(config.model.name)
+    if not method.is_network:
         return
-    registry.build(config, 1)
+    method.network(config, 1)
     teacher.check(config)
     mesh, asked = partition.make_mesh(config.train.devices), config.train
     if asked.shards != 1 and mesh.size > 1:
@@ -74,18 +70,21 @@ class Seed(NamedTuple):
 def fit_and_score(
     config: ml_collections.ConfigDict,
     cohort: cohorts.Cohort,
-    arrays: prepare.Arrays | stays.StayArrays,
+    arrays: features.Arrays,
     folder: pathlib.Path,
 ) -> dict:
     """Fits config.model for every seed, writes predictions.parquet and results.json to `folder`."""
     began = time.monotonic()
     scorer.check_labels(arrays.labels, arrays.label_names)
-    method, is_network = registry.load(config.model.name), registry.is_network(config.model.name)
-    if is_network:
+    method = registry.resolve(config.model.name)
+    scored: np.ndarray | bool = True
+    about = {}
+    if method.is_network:
         taught = teacher.softened(config, arrays, folder)
-        feeding, data = make_problem(placed(config, arrays), taught)
-        fitted = _fit_network(config, cohort, arrays, feeding, data, folder)
-    elif not registry.is_fitted_once(config.model.name):
+        data = make_task(placed(config, arrays), taught)
+        fitted = _fit_network(config, cohort, arrays, data, folder)
+        about["positive_weight"] = np.asarray(data.positive_weight).tolist()
+    elif method.uses_seed:
         fitted = [
             mean_of([Seed(method.fit_predict(arrays, config, n), {}) for n in members])
             for members in (member_seeds(config.train, seed) for seed in config.train.seeds)
@@ -107,12 +106,10 @@ def fit_and_score(
         "seconds": round(time.monotonic() - began, 2),
         "fits": [seed.facts for seed in fitted],
     }
-    scored: np.ndarray | bool = True
-    if not is_network:  # may leave samples without a score
+    if not method.is_network:  # may leave samples without a score
         scored = np.isfinite(probabilities).all(axis=(0, 2))
     cuts = fit_thresholds(probabilities, arrays, cohort, scored, results)
-    if is_network:
-        results["positive_weight"] = np.asarray(data.positive_weight).tolist()
+    results |= about
     for split in ("validation", "test"):
         rows = rows_of(arrays, split, scored)
         results[split] = evaluate.evaluate(
@@ -152,14 +149,12 @@ def fit_thresholds(
 
 def label_of(config: ml_collections.ConfigDict) -> str:
     """What tables call config.model, with its teacher where a network has one."""
-    label = registry.find(config.model.name).label
-    taught = registry.is_network(config.model.name) and teacher.used(config)
+    method = registry.resolve(config.model.name)
+    label, taught = method.entry.label, method.is_network and teacher.used(config)
     return f"{label}, taught by {registry.find(config.train.teacher).label}" if taught else label
 
 
-def placed(
-    config: ml_collections.ConfigDict, arrays: prepare.Arrays | stays.StayArrays
-) -> ml_collections.ConfigDict:
+def placed(config: ml_collections.ConfigDict, arrays: features.Arrays) -> ml_collections.ConfigDict:
     """`config` with the data on one device where the members of all seeds go over the devices.
 
     So they do where as many train at once as there are devices, and each device holds one: nothing
@@ -174,50 +169,31 @@ def placed(
     alone = ml_collections.ConfigDict(config.to_dict())
     alone.train.devices = 1
     available = memory.free()
-    model = registry.build(config, arrays.labels.shape[1])
-    taken = memory.need(model, arrays, alone.train).total
+    taken = memory.need(kinds.job(alone, arrays)).total
     return config if available is not None and taken > available else alone
 
 
-def make_problem(
-    config: ml_collections.ConfigDict,
-    arrays: prepare.Arrays | stays.StayArrays,
-    alone: bool = True,
-) -> tuple[ModuleType, fit.Data]:
-    """Places `arrays` on the device; returns the file of training/ whose problem it is, and it.
+def make_task(
+    config: ml_collections.ConfigDict, arrays: features.Arrays, alone: bool = True
+) -> task.Task:
+    """Places `arrays` on the device, or leaves them in host memory where they do not fit.
 
     Args:
       alone: see `memory.require`.
 
     Raises:
-      ConfigError: training does not fit into the device's memory, or see `build` of the problems.
+      ConfigError: training does not fit into the device's memory, or see `build` of the kinds.
     """
-    asked = config.train
-    model = registry.build(config, arrays.labels.shape[1])
-    resident = memory.require(model, arrays, asked, alone)
-    mesh = partition.make_mesh(asked.devices)
-    if not isinstance(arrays, stays.StayArrays):
-        if mesh.size > 1:
-            return sharded_problem, sharded_problem.build(arrays, asked.positive_weight, mesh)
-        if asked.shards != 1:
-            return sharded_problem, sharded_problem.build(
-                arrays, asked.positive_weight, None, asked.shards
-            )
-        return problem, problem.build(arrays, asked.positive_weight)
-    if registry.find(config.model.name).module == registry.UNIFIED:
-        return unified_problem, unified_problem.build(arrays, asked.positive_weight, asked.batch)
-    build = stay_problem.build if resident else feeding.build
-    return stay_problem, build(arrays, asked.positive_weight, asked.batch, mesh)
+    job = kinds.job(config, arrays)
+    return job.kind.build(job, memory.require(job, alone))
 
 
-def rows_of(
-    arrays: prepare.Arrays | stays.StayArrays, split: str, scored: np.ndarray | bool = True
-) -> np.ndarray:
+def rows_of(arrays: features.Arrays, split: str, scored: np.ndarray | bool = True) -> np.ndarray:
     """Returns the labelled samples of `split` that are `scored` [sample] bool: [row] int."""
     return np.flatnonzero((arrays.split == split) & ~np.isnan(arrays.labels).all(axis=1) & scored)
 
 
-def shows_validation(arrays: prepare.Arrays | stays.StayArrays) -> bool:
+def shows_validation(arrays: features.Arrays) -> bool:
     """May metrics of validation be shown? Of few patients they choose a step, and are not told."""
     rows = rows_of(arrays, "validation")
     return disclosure.enough_of_any(arrays.labels[rows], arrays.subjects[rows])
@@ -261,31 +237,27 @@ def mean_of(members: list[Seed]) -> Seed:
     return Seed(np.mean([member.probabilities for member in members], axis=0), facts)
 
 
-def _fit_network(config, cohort, arrays, feeding, data, folder) -> list[Seed]:
-    model = registry.build(config, arrays.labels.shape[1])
+def _fit_network(config, cohort, arrays, data: task.Task, folder) -> list[Seed]:
+    job = kinds.job(config, arrays)
     name, members = registry.find(config.model.name).label, config.train.members
     numbers = [n for seed in config.train.seeds for n in member_seeds(config.train, seed)]
     log: contextlib.AbstractContextManager = contextlib.nullcontext()
     if config.profile:
-        cost = profile.write(model, data, config.train, folder / "profile")
+        cost = profile.write(job.model, data, config.train, folder / "profile")
         print(
             f"profile: compiled in {cost['compile_seconds']:.1f} s, {cost['steps']} steps and a "
             f"validation in {cost['seconds']:.3f} s; {folder / 'profile'}"
         )
         log = profile.compile_log(folder / "profile" / "compiled.log")
-    with log, memory.explained(arrays, config.train):
-        found = seeds.fit_seeds(
-            model, data, config.train, numbers, folder, name, shows_validation(arrays)
-        )
-    if isinstance(arrays, stays.StayArrays):
-        explained = model, found[0].params, arrays
-        if isinstance(model, unified.Unified):
-            given = unified_problem.filled(model, found[0].params, arrays, data)
-            explained = model.stays, found[0].params["stays"], given
+    with log, memory.explained(job):
+        shown = shows_validation(arrays)
+        found = seeds.fit_seeds(job.model, data, config.train, numbers, folder, name, shown)
+    explained = job.kind.explain(job, found[0].params, data)
+    if explained is not None:
         explanations.write(*explained, cohort, numbers[0], folder)
     each = [
         Seed(
-            feeding.probabilities(model, fitted.params, arrays, data),
+            data.probabilities(job.model, fitted.params, arrays),
             {
                 "seed": seed,
                 "best_step": fitted.best_step,

@@ -67,11 +67,24 @@ def from_pairs(
     num_targets: int,
     num_incidences: int | None = None,
 ) -> Incidence:
-    """Returns the incidence of pairs `source[i]` in `target[i]`, [incidence] integers each.
+    """Returns the incidence of pairs `source[i]` in `target[i]`, [incidence] integers each, on the
+    default device.
 
     Args:
       num_incidences: length of the lists, to which they are padded; None for that of the pairs.
     """
+    on_host = host_pairs(source, target, num_sources, num_targets, num_incidences)
+    return jax.tree.map(jnp.asarray, on_host)
+
+
+def host_pairs(
+    source: np.ndarray,
+    target: np.ndarray,
+    num_sources: int,
+    num_targets: int,
+    num_incidences: int | None = None,
+) -> Incidence:
+    """Returns what `from_pairs` does, as numpy arrays."""
     length = len(source) if num_incidences is None else num_incidences
     return Incidence(
         _lists(source, target, num_sources, num_targets, length),
@@ -189,9 +202,9 @@ def _lists(source, target, num_sources: int, num_targets: int, length: int) -> L
     counts = np.bincount(target, minlength=num_targets)
     padding = (0, length - len(order))
     return Lists(
-        sources=jnp.asarray(np.pad(source[order], padding), jnp.int32),
-        targets=jnp.asarray(np.pad(target[order], padding, constant_values=num_targets), jnp.int32),
-        offsets=jnp.asarray(np.concatenate([[0], np.cumsum(counts)]), jnp.int32),
+        sources=np.pad(source[order], padding).astype(np.int32),
+        targets=np.pad(target[order], padding, constant_values=num_targets).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
         num_sources=int(num_sources),
         num_targets=int(num_targets),
     )

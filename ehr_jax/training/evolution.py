@@ -109,7 +109,7 @@ def explored(
     found = dict(values)
     for key in keys:
         value = values[key] * FACTORS[int(generator.integers(len(FACTORS)))]
-        if key in member_settings.RATES:
+        if key not in member_settings.OF_TRAINING:  # a rate of the network
             found[key] = member_settings.rounded_rate(min(value, HIGHEST_RATE))
         elif value:
             found[key] = float(f"{np.clip(value, *LIMITS):.6g}")

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import grain
@@ -16,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ehr_jax.features import arrays as features
 from ehr_jax.features import loader, stays
 from ehr_jax.models import inputs
 from ehr_jax.nn import compiling
 from ehr_jax.training import loss as losses
-from ehr_jax.training import partition, stay_problem, stepping
+from ehr_jax.training import partition, stay_problem, stepping, task
 
 IN_FLIGHT = 2  # steps given to the device that may not have ended
 # Batches on the device at once: what waits, what is being read, and what steps are given.
@@ -54,6 +56,49 @@ class FedStays:
         """[label] float32, weight of a positive cell in the loss."""
         return self.head.positive_weight
 
+    @property
+    def train_labels(self) -> np.ndarray:
+        """[train, label] float32; nan where missing."""
+        return self.labels[self.train]
+
+    @property
+    def train_targets(self) -> np.ndarray:
+        """[sample, label and survival day] float32; nan where missing."""
+        return np.concatenate([self.train_labels, self.survival[self.train]], axis=1)
+
+    @property
+    def validation_labels(self) -> np.ndarray:
+        """[validation, label] float32; nan where missing."""
+        return self.labels[self.validation]
+
+    @property
+    def takes_all(self) -> bool:
+        """True: the memory of the device is that of one member's batches."""
+        return True
+
+    @property
+    def on_device(self) -> stay_problem.StayProblem:
+        """The first batch."""
+        return self.head
+
+    def init(self, model: nn.Module, key: jax.Array) -> Any:
+        """Parameters before the first step."""
+        return self.head.init(model, key)
+
+    def product_size(self, model: nn.Module) -> int:
+        """Rows times columns of a step's products: those of a batch."""
+        return self.head.product_size(model)
+
+    def probabilities(self, model: nn.Module, params: Any, arrays: stays.StayArrays) -> np.ndarray:
+        """Probabilities of every sample, [sample, label] float32."""
+        return self.head.probabilities(model, params, arrays)
+
+    def compile_chunk(
+        self, chunk: task.Chunk, state: stepping.State
+    ) -> tuple[Callable, jax.stages.Compiled]:
+        """As of `task.Task`; the program to look at is one step of the chunk."""
+        return compile_chunk(chunk, state, self)
+
 
 def build(
     arrays: stays.StayArrays,
@@ -62,7 +107,7 @@ def build(
     mesh: jax.sharding.Mesh | None = None,
 ) -> FedStays:
     """Leaves `arrays` where they are; arguments and errors as of `stay_problem.build`."""
-    train, validation = stay_problem.fitted_rows(arrays)
+    train, validation = features.training_rows(arrays)
     few = train[:batch] if batch > 0 else train
     head = stay_problem.build(
         dataclasses.replace(
@@ -90,7 +135,7 @@ def build(
 
 
 def compile_chunk(
-    model: nn.Module, optimiser, state: stepping.State, data: FedStays, config, size: int
+    chunk: task.Chunk, state: stepping.State, data: FedStays
 ) -> tuple[Callable, jax.stages.Compiled]:
     """Returns a chunk as `fit.Program.run`, and its compiled step.
 
@@ -99,9 +144,8 @@ def compile_chunk(
 
     Args:
       state: its outline.
-      config: config.train.
-      size: of products, for `compiling.jit`.
     """
+    model, size = chunk.model, data.product_size(chunk.model)
     weight, nothing = data.positive_weight, stepping.Found(*(jnp.zeros(()),) * 3)
     nothing = partition.put(nothing, data.mesh)
     validation_labels = partition.put(data.labels[data.validation], data.mesh)
@@ -110,7 +154,7 @@ def compile_chunk(
         def objective(params, number):
             return stay_problem.batch_loss(params, model, key, number, batch, weight)
 
-        now, found = stepping.step(optimiser, objective, before)
+        now, found = stepping.step(chunk.optimiser, objective, before)
         return now, jax.tree.map(jnp.add, total, found)
 
     first = _placed(data, data.train[: data.batch])
@@ -119,16 +163,16 @@ def compile_chunk(
         step, size, donate_argnums=0, out_shardings=partition.everywhere(data.mesh)
     )
     stepped = stepped.lower(stepping.done(state), nothing, first, weight, key).compile()
-    score = compiling.jit(model.apply, stay_problem.SCORED_AT_ONCE * getattr(model, "width", 0))
-    settled = jax.jit(functools.partial(stepping.validated, select=config.select))
+    score = compiling.jit(model.apply, stay_problem.SCORED_AT_ONCE * model.width)
+    settled = jax.jit(functools.partial(stepping.validated, select=chunk.select))
 
     def run(state: stepping.State, data: FedStays, key: jax.Array):
         began = time.monotonic()
         now, total, given = stepping.done(state), nothing, collections.deque()
-        batches = iter(_batches(data, key, int(state.step), config.eval_every))
+        batches = iter(_batches(data, key, int(state.step), chunk.steps))
         waited = time.monotonic() - began
         try:
-            for _ in range(config.eval_every):
+            for _ in range(chunk.steps):
                 asked = time.monotonic()
                 batch = next(batches)
                 waited += time.monotonic() - asked
@@ -139,7 +183,7 @@ def compile_chunk(
         finally:
             batches.close()
         share = waited / (time.monotonic() - began)
-        means = jax.tree.map(lambda x: x / config.eval_every, total)
+        means = jax.tree.map(lambda x: x / chunk.steps, total)
         scores = validation_logits(score, now.params, data)
         state, metrics = settled(state, now, means, scores, validation_labels, weight)
         return state, metrics | {"input_wait": share}
@@ -172,12 +216,12 @@ def _batches(data: FedStays, key: jax.Array, first: int, steps: int) -> grain.It
 
 def _placed(data: FedStays, rows: np.ndarray) -> stay_problem.Batch:
     given = stay_problem.Batch(_stays(data, rows), data.labels[rows], data.survival[rows])
-    return partition.put(given, data.mesh, partition.AXIS)
+    return partition.put(given, data.mesh, (partition.AXIS,))
 
 
 def _stays(data: FedStays, rows: np.ndarray) -> inputs.Stays:
     """The samples `rows`, on the host, in the dtypes of the device."""
-    kinds = {name: getattr(data.head.train, name).dtype for name in data.stays}
+    kinds = {name: x.dtype for name, x in vars(data.head.train).items()}
     return inputs.Stays(**{name: x[rows].astype(kinds[name]) for name, x in data.stays.items()})
 
 

@@ -19,31 +19,10 @@ import numpy as np
 import optax
 
 from ehr_jax import errors, settings, stopping
-from ehr_jax.nn import compiling
 from ehr_jax.progress import progress
-from ehr_jax.training import (
-    checkpoints,
-    feeding,
-    logs,
-    partition,
-    problem,
-    sharded_problem,
-    stay_problem,
-    stepping,
-    unified_problem,
-)
+from ehr_jax.training import checkpoints, logs, partition, stepping, task
 from ehr_jax.training import optimiser as optimisers
 from ehr_jax.training import settings as train_settings
-
-# What is fitted: its `init`, `loss`, `validation_logits` and `validation_labels`; of stays that are
-# fed from the host, `feeding` has them.
-Data = (
-    problem.Problem
-    | sharded_problem.ShardedProblem
-    | stay_problem.StayProblem
-    | feeding.FedStays
-    | unified_problem.UnifiedProblem
-)
 
 
 class Program(NamedTuple):
@@ -75,7 +54,7 @@ class Fitted(NamedTuple):
 
 def fit(
     model: nn.Module,
-    data: Data,
+    data: task.Task,
     config,
     seed: int,
     folder: pathlib.Path,
@@ -145,7 +124,7 @@ def _is_done(state: stepping.State, config) -> bool:
     return int(state.step) >= config.steps or int(state.stale) >= config.patience
 
 
-def compile_chunk(model: nn.Module, data: Data, config) -> Program:
+def compile_chunk(model: nn.Module, data: task.Task, config) -> Program:
     """Compiles a chunk of training as config.train describes it, for any seed.
 
     Args:
@@ -153,29 +132,19 @@ def compile_chunk(model: nn.Module, data: Data, config) -> Program:
         is no outline, and a batch is placed.
     """
     began = time.monotonic()
-    optimiser, key = make_optimiser(config), jax.random.key(0)
-    everywhere = partition.everywhere(_mesh(data))
+    chunk = task.Chunk(model, make_optimiser(config), config.eval_every, config.select)
     state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(functools.partial(first_state, model, optimiser), _first(data), key),
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=partition.everywhere(data.mesh)),
+        jax.eval_shape(
+            functools.partial(first_state, model, chunk.optimiser),
+            data.on_device,
+            jax.random.key(0),
+        ),
     )
-    size = _product_size(model, data)
-    if isinstance(data, feeding.FedStays):
-        run, found = feeding.compile_chunk(model, optimiser, state, data, config, size)
-    else:
-        chunk = functools.partial(run_chunk, model, optimiser, config.eval_every, config.select)
-        jitted = compiling.jit(chunk, size, donate_argnums=0, out_shardings=everywhere)
-        run = found = jitted.lower(state, data, key).compile()
-    sizes = found.memory_analysis()
+    run, compiled = data.compile_chunk(chunk, state)
+    sizes = compiled.memory_analysis()
     memory = sizes and sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
-    return Program(run, found, time.monotonic() - began, memory)
-
-
-def takes_all(data: Data) -> bool:
-    """Whether one member's training takes all devices, or all memory of the one there is."""
-    if isinstance(data, (sharded_problem.ShardedProblem, feeding.FedStays)):
-        return True
-    return _mesh(data) is not None
+    return Program(run, compiled, time.monotonic() - began, memory)
 
 
 def check(config) -> None:
@@ -188,31 +157,13 @@ def make_optimiser(config) -> optax.GradientTransformation:
     return optimisers.make(optimisers.of_config(config))
 
 
-def init_state(model, optimiser, data: Data, key: jax.Array) -> stepping.State:
+def init_state(model, optimiser, data: task.Task, key: jax.Array) -> stepping.State:
     """The state before the first step."""
     first = functools.partial(first_state, model, optimiser)
-    return jax.jit(first, out_shardings=partition.everywhere(_mesh(data)))(_first(data), key)
+    return jax.jit(first, out_shardings=partition.everywhere(data.mesh))(data.on_device, key)
 
 
-def _first(data: Data) -> Data:
-    """What parameters are drawn for."""
-    return data.head if isinstance(data, feeding.FedStays) else data
-
-
-def _mesh(data: Data) -> jax.sharding.Mesh | None:
-    """Over which a state is the same on all devices."""
-    return getattr(data, "mesh", None)
-
-
-def _product_size(model: nn.Module, data: Data) -> int:
-    """Of products over a batch of stays, rows times columns; 0 for all visits at once.
-
-    There most of the time goes to sparse products.
-    """
-    return getattr(data, "batch", 0) * getattr(model, "width", 0)
-
-
-def first_state(model, optimiser, data: Data, key: jax.Array) -> stepping.State:
+def first_state(model, optimiser, data: task.Task, key: jax.Array) -> stepping.State:
     """What `init_state` compiles."""
     # Keys of steps are fold_in(key, 0..); the largest index is kept for the parameters.
     return start(data.init(model, jax.random.fold_in(key, 2**31 - 1)), optimiser)
@@ -228,26 +179,4 @@ def start(params, optimiser) -> stepping.State:
         best_score=jnp.array(-jnp.inf, jnp.float32),
         best_step=jnp.zeros((), jnp.int32),
         stale=jnp.zeros((), jnp.int32),
-    )
-
-
-def run_chunk(
-    model, optimiser, steps: int, select: str, state: stepping.State, data: Data, key: jax.Array
-) -> tuple[stepping.State, dict[str, jax.Array]]:
-    """`steps` training steps and a validation; jit with the first four arguments bound."""
-
-    def objective(params, step):
-        if hasattr(data, "loss_and_kept"):
-            return data.loss_and_kept(params, model, key, step)
-        return data.loss(params, model, key, step), {}
-
-    done, means = jax.lax.scan(
-        lambda done, _: stepping.step(optimiser, objective, done),
-        stepping.done(state),
-        length=steps,
-    )
-    means = jax.tree.map(jnp.mean, means)
-    scores = data.validation_logits(done.params, model)
-    return stepping.validated(
-        state, done, means, scores, data.validation_labels, data.positive_weight, select
     )

@@ -11,13 +11,12 @@ import numpy as np
 
 from ehr_jax import errors, settings
 from ehr_jax.models import settings as model_settings
-from ehr_jax.training import fit, optimiser
 from ehr_jax.training import loss as losses
+from ehr_jax.training import optimiser, task
 from ehr_jax.training import settings as train_settings
 
 OF_COURSE = ("optimiser", "schedule", "warmup_steps", "final_share")
 OF_TRAINING = ("learning_rate", "weight_decay", "clip", "positive_weight", *OF_COURSE)
-RATES = ("dropout", "input_dropout")  # fields of the network, where it has them
 
 
 class Member(NamedTuple):
@@ -47,12 +46,12 @@ class Settings(flax.struct.PyTreeNode):
 
 def traceable(model: nn.Module) -> tuple[str, ...]:
     """The keys in which members may differ: those that change numbers and no shape."""
-    return (*OF_TRAINING, *(name for name in RATES if hasattr(model, name)))
+    return (*OF_TRAINING, *model.RATES)
 
 
 def settle(
     model: nn.Module,
-    data: fit.Data,
+    data: task.Task,
     config,
     members: Sequence[Member],
     traced: Collection[str] = (),
@@ -78,18 +77,17 @@ def settle(
     def column(name):
         return np.array([member.values.get(name, config[name]) for member in members], np.float32)
 
-    labels = np.asarray(weighing(data).train_labels)
+    labels = np.asarray(data.train_labels)
     labels = labels.reshape(-1, labels.shape[-1])  # of shards too
     weights = [member.values.get("positive_weight", config.positive_weight) for member in members]
     shared, rates = {}, {}
-    for name in RATES:
-        if hasattr(model, name):
-            own = getattr(model, name)
-            found = [rounded_rate(one.values.get(name, own)) for one in members]
-            if len(set(found)) == 1 and name not in traced:
-                shared[name] = found[0]
-            else:
-                rates[name] = jnp.asarray(found, jnp.float32)
+    for name in model.RATES:
+        own = getattr(model, name)
+        of_members = [rounded_rate(one.values.get(name, own)) for one in members]
+        if len(set(of_members)) == 1 and name not in traced:
+            shared[name] = of_members[0]
+        else:
+            rates[name] = jnp.asarray(of_members, jnp.float32)
     return model.clone(**shared) if shared else model, Settings(
         learning_rate=jnp.asarray(column("learning_rate")),
         weight_decay=jnp.asarray(column("weight_decay")),
@@ -135,8 +133,3 @@ def course_of(config, members: Sequence[Member]) -> optimiser.Course | None:
 def rounded_rate(rate: float) -> float:
     """What dropout rounds `rate` to, so that a traced rate is the one it stands for."""
     return round(256 * rate) / 256
-
-
-def weighing(data: fit.Data):
-    """The part of `data` whose labels and weights the loss is made of."""
-    return getattr(data, "stays", data)

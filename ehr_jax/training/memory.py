@@ -1,26 +1,19 @@
 """Where a run's input lies and what training takes of the device's memory, told before it is taken.
 
-Arrays lie on the device for the whole run, so that no step waits for input; stays that do not fit
-are fed from the host (`feeding`). What does not fit either way is refused from shapes alone, before
-anything is placed.
+Arrays lie on the device for the whole run, so that no step waits for input; what can be fed and
+does not fit is fed from the host (`feeding`). What does not fit either way is refused from shapes
+alone, before anything is placed.
 """
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import ml_collections
-import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.features import prepare, stays
-from ehr_jax.models import inputs, unified
-from ehr_jax.nn import bipartite, spmm
-from ehr_jax.training import feeding, fit, partition, problem, stay_problem, unified_problem
+from ehr_jax.training import fit, kinds, partition, task
 
 
 class Need(NamedTuple):
@@ -39,123 +32,102 @@ class Need(NamedTuple):
         return self._replace(work=int(ratio * self.work))
 
 
-def require(
-    model: Any,
-    arrays: prepare.Arrays | stays.StayArrays,
-    config: ml_collections.ConfigDict,
-    alone: bool = True,
-) -> bool:
+class Examined(NamedTuple):
+    """What the compiler says of a need.
+
+    Attributes:
+      need: with the work that the compiler finds, where it tells.
+      fits: whether that is free; where the compiler does not tell, whether the arrays fit.
+      ratio: by how many times the work is what was estimated.
+    """
+
+    need: Need
+    fits: bool
+    ratio: float
+
+
+def require(job: kinds.Job, alone: bool = True) -> bool:
     """Prints what training takes of each device; places nothing there.
 
     Where the estimate is more than is free, the program is compiled to see what it takes indeed;
     where the compiler does not tell, training may begin if the arrays fit.
 
     Args:
-      config: config.train.
-      alone: one member trains at a time, so that stays can be fed from the host.
+      alone: one member trains at a time, so that its batches can be fed from the host.
 
     Returns:
-      Whether the arrays shall lie on the devices for the whole run; False if stays are to be fed.
+      Whether the arrays shall lie on the devices for the whole run; False if they are to be fed.
 
     Raises:
       ConfigError: it does not fit; names a setting with which it does, where there is one.
     """
-    found, available, fed, fits = need(model, arrays, config), free(), False, True
-    if available is not None and found.total > available:
-        found, fits, ratio = _looked_at(model, arrays, config, available, fed)
-        may = (
-            alone
-            and isinstance(arrays, stays.StayArrays)
-            and not isinstance(model, unified.Unified)
-        )
-        if not fits and may and need(model, arrays, config, fed=True).total < found.total:
-            whole, fed = found, True
-            found, fits, ratio = _looked_at(model, arrays, config, available, fed)
-    if not fits:
+    available, fed = free(), False
+    examined = Examined(need(job), True, 1.0)
+    if available is not None and examined.need.total > available:
+        resident = examined = _examine(job, available, fed)
+        may_feed = alone and job.kind.CAN_BE_FED and not examined.fits
+        if may_feed and need(job, fed=True).total < examined.need.total:
+            fed = True
+            examined = _examine(job, available, fed)
+    taken = examined.need
+    if not examined.fits:
         raise errors.ConfigError(
-            f"training takes {_bytes(found.total)} of each device, {_bytes(found.arrays)} for "
-            f"arrays and {_bytes(found.work)} for a step, and {_bytes(available)} are free; "
-            + _advice(model, arrays, config, available, ratio, fed)
+            f"training takes {_bytes(taken.total)} of each device, {_bytes(taken.arrays)} for "
+            f"arrays and {_bytes(taken.work)} for a step, and {_bytes(available)} are free; "
+            + _advice(job, available, examined.ratio, fed)
         )
-    devices = f"{partition.make_mesh(config.devices).size} {jax.default_backend()} device(s)"
+    devices = f"{partition.make_mesh(job.config.devices).size} {jax.default_backend()} device(s)"
     if fed:
         print(
-            f"input: arrays and a step take {_bytes(whole.total)}, more than the "
+            f"input: arrays and a step take {_bytes(resident.need.total)}, more than the "
             f"{_bytes(available)} free on each of {devices}, and arrays are read from host memory: "
-            f"the batches of the next steps take {_bytes(found.arrays)}, a step some "
-            f"{_bytes(found.work)} beside"
+            f"the batches of the next steps take {_bytes(taken.arrays)}, a step some "
+            f"{_bytes(taken.work)} beside"
         )
     else:
         print(
-            f"input: arrays take {_bytes(found.arrays)} of each of {devices}, of "
+            f"input: arrays take {_bytes(taken.arrays)} of each of {devices}, of "
             f"{_bytes(available)} free, and lie there for the whole run: no step waits for input. "
-            f"A step takes some {_bytes(found.work)} beside"
+            f"A step takes some {_bytes(taken.work)} beside"
         )
     return not fed
 
 
 @contextlib.contextmanager
-def explained(arrays: prepare.Arrays | stays.StayArrays, config) -> Iterator[None]:
+def explained(job: kinds.Job) -> Iterator[None]:
     """Raises ConfigError, with what to set, where the device runs out of memory inside."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        key, value = "shards", 2 * config.shards
-        if isinstance(arrays, stays.StayArrays):
-            key, value = "batch", max(1, config.batch // 2)
+        key = job.kind.DIVISOR
+        smaller = next(job.kind.divided(job), None)
+        further = ""
+        if smaller is not None:
+            further = f", and if that is not enough config.train.{key}={smaller[key]}"
         raise errors.ConfigError(
             "the device ran out of memory in training, which takes more than was estimated; set "
-            f"config.train.population=1, and if that is not enough config.train.{key}={value}"
+            f"config.train.population=1{further}"
         ) from error
 
 
-def need(model: Any, arrays: prepare.Arrays | stays.StayArrays, config, fed: bool = False) -> Need:
-    """What training by `config`, config.train, takes of each device, estimated from shapes.
-
-    Over devices, visits or the stays of a batch are divided; in shards, the work of a step is.
+def need(job: kinds.Job, fed: bool = False) -> Need:
+    """What training takes of each device, estimated from shapes.
 
     Args:
-      fed: the stays are `feeding.FedStays`.
+      fed: the samples are read from host memory.
     """
-    parts = partition.make_mesh(config.devices).size
-    arrays = _read_by(model, arrays)
-    if fed:
-        train, validation = map(len, stay_problem.fitted_rows(arrays))
-        stay, batch = _size(outline(arrays).train) / max(1, train), min(config.batch, train)
-        # On every device of a mesh: the first batch, and of validation a block and the next.
-        block = stay_problem.SCORED_AT_ONCE
-        rows = feeding.BATCHES * batch / parts + batch
-        rows += validation if validation <= block else 2 * block
-        return Need(int(rows * stay), member_bytes(model, _step(arrays, config)))
-    held = outline(arrays, config.batch, 1 if isinstance(arrays, stays.StayArrays) else parts)
-    return Need(_size(held), member_bytes(model, _step(arrays, config)))
-
-
-def outline(
-    arrays: prepare.Arrays | stays.StayArrays, batch: int = 1, parts: int = 1
-) -> problem.Problem | stay_problem.StayProblem | unified_problem.UnifiedProblem:
-    """The problem of `arrays` as shapes alone (`jax.ShapeDtypeStruct`), at most a little larger.
-
-    Args:
-      batch: stays a step.
-      parts: of so many parts of the visits one; all nodes.
-    """
-    if not isinstance(arrays, stays.StayArrays):
-        return _of_visits(arrays, parts)
-    of_stays = _of_stays(arrays, batch)
-    if arrays.visits is None:
-        return of_stays
-    return unified_problem.UnifiedProblem(_of_visits(arrays.visits, parts), of_stays)
+    outline = job.kind.outline(job, fed)
+    return Need(outline.held, member_bytes(job.model, outline.step))
 
 
 def free() -> int | None:
     """Bytes free on each device of this process; None where that cannot be told."""
     devices = jax.local_devices()
     stats = [device.memory_stats() or {} for device in devices]
-    if all("bytes_limit" in found for found in stats):
-        return min(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats)
+    if all("bytes_limit" in of_device for of_device in stats):
+        return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
     # The devices of a CPU share its memory.
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
@@ -170,170 +142,51 @@ def free() -> int | None:
         return None
 
 
-def member_bytes(model: Any, data: Any) -> int:
+def member_bytes(model: Any, data: task.Task) -> int:
     """Memory that one more member takes, estimated: what its backward pass keeps, its parameters
     five times (moments, best, gradient), and as much as the former again for what is in flight.
 
     Args:
-      data: arrays, or an outline of them.
+      data: a task, or an outline of one.
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
 
-    def kept(given, key):
-        params = given.init(model, key)
-        loss = lambda p: given.loss(p, model, key, 0)  # noqa: E731
+    def backward(data, key):
+        params = data.init(model, key)
+        loss = lambda p: data.loss(p, model, key, 0)[0]  # noqa: E731
         return params, jax.vjp(loss, params)[1]
 
-    params, residuals = jax.eval_shape(kept, data, key)
-    return 5 * _size(params) + 2 * max(_size(residuals) - _size(data), 0) + 1
+    params, residuals = jax.eval_shape(backward, data, key)
+    return 5 * task.size(params) + 2 * max(task.size(residuals) - task.size(data), 0) + 1
 
 
-def _read_by(model, arrays):
-    """Without the visits beside stays where `model` reads none: methods of one run share arrays."""
-    if not isinstance(arrays, stays.StayArrays) or isinstance(model, unified.Unified):
-        return arrays
-    return dataclasses.replace(arrays, visits=None)
+def _examine(job: kinds.Job, available: int, fed: bool) -> Examined:
+    estimate = need(job, fed)
+    work = None if fed and estimate.total <= available else _compiled(job, fed)
+    if work is None:
+        return Examined(estimate, estimate.arrays <= available, 1.0)
+    ratio = work / estimate.work
+    scaled = estimate.scaled(ratio)
+    return Examined(scaled, scaled.total <= available, ratio)
 
 
-def _looked_at(model, arrays, config, available, fed) -> tuple[Need, bool, float]:
-    """The need with the work that the compiler finds, whether that fits, and by how many times the
-    work is what was estimated. Where the compiler does not tell, what fits is what arrays do."""
-    found = need(model, arrays, config, fed)
-    step = _step(_read_by(model, arrays), config, fed)
-    taken = None if fed and found.total <= available else _compiled(model, step, config)
-    if taken is None:
-        return found, found.arrays <= available, 1.0
-    ratio = taken / found.work
-    return found.scaled(ratio), found.scaled(ratio).total <= available, ratio
+def _compiled(job: kinds.Job, fed: bool = False) -> int | None:
+    """Bytes that the compiled program of a step takes beside its data."""
+    program = job.kind.outline(job, fed).program
+    memory = fit.compile_chunk(job.model, program, job.config).memory
+    return None if memory is None else max(memory - task.size(program), 0)
 
 
-def _step(arrays, config, fed=False):
-    """Outline of what a step computes on one device at a time; of what is fed, few stays."""
-    devices = partition.make_mesh(config.devices).size
-    if isinstance(arrays, stays.StayArrays):
-        batch = max(1, config.batch // devices)
-        return outline(_few(arrays, batch) if fed else arrays, batch)
-    return outline(arrays, parts=devices * config.shards)
-
-
-def _few(arrays: stays.StayArrays, batch: int) -> stays.StayArrays:
-    """With no more samples than a batch to train on and a block to validate on."""
-    train, validation = stay_problem.fitted_rows(arrays)
-    rows = np.concatenate([train[:batch], validation[: stay_problem.SCORED_AT_ONCE]])
-    return dataclasses.replace(
-        arrays,
-        stays={name: x[rows] for name, x in arrays.stays.items()},
-        labels=arrays.labels[rows],
-        survival=arrays.survival[rows],
-        split=arrays.split[rows],
-    )
-
-
-def _compiled(model, data, config) -> int | None:
-    """Bytes that the compiled training program takes beside `data`, an outline."""
-    found = fit.compile_chunk(model, data, config).memory
-    return None if found is None else max(found - _size(data), 0)
-
-
-def _advice(model, arrays, config, available, ratio, fed) -> str:
-    key, how, narrower = "shards", "; visits are then streamed, to the same result", "model.width"
-    if isinstance(arrays, stays.StayArrays):
-        key, how, narrower = "batch", "", "realm.width"
-    changed = ml_collections.ConfigDict(config.to_dict())
-    divisible = key == "batch" or hasattr(model, "axis")
-    while divisible and _further(changed, arrays):
-        found = need(model, arrays, changed, fed).scaled(ratio)
-        if found.total <= available:
-            return f"set config.train.{key}={changed[key]}, which takes {_bytes(found.total)}{how}"
+def _advice(job: kinds.Job, available: int, ratio: float, fed: bool) -> str:
+    key, how = job.kind.DIVISOR, job.kind.DIVISION
+    for changed in job.kind.divided(job):
+        taken = need(job._replace(config=changed), fed).scaled(ratio)
+        if taken.total <= available:
+            return f"set config.train.{key}={changed[key]}, which takes {_bytes(taken.total)}{how}"
     return (
         "spread it over more devices (config.train.devices), or make it smaller: a lower "
-        f"config.{narrower}, or fewer nodes by config.features.min_visits"
+        f"config.{job.kind.NARROWER}, or fewer nodes by config.features.min_visits"
     )
-
-
-def _further(config, arrays) -> bool:
-    """Divides the work of a step once more; False where that cannot be."""
-    devices = partition.make_mesh(config.devices).size
-    if isinstance(arrays, stays.StayArrays):
-        config.batch //= 2
-        return config.batch >= devices and config.batch % devices == 0
-    config.shards *= 2
-    return devices == 1 and config.shards <= int(arrays.shapes.sum())
-
-
-def _of_visits(arrays: prepare.Arrays, parts: int) -> problem.Problem:
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
-    train, validation = (labelled & (arrays.split == name) for name in ("train", "validation"))
-    node, hyperedge, num_nodes, num_hyperedges = bipartite.unpack(arrays.visits)
-    sizes = np.bincount(hyperedge, minlength=num_hyperedges)
-    shaping, reading = arrays.shapes, ~arrays.shapes & validation
-    alone = np.unique(node[(sizes == 1)[hyperedge] & shaping[hyperedge]]).size
-    labels, width = arrays.labels.shape[1], arrays.notes.shape[1]
-
-    def lists(sources, targets, pairs):
-        return spmm.Lists(_ints(pairs), _ints(pairs), _ints(targets + 1), sources, targets)
-
-    def visits(rows, loops):
-        held, loops = -(-int(rows.sum()) // parts), -(-loops // parts)
-        pairs = -(-int(sizes[rows].sum()) // parts) + loops
-        forward = lists(num_nodes, held + loops, pairs)
-        return inputs.Visits(
-            incidence=spmm.Incidence(forward, lists(held + loops, num_nodes, pairs)),
-            loops=_ints(loops),
-            notes=_floats(held, width),
-            has_note=_floats(held),
-            num_visits=held,
-        )
-
-    trained, selecting = -(-int(train.sum()) // parts), -(-int(validation.sum()) // parts)
-    return problem.Problem(
-        nodes=inputs.Nodes(_floats(*arrays.structure.shape), _floats(*arrays.concepts.shape)),
-        shaping=visits(shaping, num_nodes - alone),
-        train_rows=_ints(trained),
-        train_labels=_floats(trained, labels),
-        positive_weight=_floats(labels),
-        validation=visits(reading, 0),
-        validation_rows=_ints(selecting),
-        validation_labels=_floats(selecting, labels),
-    )
-
-
-def _of_stays(arrays: stays.StayArrays, batch: int) -> stay_problem.StayProblem:
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
-    train, validation = (
-        int((labelled & (arrays.split == name)).sum()) for name in ("train", "validation")
-    )
-
-    def rows(count):
-        kinds = {
-            name: _ints if x.dtype.kind in "iu" else _floats for name, x in arrays.stays.items()
-        }
-        return inputs.Stays(
-            **{name: kinds[name](count, *x.shape[1:]) for name, x in arrays.stays.items()}
-        )
-
-    labels = arrays.labels.shape[1]
-    return stay_problem.StayProblem(
-        train=rows(train),
-        train_labels=_floats(train, labels),
-        train_survival=_floats(train, arrays.survival.shape[1]),
-        positive_weight=_floats(labels),
-        validation=rows(validation),
-        validation_labels=_floats(validation, labels),
-        batch=max(1, min(batch, train)),
-    )
-
-
-def _floats(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def _ints(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.int32)
-
-
-def _size(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _bytes(count: int | None) -> str:

@@ -91,7 +91,8 @@ def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool, shards: i
         inputs.Visits(
             incidence=incidence,
             loops=np.append(loops, 0)[looped].astype(np.int32),
-            notes=np.where(given[..., None], arrays.notes[samples], 0).astype(np.float32),
+            # A product rather than np.where: the vectors may be traced.
+            notes=arrays.notes[samples] * given[..., None].astype(np.float32),
             has_note=np.where(given, arrays.has_note[samples], 0).astype(np.float32),
             num_visits=visits.shape[1],
             real=real.astype(np.float32),
@@ -105,7 +106,7 @@ def everywhere(mesh: jax.sharding.Mesh | None) -> jax.sharding.Sharding | None:
     return None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
-def put(x, mesh: jax.sharding.Mesh | None, *axes: str | None):
+def put(x, mesh: jax.sharding.Mesh | None, axes: tuple[str, ...] = ()):
     """Places a pytree of host arrays on the mesh, divided along `axes` and else the same on all.
 
     Every process holds all of `x` and gives its own devices their part. Without a mesh all goes to
@@ -134,7 +135,7 @@ def _incidences(node, hyperedge, held, num_nodes, num_hyperedges) -> spmm.Incide
     ends = np.cumsum(np.bincount(owner[hyperedge], minlength=shards))
     counts = np.diff(ends, prepend=0)
     parts = [
-        spmm.from_pairs(node[own], place[hyperedge[own]], num_nodes, width, int(counts.max()))
+        spmm.host_pairs(node[own], place[hyperedge[own]], num_nodes, width, int(counts.max()))
         for own in np.split(order, ends[:-1])
     ]
     return jax.tree.map(lambda *arrays: np.stack(arrays), *parts)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ehr_jax import stopping
 from ehr_jax.progress import progress
-from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings, stepping
+from ehr_jax.training import checkpoints, evolution, fit, logs, member_settings, stepping, task
 from ehr_jax.training import optimiser as optimisers
 
 AXIS = "member"  # of the mesh, where there are several devices
@@ -42,7 +42,7 @@ class Population(flax.struct.PyTreeNode):
 
 def train(
     model: nn.Module,
-    data: fit.Data,
+    data: task.Task,
     config,
     members: Sequence[member_settings.Member],
     folder: pathlib.Path,
@@ -110,7 +110,7 @@ def train(
     return population
 
 
-def start(model: nn.Module, config, data: fit.Data, keys: jax.Array) -> Population:
+def start(model: nn.Module, config, data: task.Task, keys: jax.Array) -> Population:
     """The population of `keys` [member] before the first step."""
     optimiser = fit.make_optimiser(config)
     state = jax.vmap(lambda key: fit.first_state(model, optimiser, data, key))(keys)
@@ -157,17 +157,16 @@ def run_chunk(
     population: Population,
     settings: member_settings.Settings,
     keys: jax.Array,
-    data: fit.Data,
+    data: task.Task,
     until: jax.Array,
     patience: jax.Array,
 ) -> tuple[Population, dict[str, jax.Array]]:
-    """`fit.run_chunk` of all members at once; jit with the first three arguments bound."""
+    """`stepping.run_chunk` of all members at once; jit with the first three arguments bound."""
 
     def of_member(state, own, key):
         network = model.clone(**own.rates) if own.rates else model
-        weighed = member_settings.weighing(data).replace(positive_weight=own.positive_weight)
-        given = data.replace(stays=weighed) if hasattr(data, "stays") else weighed
-        return fit.run_chunk(network, optimisers.make(own), steps, select, state, given, key)
+        chunk = task.Chunk(network, optimisers.make(own), steps, select)
+        return stepping.run_chunk(chunk, state, data.weighed(own.positive_weight), key)
 
     going = active(population, until, patience)
     # What is frozen is computed all the same: it stands still, rather than diverge once more.

@@ -3,19 +3,20 @@
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ehr_jax.features import arrays as features
 from ehr_jax.features import prepare
 from ehr_jax.models import inputs
 from ehr_jax.nn import bipartite, spmm
 from ehr_jax.training import loss as losses
+from ehr_jax.training import task
 
 
-class Problem(flax.struct.PyTreeNode):
-    """What is fitted and what selects, resident on the device.
+class Problem(task.Resident):
+    """Visits that fit and visits that select, resident on the device; a `task.Task`.
 
     Attributes:
       nodes: vectors of the codes.
@@ -41,15 +42,16 @@ class Problem(flax.struct.PyTreeNode):
         """Parameters before the first step."""
         return model.init(key, self.nodes, self.shaping, train=False, method="encode")
 
-    def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
-        """Weighted cross-entropy over all labelled training cells; the key is the run's."""
+    def loss(
+        self, params, model: nn.Module, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        """Weighted cross-entropy over all labelled training cells; see `task.Task`."""
         rngs = {"dropout": jax.random.fold_in(key, step)}
         logits, _ = model.apply(
             params, self.nodes, self.shaping, train=True, method="encode", rngs=rngs
         )
-        return losses.cross_entropy(
-            logits[self.train_rows], self.train_labels, self.positive_weight
-        )
+        labelled = logits[self.train_rows]
+        return losses.cross_entropy(labelled, self.train_labels, self.positive_weight), {}
 
     def validation_logits(self, params, model: nn.Module) -> jax.Array:
         """[validation, label] float32, without dropout."""
@@ -63,6 +65,15 @@ class Problem(flax.struct.PyTreeNode):
         read = model.apply(params, self.nodes, reading, frozen, method="read")
         return jnp.concatenate([shaping, read])
 
+    def probabilities(self, model: nn.Module, params: Any, arrays: prepare.Arrays) -> np.ndarray:
+        """Probabilities of every sample, [sample, label] float32."""
+        shaping, reading = np.flatnonzero(arrays.shapes), np.flatnonzero(~arrays.shapes)
+        read = visits(arrays, reading, self_loops=False)
+        score = jax.jit(lambda p, d, r: d.logits(p, model, r))
+        ordered = np.empty(arrays.labels.shape, np.float32)
+        ordered[np.concatenate([shaping, reading])] = score(params, self, read)
+        return losses.unweighted(ordered, self.positive_weight)
+
 
 def build(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
     """Places `arrays` on the device.
@@ -71,50 +82,41 @@ def build(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
       positive_weight: of a positive cell in the loss: a number, or "balanced" for negatives over
         positives among training labels, at most 100.
     """
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
+    return jax.tree.map(jnp.asarray, layout(arrays, positive_weight))
+
+
+def layout(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
+    """Returns what `build` places, as numpy arrays; vectors of nodes and notes may be traced."""
+    train, validation = features.training_rows(arrays)
     shaping = np.flatnonzero(arrays.shapes)
-    reading = np.flatnonzero(~arrays.shapes & labelled & (arrays.split == "validation"))
+    reading = validation[~arrays.shapes[validation]]
     position = _positions(np.concatenate([shaping, reading]), arrays.shapes.size)
-    train = np.flatnonzero(labelled & (arrays.split == "train"))
-    validation = np.flatnonzero(labelled & (arrays.split == "validation"))
     train_labels = arrays.labels[train]
     return Problem(
-        nodes=inputs.Nodes(jnp.asarray(arrays.structure), jnp.asarray(arrays.concepts)),
+        nodes=inputs.Nodes(arrays.structure, arrays.concepts),
         shaping=visits(arrays, shaping, self_loops=True),
-        train_rows=jnp.asarray(position[train], jnp.int32),
-        train_labels=jnp.asarray(train_labels),
-        positive_weight=jnp.asarray(losses.positive_weights(train_labels, positive_weight)),
+        train_rows=position[train].astype(np.int32),
+        train_labels=train_labels,
+        positive_weight=losses.positive_weights(train_labels, positive_weight),
         validation=visits(arrays, reading, self_loops=False),
-        validation_rows=jnp.asarray(position[validation], jnp.int32),
-        validation_labels=jnp.asarray(arrays.labels[validation]),
+        validation_rows=position[validation].astype(np.int32),
+        validation_labels=arrays.labels[validation],
     )
 
 
 def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool) -> inputs.Visits:
-    """Returns the samples `rows` [row] as hyperedges on the device."""
+    """Returns the samples `rows` [row] as hyperedges, in host memory."""
     graph = prepare.select_visits(arrays.visits, rows)
     loops = np.zeros(0, np.int32)
     if self_loops:
         graph, loops = bipartite.with_self_loops(graph)
     return inputs.Visits(
-        incidence=spmm.from_graph(graph),
-        loops=jnp.asarray(loops, jnp.int32),
-        notes=jnp.asarray(arrays.notes[rows]),
-        has_note=jnp.asarray(arrays.has_note[rows], jnp.float32),
+        incidence=spmm.host_pairs(*bipartite.unpack(graph)),
+        loops=loops.astype(np.int32),
+        notes=arrays.notes[rows],
+        has_note=arrays.has_note[rows].astype(np.float32),
         num_visits=len(rows),
     )
-
-
-def probabilities(
-    model: nn.Module, params: Any, arrays: prepare.Arrays, data: Problem
-) -> np.ndarray:
-    """Probabilities of every sample, [sample, label] float32."""
-    shaping, reading = np.flatnonzero(arrays.shapes), np.flatnonzero(~arrays.shapes)
-    read = visits(arrays, reading, self_loops=False)
-    score = jax.jit(lambda p, d, r: d.logits(p, model, r))
-    ordered = np.empty(arrays.labels.shape, np.float32)
-    ordered[np.concatenate([shaping, reading])] = score(params, data, read)
-    return losses.unweighted(ordered, data.positive_weight)
 
 
 def _positions(rows: np.ndarray, size: int) -> np.ndarray:

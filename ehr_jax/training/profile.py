@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax
 
-from ehr_jax.training import exchange, fit, run_folder
+from ehr_jax.training import exchange, fit, run_folder, task
 
 
-def write(model: nn.Module, data: fit.Data, config, folder: pathlib.Path) -> dict:
+def write(model: nn.Module, data: task.Task, config, folder: pathlib.Path) -> dict:
     """Compiles a chunk of training as config.train describes it, runs it twice, the second traced.
 
     FOLDER/program.json: seconds to compile and of the chunk (steps and the validation after them);

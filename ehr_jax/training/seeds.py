@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ehr_jax import errors, storage
-from ehr_jax.training import checkpoints, fit, member_settings, memory, population
+from ehr_jax.training import checkpoints, fit, member_settings, memory, population, task
 
 MOST = 64  # members of a program where nobody says how many
 SHARE = 0.5  # of the memory that is free, which a population may take
@@ -21,7 +21,7 @@ SHARE = 0.5  # of the memory that is free, which a population may take
 
 def fit_seeds(
     model: nn.Module,
-    data: fit.Data,
+    data: task.Task,
     config,
     seeds: Sequence[int],
     folder: pathlib.Path,
@@ -55,14 +55,14 @@ def seed_folder(folder: pathlib.Path, seed: int) -> pathlib.Path:
     return folder / "checkpoints" / f"seed_{seed}"
 
 
-def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
+def at_once(model: nn.Module, data: task.Task, config, wanted: int) -> int:
     """How many of `wanted` members one program trains: config.train.population, or as many as fit.
 
     Raises:
       ConfigError: config.train.population is below 1, or above where one member takes all.
     """
     most = config.population
-    if fit.takes_all(data):
+    if data.takes_all:
         if most not in (None, 1):
             raise errors.ConfigError(
                 f"config.train.population is {most}, but the devices, shards in turn or stays read "
@@ -76,7 +76,7 @@ def at_once(model: nn.Module, data: fit.Data, config, wanted: int) -> int:
                 f"config.train.population is {most}; expected 1 (one after another) or more "
                 "members trained as one program, or None"
             )
-    if wanted == 1 or fit.takes_all(data):
+    if wanted == 1 or data.takes_all:
         return 1
     if most is not None:
         return min(most, wanted)

@@ -12,10 +12,7 @@ OPTIMISERS = ("adam_l2", "adamw")
 SCHEDULES = ("constant", "cosine")
 APART = 1_000_000  # between the seeds of a seed's members
 # Methods that can teach a network, by what it is given.
-TEACHERS = {
-    "stays": ("lightgbm_windows",),
-    "visits": ("lightgbm", "logistic_regression", "logistic_regression_notes"),
-}
+TEACHERS = tuple(name for name, entry in registry.METHODS.items() if entry.teaches)
 _MOST = 1_000_000_000  # steps and what counts them, which are int32
 
 
@@ -84,7 +81,7 @@ class Train(Optimiser):
         "",
         "A method that is no network, such as lightgbm_windows: networks learn, beside the labels, "
         "what it says of training samples, each from a fit without that patient.",
-        choices=("", *TEACHERS["stays"], *TEACHERS["visits"]),
+        choices=("", *TEACHERS),
     )
     teacher_share: float = setting(
         0.5, "The teacher's share in what is learned; the rest is the labels'.", least=0, most=1
@@ -178,10 +175,11 @@ class NodeTraining:
 
 def check_shards(name: str, shards: int) -> None:
     """Raises ConfigError where the method `name` cannot be computed in shards of visits."""
-    if shards != 1 and registry.find(name).inputs == "stays":
+    inputs = registry.find(name).inputs
+    if shards != 1 and not inputs.in_shards:
         raise errors.ConfigError(
-            f"config.train.shards is {shards}, and '{name}' is given stays, batch by batch; leave "
-            "it 1, and lower config.train.batch where memory is short"
+            f"config.train.shards is {shards}, and '{name}' is given {inputs.name}, batch by "
+            "batch; leave it 1, and lower config.train.batch where memory is short"
         )
 
 
@@ -194,21 +192,20 @@ def check_teacher(config) -> None:
     teacher, name = config.train.teacher, config.model.name
     if not teacher or not config.train.teacher_share:
         return
-    kind = registry.find(name).inputs
-    if teacher not in TEACHERS[kind]:
+    inputs = registry.find(name).inputs
+    teachers = [one for one, entry in registry.METHODS.items() if inputs in entry.teaches]
+    if teacher not in teachers:
         raise errors.ConfigError(
-            f"config.train.teacher is '{teacher}'; '{name}' is given {kind} and can be taught by "
-            f"{', '.join(TEACHERS[kind])}, or by none with ''."
-            + errors.did_you_mean(teacher, TEACHERS[kind])
+            f"config.train.teacher is '{teacher}'; '{name}' is given {inputs.name} and can be "
+            f"taught by {', '.join(teachers) or 'none'}, or by none with ''."
+            + errors.did_you_mean(teacher, teachers)
         )
-    if kind == "stays" and not (config.realm.use_series or config.realm.use_statics):
+    # What the teacher reads must not come back in what a network learns that does not read it.
+    switches = [key for key, is_on in registry.find(teacher).overrides.items() if is_on is True]
+    sections = {key: config[key.split(".")[0]][key.split(".")[1]] for key in switches}
+    if switches and not any(sections.values()):
         raise errors.ConfigError(
-            f"config.train.teacher is '{teacher}', which reads series and statics, and "
-            f"config.realm.use_series and use_statics are False for '{name}'; set it to ''"
-        )
-    reads_notes = registry.find(teacher).overrides.get("model.use_notes", False)
-    if kind == "visits" and reads_notes and not config.model.use_notes:
-        raise errors.ConfigError(
-            f"config.train.teacher is '{teacher}', which reads notes, and config.model.use_notes "
-            f"is False for '{name}'; take a teacher without notes, or set it to ''"
+            f"config.train.teacher is '{teacher}', and of what it reads nothing is read by "
+            f"'{name}': config.{', config.'.join(switches)} is False; take another teacher, or set "
+            "it to ''"
         )

@@ -19,17 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax import errors
+from ehr_jax.features import arrays as features
 from ehr_jax.features import prepare
 from ehr_jax.models import inputs
 from ehr_jax.nn import spread
 from ehr_jax.training import loss as losses
-from ehr_jax.training import partition
+from ehr_jax.training import partition, problem, task
 
 _EACH, _ALL = jax.sharding.PartitionSpec(partition.AXIS), jax.sharding.PartitionSpec()
 
 
-class ShardedProblem(flax.struct.PyTreeNode):
-    """What is fitted and what selects, as `problem.Problem` but in shards.
+class ShardedProblem(task.Resident):
+    """Visits that fit and visits that select, as `problem.Problem` but in shards.
 
     Attributes:
       nodes: vectors of the codes, on all devices.
@@ -50,15 +51,22 @@ class ShardedProblem(flax.struct.PyTreeNode):
     validation: inputs.Visits
     validation_rows: jax.Array
     validation_labels: jax.Array
-    mesh: jax.sharding.Mesh | None = flax.struct.field(pytree_node=False)
+    mesh: jax.sharding.Mesh | None = flax.struct.field(pytree_node=False, default=None)
 
     def init(self, model: nn.Module, key: jax.Array) -> Any:
         """Parameters before the first step: those of one device, as shapes are the same."""
         first = jax.tree.map(lambda x: x[0], self.shaping)
         return model.init(key, self.nodes, first, train=False, method="encode")
 
-    def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
-        """Weighted cross-entropy over all labelled training cells; the key is the run's."""
+    @property
+    def takes_all(self) -> bool:
+        """True: one member takes all devices, or the memory of the one that streams."""
+        return True
+
+    def loss(
+        self, params, model: nn.Module, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        """Weighted cross-entropy over all labelled training cells; see `task.Task`."""
 
         def of_shard(shared, shard, axis):
             params, nodes, weight, key = shared
@@ -70,7 +78,7 @@ class ShardedProblem(flax.struct.PyTreeNode):
             return cost / jnp.maximum(known, 1)
 
         shared = params, self.nodes, self.positive_weight, jax.random.fold_in(key, step)
-        return self._over_shards(of_shard, shared, (self.shaping, self.train_labels))
+        return self._over_shards(of_shard, shared, (self.shaping, self.train_labels)), {}
 
     def validation_logits(self, params, model: nn.Module) -> jax.Array:
         """[validation, label] float32, without dropout."""
@@ -90,6 +98,19 @@ class ShardedProblem(flax.struct.PyTreeNode):
             of_shard, (params, self.nodes), (self.shaping, reading), each=True
         )
         return jnp.concatenate([logits.reshape(-1, logits.shape[-1]) for logits in found])
+
+    def probabilities(self, model: nn.Module, params: Any, arrays: prepare.Arrays) -> np.ndarray:
+        """Probabilities of every sample, [sample, label] float32."""
+        shards = self.train_labels.shape[0]
+        shaping = partition.visits(arrays, np.flatnonzero(arrays.shapes), True, shards)
+        reading = partition.visits(arrays, np.flatnonzero(~arrays.shapes), False, shards)
+        read = partition.put(reading.visits, self.mesh, (partition.AXIS,))
+        # Every process is given all of it.
+        whole = jax.sharding.NamedSharding(self.mesh, _ALL) if self.mesh else None
+        score = jax.jit(lambda p, d, r: d.logits(p, model, r), out_shardings=whole)
+        logits = np.asarray(score(params, self, read))
+        position = _positions(shaping.rows, reading.rows, arrays.labels.shape[0])
+        return losses.unweighted(logits[position], np.asarray(self.positive_weight))
 
     def _over_shards(self, function, shared, shards, each: bool = False):
         """`function(shared, shard, axis)` over the devices, or in a stream; see `spread.stream`."""
@@ -129,42 +150,56 @@ def build(
             f"config.train.shards is {shards}; expected 1 to {visits}, the visits that shape the "
             "network"
         )
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
-    shaping = partition.visits(arrays, np.flatnonzero(arrays.shapes), True, shards)
-    selects = labelled & (arrays.split == "validation")
-    reading = partition.visits(arrays, np.flatnonzero(~arrays.shapes & selects), False, shards)
-    trains = (shaping.rows >= 0) & (labelled & (arrays.split == "train"))[shaping.rows]
-    train_labels = np.where(trains[..., None], arrays.labels[shaping.rows], np.nan)
-    position = _positions(shaping.rows, reading.rows, arrays.labels.shape[0])
-    validation = np.flatnonzero(selects)
-    training = arrays.labels[labelled & (arrays.split == "train")]
-    each = functools.partial(partition.put, mesh=mesh)
+    host = layout(arrays, positive_weight, shards)
+    everywhere = functools.partial(partition.put, mesh=mesh)
+    dealt = functools.partial(partition.put, mesh=mesh, axes=(partition.AXIS,))
     return ShardedProblem(
-        nodes=each(inputs.Nodes(arrays.structure, arrays.concepts)),
-        shaping=partition.put(shaping.visits, mesh, partition.AXIS),
-        train_labels=partition.put(train_labels.astype(np.float32), mesh, partition.AXIS),
-        positive_weight=each(losses.positive_weights(training, positive_weight)),
-        validation=partition.put(reading.visits, mesh, partition.AXIS),
-        validation_rows=each(position[validation].astype(np.int32)),
-        validation_labels=each(arrays.labels[validation].astype(np.float32)),
+        nodes=everywhere(host.nodes),
+        shaping=dealt(host.shaping),
+        train_labels=dealt(host.train_labels),
+        positive_weight=everywhere(host.positive_weight),
+        validation=dealt(host.validation),
+        validation_rows=everywhere(host.validation_rows),
+        validation_labels=everywhere(host.validation_labels),
         mesh=mesh,
     )
 
 
-def probabilities(
-    model: nn.Module, params: Any, arrays: prepare.Arrays, data: ShardedProblem
-) -> np.ndarray:
-    """Probabilities of every sample, [sample, label] float32."""
-    shards = data.train_labels.shape[0]
+def layout(arrays: prepare.Arrays, positive_weight: float | str, shards: int) -> ShardedProblem:
+    """Returns what `build` places, as numpy arrays; vectors of nodes and notes may be traced."""
+    train, validation = features.training_rows(arrays)
     shaping = partition.visits(arrays, np.flatnonzero(arrays.shapes), True, shards)
-    reading = partition.visits(arrays, np.flatnonzero(~arrays.shapes), False, shards)
-    read = partition.put(reading.visits, data.mesh, partition.AXIS)
-    # Every process is given all of it.
-    whole = jax.sharding.NamedSharding(data.mesh, _ALL) if data.mesh else None
-    score = jax.jit(lambda p, d, r: d.logits(p, model, r), out_shardings=whole)
-    found = np.asarray(score(params, data, read))
+    reading = partition.visits(arrays, validation[~arrays.shapes[validation]], False, shards)
+    trains = np.isin(shaping.rows, train)
+    train_labels = np.where(trains[..., None], arrays.labels[shaping.rows], np.nan)
     position = _positions(shaping.rows, reading.rows, arrays.labels.shape[0])
-    return losses.unweighted(found[position], np.asarray(data.positive_weight))
+    return ShardedProblem(
+        nodes=inputs.Nodes(arrays.structure, arrays.concepts),
+        shaping=shaping.visits,
+        train_labels=train_labels.astype(np.float32),
+        positive_weight=losses.positive_weights(arrays.labels[train], positive_weight),
+        validation=reading.visits,
+        validation_rows=position[validation].astype(np.int32),
+        validation_labels=arrays.labels[validation].astype(np.float32),
+        mesh=None,
+    )
+
+
+def first_shard(data: ShardedProblem) -> problem.Problem:
+    """Returns what the device of the first shard holds and computes, as a problem of its own."""
+    shaping, train_labels, validation = jax.tree.map(
+        lambda x: x[0], (data.shaping, data.train_labels, data.validation)
+    )
+    return problem.Problem(
+        nodes=data.nodes,
+        shaping=shaping,
+        train_rows=np.arange(len(train_labels), dtype=np.int32),
+        train_labels=train_labels,
+        positive_weight=data.positive_weight,
+        validation=validation,
+        validation_rows=data.validation_rows,
+        validation_labels=data.validation_labels,
+    )
 
 
 def _positions(shaping: np.ndarray, reading: np.ndarray, samples: int) -> np.ndarray:

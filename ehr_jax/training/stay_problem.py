@@ -1,5 +1,10 @@
-"""Stays on the device, as training uses them: batches drawn there, in an order by epoch."""
+"""Stays on the device, as training uses them: batches drawn there, in an order by epoch.
 
+Nothing here looks into a stay: any samples of which each is scored by itself are trained so, by a
+function that reads their rows (`build`).
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax import errors
+from ehr_jax.features import arrays as features
 from ehr_jax.features import stays
 from ehr_jax.models import inputs
 from ehr_jax.nn import compiling
 from ehr_jax.training import loss as losses
-from ehr_jax.training import partition
+from ehr_jax.training import partition, task
 
 SCORED_AT_ONCE = 512  # stays
 
@@ -21,13 +27,22 @@ SCORED_AT_ONCE = 512  # stays
 class Batch(NamedTuple):
     """The samples of a step; labels [batch, label], survival [batch, day] as of `StayProblem`."""
 
-    stays: inputs.Stays
+    stays: Any
     labels: jax.Array
     survival: jax.Array
 
 
-class StayProblem(flax.struct.PyTreeNode):
-    """What is fitted and what selects, resident on the device.
+# (arrays, [row]) -> the samples of these rows on the device, every leaf with a leading [sample].
+Read = Callable[[features.Arrays, np.ndarray], Any]
+
+
+def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:
+    """Returns the samples `chosen` [row] on the device."""
+    return inputs.Stays(**{name: jnp.asarray(x[chosen]) for name, x in arrays.stays.items()})
+
+
+class StayProblem(task.Resident):
+    """Stays that fit and stays that select, resident on the device; a `task.Task`.
 
     Attributes:
       train, validation: labelled samples.
@@ -36,30 +51,33 @@ class StayProblem(flax.struct.PyTreeNode):
       positive_weight: [label] float32, weight of a positive cell in the loss.
       batch: stays a step, static.
       mesh: over which each batch is spread, static; None on one device.
+      read: (arrays, [row]) -> the samples of these rows on the device, static.
     """
 
-    train: inputs.Stays
+    train: Any
     train_labels: jax.Array
     train_survival: jax.Array
     positive_weight: jax.Array
-    validation: inputs.Stays
+    validation: Any
     validation_labels: jax.Array
     batch: int = flax.struct.field(pytree_node=False)
     mesh: jax.sharding.Mesh | None = flax.struct.field(pytree_node=False, default=None)
+    read: Read = flax.struct.field(pytree_node=False, default=rows)
+
+    @property
+    def train_targets(self) -> jax.Array:
+        """[sample, label and survival day] float32; nan where missing."""
+        return jnp.concatenate([self.train_labels, self.train_survival], axis=1)
 
     def init(self, model: nn.Module, key: jax.Array) -> Any:
         """Parameters before the first step."""
         return model.init(key, jax.tree.map(lambda x: x[: self.batch], self.train))
 
-    def loss(self, params, model: nn.Module, key: jax.Array, step: jax.Array) -> jax.Array:
-        """Weighted cross-entropy of the batch of `step`, where a day of `survival_days` counts as a
-        label does; the key is the run's."""
-        return self.loss_and_kept(params, model, key, step)[0]
-
-    def loss_and_kept(
+    def loss(
         self, params, model: nn.Module, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, dict]:
-        """The loss, and the running statistics that the step leaves where norms keep any.
+        """Weighted cross-entropy of the batch of `step`, where a day of `survival_days` counts as a
+        label does, and the running statistics that the step leaves where norms keep any.
 
         Every epoch has its own order, drawn from key and epoch alone; what is left over by whole
         batches waits for another order.
@@ -72,7 +90,7 @@ class StayProblem(flax.struct.PyTreeNode):
         )
         return batch_loss(params, model, key, step, batch, self.positive_weight)
 
-    def _spread(self, batch: inputs.Stays) -> inputs.Stays:
+    def _spread(self, batch: Any) -> Any:
         """A batch with its stays over the devices; the compiler adds the sums of gradients."""
         if self.mesh is None:
             return batch
@@ -89,6 +107,14 @@ class StayProblem(flax.struct.PyTreeNode):
     def validation_logits(self, params, model: nn.Module) -> jax.Array:
         """[validation, label] float32, without dropout."""
         return score(params, model, self.validation)
+
+    def product_size(self, model: nn.Module) -> int:
+        """Rows times columns of a step's products: those of a batch."""
+        return self.batch * model.width
+
+    def probabilities(self, model: nn.Module, params: Any, arrays: features.Arrays) -> np.ndarray:
+        """Probabilities of every sample, [sample, label] float32."""
+        return score_all(model, params, arrays, np.asarray(self.positive_weight), self.read)
 
 
 def batch_loss(
@@ -120,21 +146,23 @@ def epoch_order(key: jax.Array, epoch: jax.Array, count: int) -> jax.Array:
 
 
 def build(
-    arrays: stays.StayArrays,
+    arrays: features.Arrays,
     positive_weight: float | str,
     batch: int,
     mesh: jax.sharding.Mesh | None = None,
+    read: Read = rows,
 ) -> StayProblem:
     """Places the labelled training and validation samples on the device, or on all of a mesh.
 
     Args:
       positive_weight: of a positive cell in the loss: a number, or "balanced".
-      batch: stays a step.
+      batch: samples a step.
+      read: what reads rows of `arrays`.
 
     Raises:
       ConfigError: an impossible batch or weight.
     """
-    train, validation = fitted_rows(arrays)
+    train, validation = features.training_rows(arrays)
     if batch < 1 or not train.size:
         raise errors.ConfigError(
             f"config.train.batch is {batch}, with {train.size} labelled training samples; "
@@ -147,34 +175,24 @@ def build(
             f"config.train.batch is {batch}, which {mesh.size} devices do not divide evenly; set a "
             f"multiple of {mesh.size}, or config.train.devices"
         )
+    labels = arrays.labels.shape[1]
     built = StayProblem(
-        train=rows(arrays, train),
+        train=read(arrays, train),
         train_labels=jnp.asarray(arrays.labels[train]),
-        train_survival=jnp.asarray(arrays.survival[train]),
+        train_survival=jnp.asarray(arrays.targets[train][:, labels:]),
         positive_weight=jnp.asarray(losses.positive_weights(arrays.labels[train], positive_weight)),
-        validation=rows(arrays, validation),
+        validation=read(arrays, validation),
         validation_labels=jnp.asarray(arrays.labels[validation]),
         batch=batch,
         mesh=mesh,
+        read=read,
     )
     return built if mesh is None else partition.put(built, mesh)
 
 
-def fitted_rows(arrays: stays.StayArrays) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labelled samples [row] of training, and of validation."""
-    labelled = ~np.isnan(arrays.labels).all(axis=1)
-    train, validation = (arrays.split == split for split in ("train", "validation"))
-    return np.flatnonzero(labelled & train), np.flatnonzero(labelled & validation)
-
-
-def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:
-    """Returns the samples `chosen` [row] on the device."""
-    return inputs.Stays(**{name: jnp.asarray(x[chosen]) for name, x in arrays.stays.items()})
-
-
-def score(params, model: nn.Module, given: inputs.Stays) -> jax.Array:
+def score(params, model: nn.Module, given: Any) -> jax.Array:
     """Logits [sample, label] float32 without dropout, a bounded number of stays at a time."""
-    count = given.steps.shape[0]
+    count = len(jax.tree.leaves(given)[0])
     if count <= SCORED_AT_ONCE:
         return model.apply(params, given)
     blocks = -(-count // SCORED_AT_ONCE)
@@ -187,15 +205,12 @@ def score(params, model: nn.Module, given: inputs.Stays) -> jax.Array:
     return logits.reshape(blocks * SCORED_AT_ONCE, -1)[:count]
 
 
-def probabilities(
-    model: nn.Module, params: Any, arrays: stays.StayArrays, data: StayProblem
-) -> np.ndarray:
-    """Probabilities of every sample, [sample, label] float32."""
-    return score_all(model, params, arrays, np.asarray(data.positive_weight))
-
-
 def score_all(
-    model: nn.Module, params: Any, arrays: stays.StayArrays, positive_weight: np.ndarray
+    model: nn.Module,
+    params: Any,
+    arrays: features.Arrays,
+    positive_weight: np.ndarray,
+    read: Read = rows,
 ) -> np.ndarray:
     """Probabilities of every sample, [sample, label] float32; the weight [label] is the loss's."""
     run = compiling.jit(model.apply, SCORED_AT_ONCE * model.width)
@@ -203,6 +218,6 @@ def score_all(
     for start in range(0, len(arrays.labels), SCORED_AT_ONCE):
         chosen = np.arange(start, start + SCORED_AT_ONCE)
         # The last batch is filled up, so that one program serves all.
-        part = run(params, rows(arrays, np.minimum(chosen, len(arrays.labels) - 1)))
+        part = run(params, read(arrays, np.minimum(chosen, len(arrays.labels) - 1)))
         parts.append(np.asarray(part)[: len(arrays.labels) - start])
     return losses.unweighted(np.concatenate(parts), positive_weight)

@@ -69,6 +69,26 @@ def step(
     return Done(params, moments, before.step + 1), found
 
 
+def run_chunk(
+    chunk: Any, state: State, data: Any, key: jax.Array
+) -> tuple[State, dict[str, jax.Array]]:
+    """The steps of a `task.Chunk` and the validation after them; jit with the first bound.
+
+    Args:
+      data: a `task.Task` on the device.
+      key: the run's.
+    """
+    objective = lambda params, at: data.loss(params, chunk.model, key, at)  # noqa: E731
+    now, means = jax.lax.scan(
+        lambda before, _: step(chunk.optimiser, objective, before), done(state), length=chunk.steps
+    )
+    means = jax.tree.map(jnp.mean, means)
+    scores = data.validation_logits(now.params, chunk.model)
+    return validated(
+        state, now, means, scores, data.validation_labels, data.positive_weight, chunk.select
+    )
+
+
 def validated(
     state: State,
     now: Done,

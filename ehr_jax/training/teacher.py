@@ -14,15 +14,13 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.features import prepare, stays
+from ehr_jax.features import arrays as features
 from ehr_jax.models import registry
 from ehr_jax.progress import progress
 from ehr_jax.training import run_folder
 from ehr_jax.training import settings as train_settings
 
 FOLDS = 5
-
-Arrays = prepare.Arrays | stays.StayArrays
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -31,7 +29,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not used(config):
         return
     try:
-        registry.load(config.train.teacher)
+        registry.resolve(config.train.teacher)
     except errors.ConfigError as error:
         raise errors.ConfigError(
             f"config.train.teacher is '{config.train.teacher}': {error}; or set it to ''"
@@ -43,7 +41,9 @@ def used(config: ml_collections.ConfigDict) -> bool:
     return bool(config.train.teacher) and config.train.teacher_share > 0
 
 
-def softened(config: ml_collections.ConfigDict, arrays: Arrays, folder: pathlib.Path) -> Arrays:
+def softened(
+    config: ml_collections.ConfigDict, arrays: features.Arrays, folder: pathlib.Path
+) -> features.Arrays:
     """Returns `arrays` with the labels that training learns, survival days among them.
 
     They are config.train.teacher_share of the teacher's score and the rest of the label, where both
@@ -60,7 +60,7 @@ def softened(config: ml_collections.ConfigDict, arrays: Arrays, folder: pathlib.
     share = config.train.teacher_share
     if not used(config):
         return arrays
-    path, targets = folder / run_folder.TEACHER, _targets(arrays)
+    path, targets = folder / run_folder.TEACHER, arrays.targets
     if not path.exists():
         found = out_of_fold(config, arrays)
 
@@ -71,14 +71,10 @@ def softened(config: ml_collections.ConfigDict, arrays: Arrays, folder: pathlib.
         run_folder.write_whole(path, write)
     scores = _read(path, targets.shape)
     mixed = np.where(np.isnan(scores), targets, (1 - share) * targets + share * scores)
-    labels = arrays.labels.shape[1]
-    made = dataclasses.replace(arrays, labels=mixed[:, :labels].astype(np.float32))
-    if isinstance(arrays, stays.StayArrays):
-        made = dataclasses.replace(made, survival=mixed[:, labels:].astype(np.float32))
-    return made
+    return arrays.with_targets(mixed.astype(np.float32))
 
 
-def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray:
+def out_of_fold(config: ml_collections.ConfigDict, arrays: features.Arrays) -> np.ndarray:
     """Returns the teacher's probability of every training label (and survival day), each by a fit
     to the training patients of the other folds: [sample, label and day] float32, nan elsewhere.
 
@@ -88,9 +84,9 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
 
     Raises ConfigError where there are fewer than two training patients.
     """
-    method, seed = registry.load(config.train.teacher), config.cohort.split_seed
+    method, seed = registry.resolve(config.train.teacher), config.cohort.split_seed
     own = registry.configure(config, config.train.teacher)
-    targets, arrays = _targets(arrays), _read_by(config, arrays)
+    targets, arrays = arrays.targets, arrays.read_by(config)
     days = tuple(f"death within {days:g} days" for days in config.realm.survival_days)
     names = (arrays.label_names + days)[: targets.shape[1]]
     train = np.flatnonzero((arrays.split == "train") & ~np.isnan(targets).all(axis=1))
@@ -118,24 +114,6 @@ def out_of_fold(config: ml_collections.ConfigDict, arrays: Arrays) -> np.ndarray
     label = registry.find(config.train.teacher).label
     print(f"teacher: {label}, {folds} fits, {time.monotonic() - began:.1f} s", flush=True)
     return scores
-
-
-def _read_by(config: ml_collections.ConfigDict, arrays: Arrays) -> Arrays:
-    """`arrays` without the series or statics that the taught network does not read: a source that
-    is switched off must not come back in what is learned."""
-    if registry.find(config.model.name).inputs != "stays":
-        return arrays
-    off = () if config.realm.use_series else ("values", "observed", "elapsed", "hours")
-    off += () if config.realm.use_statics else ("statics",)
-    emptied = {name: arrays.stays[name][:, :0] for name in off}
-    return dataclasses.replace(arrays, stays={**arrays.stays, **emptied})
-
-
-def _targets(arrays: Arrays) -> np.ndarray:
-    """[sample, label and survival day] float32, nan where not known."""
-    if isinstance(arrays, stays.StayArrays):
-        return np.concatenate([arrays.labels, arrays.survival], axis=1)
-    return arrays.labels
 
 
 def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:

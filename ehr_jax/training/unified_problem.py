@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +10,11 @@ import numpy as np
 from ehr_jax import errors
 from ehr_jax.features import stays
 from ehr_jax.models import inputs, unified
-from ehr_jax.training import problem, stay_problem
+from ehr_jax.training import problem, stay_problem, task
 
 
-class UnifiedProblem(flax.struct.PyTreeNode):
-    """What is fitted and what selects, resident on the device.
+class UnifiedProblem(task.Resident):
+    """Stays and their hypergraph, resident on the device; a `task.Task`.
 
     Attributes:
       visits: the hypergraph; its labelled training and validation samples are those of `stays`, in
@@ -25,6 +24,16 @@ class UnifiedProblem(flax.struct.PyTreeNode):
 
     visits: problem.Problem
     stays: stay_problem.StayProblem
+
+    @property
+    def train_labels(self) -> jax.Array:
+        """[train, label] float32; nan where missing."""
+        return self.stays.train_labels
+
+    @property
+    def train_targets(self) -> jax.Array:
+        """[sample, label and survival day] float32; nan where missing."""
+        return self.stays.train_targets
 
     @property
     def validation_labels(self) -> jax.Array:
@@ -45,22 +54,22 @@ class UnifiedProblem(flax.struct.PyTreeNode):
         of_stays = self._in_training(states).init(model.stays, jax.random.fold_in(key, 1))
         return {"codes": of_codes, "stays": of_stays}
 
-    def loss(self, params, model: unified.Unified, key: jax.Array, step: jax.Array) -> jax.Array:
-        """The loss of a batch of stays, whose visit states come of all training visits."""
-        return self.loss_and_kept(params, model, key, step)[0]
+    def weighed(self, positive_weight: jax.Array) -> "UnifiedProblem":
+        """Returns the task with other weights [label] of positive cells."""
+        return self.replace(stays=self.stays.weighed(positive_weight))
 
-    def loss_and_kept(
+    def loss(
         self, params, model: unified.Unified, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, dict]:
-        """The loss, and the running statistics that the step leaves where norms keep any."""
+        """The loss of a batch of stays, whose visit states come of all training visits, and the
+        running statistics that the step leaves where norms keep any."""
         # Apart from the key of the stays' own dropout, which is fold_in(key, step).
         of_codes = jax.random.fold_in(jax.random.fold_in(key, 2**31 - 3), step)
         states, _ = unified.shape(
             model, params, self.visits.nodes, self.visits.shaping, dropout=of_codes
         )
-        loss, kept = self._in_training(states).loss_and_kept(
-            params["stays"], model.stays, key, step
-        )
+        in_training = self._in_training(states)
+        loss, kept = in_training.loss(params["stays"], model.stays, key, step)
         return loss, {"stays": kept}
 
     def validation_logits(self, params, model: unified.Unified) -> jax.Array:
@@ -69,6 +78,13 @@ class UnifiedProblem(flax.struct.PyTreeNode):
         given = self.stays.validation.replace(visit=states[self.visits.validation_rows])
         filled = self.stays.replace(validation=given)
         return filled.validation_logits(params["stays"], model.stays)
+
+    def probabilities(
+        self, model: unified.Unified, params: Any, arrays: stays.StayArrays
+    ) -> np.ndarray:
+        """Probabilities of every sample, [sample, label] float32."""
+        with_states = filled(model, params, arrays, self)
+        return self.stays.probabilities(model.stays, params["stays"], with_states)
 
     def _in_training(self, states: jax.Array) -> stay_problem.StayProblem:
         given = self.stays.train.replace(visit=states[self.visits.train_rows])
@@ -81,15 +97,20 @@ def build(arrays: stays.StayArrays, positive_weight: float | str, batch: int) ->
     Raises:
       ConfigError: no codes were prepared, or an impossible batch or weight.
     """
+    check(arrays)
+    return UnifiedProblem(
+        visits=problem.build(arrays.visits, positive_weight),
+        stays=stay_problem.build(arrays, positive_weight, batch),
+    )
+
+
+def check(arrays: stays.StayArrays) -> None:
+    """Raises ConfigError where the stays have no hypergraph."""
     if arrays.visits is None:
         raise errors.ConfigError(
             "config.realm.use_visit is False, so that no visits over codes were prepared, which "
             "this method is given; set it to True (configs/unified.py does)"
         )
-    return UnifiedProblem(
-        visits=problem.build(arrays.visits, positive_weight),
-        stays=stay_problem.build(arrays, positive_weight, batch),
-    )
 
 
 def visit_states(
@@ -112,11 +133,3 @@ def filled(
     states = np.empty_like(found)
     states[np.concatenate([shaping, reading])] = found
     return dataclasses.replace(arrays, stays={**arrays.stays, "visit": states})
-
-
-def probabilities(
-    model: unified.Unified, params: Any, arrays: stays.StayArrays, data: UnifiedProblem
-) -> np.ndarray:
-    """Probabilities of every sample, [sample, label] float32."""
-    ready = filled(model, params, arrays, data)
-    return stay_problem.probabilities(model.stays, params["stays"], ready, data.stays)

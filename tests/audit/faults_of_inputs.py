@@ -6,7 +6,18 @@ import datetime
 import numpy as np
 import polars as pl
 
-from ehr_jax.features import known, prepare, retrieved, series, stays, structure, vocabulary
+from ehr_jax.features import (
+    known,
+    prepare,
+    retrieved,
+    series,
+    statics,
+    stay_notes,
+    stays,
+    structure,
+    survival,
+    vocabulary,
+)
 from tests.audit import scenes
 
 HOUR = datetime.timedelta(hours=1)
@@ -185,27 +196,27 @@ def usual_of_all_samples(scene, patch):
 
 
 def statics_of_all_samples(scene, patch):
-    right = stays._fit_statics
+    right = statics.fit
     patch.setattr(
-        stays,
-        "_fit_statics",
+        statics,
+        "fit",
         lambda facts, training: right(facts, facts.select("sample_id").unique()),
     )
     return scenes.look(scene)
 
 
 def note_size_of_all_samples(scene, patch):
-    right = stays._vectors
+    right = stay_notes.slots
     patch.setattr(
-        stays,
-        "_vectors",
+        stay_notes,
+        "slots",
         lambda rows, count, train, *more: right(rows, count, np.ones_like(train), *more),
     )
     return scenes.look(scene)
 
 
 def knowledge_of_later_notes(scene, patch):
-    right = stays._pieces
+    right = stay_notes.pieces
 
     def whole(records, cohort, config, hours):
         samples = cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
@@ -214,9 +225,9 @@ def knowledge_of_later_notes(scene, patch):
         hour = (hours + after).cast(pl.Float32)
         return rows.select("sample_id", "time", "text", hour=hour).collect(), "own"
 
-    patch.setattr(stays, "_notes", whole)
+    patch.setattr(stay_notes, "rows", whole)
     patch.setattr(
-        stays, "_pieces", lambda rows, config: right(rows.filter(pl.col("hour") <= 48), config)
+        stay_notes, "pieces", lambda rows, config: right(rows.filter(pl.col("hour") <= 48), config)
     )
     return scenes.look(scene)
 
@@ -237,10 +248,10 @@ def survival_as_a_static(scene, patch):
 
 
 def survival_of_held_out_patients(scene, patch):
-    right = stays._survival
+    right = survival.targets
     patch.setattr(
-        stays,
-        "_survival",
+        survival,
+        "targets",
         lambda records, cohort, *more: right(records, _everyone_trains(cohort), *more),
     )
     return scenes.look(scene)

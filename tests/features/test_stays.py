@@ -11,7 +11,7 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import fitted, known, stays, vectors, vocabulary
+from ehr_jax.features import fitted, known, statics, stay_notes, stays, vectors, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import synthetic, tables
 
@@ -104,7 +104,7 @@ def test_a_static_level_that_training_never_saw_is_no_level(arrays):
     samples = pl.DataFrame({"sample_id": [0]})
     chosen = tuple(static for static in arrays.fitted.statics if static.attribute == "race")
     assert len(chosen) > 2
-    assert not stays._statics(facts, samples, chosen).any()
+    assert not statics.columns(facts, samples, chosen).any()
 
 
 @pytest.mark.parametrize(("count", "kinds"), [(9, set()), (10, {"number", "known", "level"})])
@@ -117,13 +117,13 @@ def test_a_number_or_level_of_fewer_than_ten_training_samples_is_no_static(count
             "number": [float(n) for n in range(count)] + [None] * count,
         }
     )
-    assert {static.kind for static in stays._fit_statics(facts, facts)} == kinds
+    assert {static.kind for static in statics.fit(facts, facts)} == kinds
 
 
 def test_vectors_are_sized_by_training_samples():
     rows = pl.DataFrame({"sample_id": [0, 1], "hour": [1.0, 2.0], "text": ["short", "a long text"]})
     encoding = vectors.Vectors(lambda texts: np.float32([[len(t)] for t in texts]), 1, {}, None)
-    (values, _, mask), size = stays._vectors(rows, 2, np.array([True, False]), encoding, None)
+    (values, _, mask), size = stay_notes.slots(rows, 2, np.array([True, False]), encoding, None)
     assert size == 5
     np.testing.assert_allclose(values.ravel(), [1, 11 / 5], rtol=1e-6)
     assert mask.ravel().tolist() == [1, 1]
@@ -140,7 +140,7 @@ def test_last_pieces_of_notes_are_kept_with_their_hours():
     )
     made = base.defaults().notes
     made.piece_words, made.pieces = 2, 2
-    assert stays._pieces(rows, made).rows() == [(0, 1.0, "e"), (0, 5.0, "f g")]
+    assert stay_notes.pieces(rows, made).rows() == [(0, 1.0, "e"), (0, 5.0, "f g")]
 
 
 TINY = pathlib.Path(__file__).parent.parent / "text" / "golden" / "tiny_mean"

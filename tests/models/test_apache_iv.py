@@ -15,7 +15,7 @@ def arrays(labels=("mortality",), **scores):
 
 
 def run(given):
-    return registry.load("apache_iv").fit_predict(given, base.defaults(), 0)
+    return registry.resolve("apache_iv").fit_predict(given, base.defaults(), 0)
 
 
 def test_its_scores_are_the_sources_own_and_stay_missing_where_they_are():

@@ -15,5 +15,5 @@ def test_a_baseline_without_validation_samples_has_scores_all_the_same(method):
     split = np.where(given.split == "validation", "test", given.split)
     config = registry.configure(make.make_config(), method)
     given = dataclasses.replace(given, split=split)
-    scores = registry.load(method).fit_predict(given, config, 0)
+    scores = registry.resolve(method).fit_predict(given, config, 0)
     assert np.isfinite(scores).all() and np.ptp(scores, axis=0).min() > 0.01

@@ -10,7 +10,7 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.training import fit, problem, sharded_problem
+from ehr_jax.training import fit, problem, sharded_problem, stepping, task
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def figures(method: str, precision: str, params) -> tuple[np.ndarray, np.ndarray
     model = network(method, precision)[0]
 
     def both(given, params):
-        loss = functools.partial(given.loss, model=model, key=jax.random.key(1), step=0)
+        loss = lambda p: given.loss(p, model, jax.random.key(1), 0)[0]  # noqa: E731
         return given.validation_logits(params, model), jax.grad(loss)(params)
 
     logits, gradient = jax.jit(both)(data(), params)
@@ -75,7 +75,8 @@ def test_a_short_training_ranks_as_well_as_in_float32():
     for precision in ("float32", "bfloat16"):
         model, config = network("mingle", precision, train__eval_every=40)
         optimiser = fit.make_optimiser(config)
-        run = functools.partial(fit.run_chunk, model, optimiser, config.eval_every, "auroc")
+        chunk = task.Chunk(model, optimiser, config.eval_every, "auroc")
+        run = functools.partial(stepping.run_chunk, chunk)
         state = fit.init_state(model, optimiser, given, jax.random.key(0))
         state, metrics = jax.jit(run)(state, given, jax.random.key(0))
         assert {x.dtype for x in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}

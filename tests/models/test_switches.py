@@ -17,7 +17,7 @@ import stays as make
 
 from ehr_jax import config as base
 from ehr_jax.models import registry
-from ehr_jax.training import problem, stay_problem, unified_problem
+from ehr_jax.training import kinds
 
 # Of each switch what it is about: fields of `prepare.Arrays`, or of `StayArrays.stays`.
 VISITS = {"model.use_notes": ("notes", "has_note"), "model.use_concepts": ("concepts",)}
@@ -90,26 +90,23 @@ def without(arrays, switch: str):
     return dataclasses.replace(arrays, stays={**arrays.stays, **moved})
 
 
-def scorer(config, kind: str):
+def scorer(config):
     """arrays -> what may move: scores, and of some networks the training loss."""
-    method = registry.load(config.model.name)
-    if not hasattr(method, "build"):
+    method = registry.resolve(config.model.name)
+    if not method.is_network:
         return lambda arrays: [method.fit_predict(arrays, config, 0)]
     model = registry.build(config, 1)
-    if kind == "visits":
-        build = functools.partial(problem.build, positive_weight="1")
-    elif registry.find(config.model.name).module == registry.UNIFIED:
-        build = functools.partial(unified_problem.build, positive_weight="1", batch=8)
-    else:
-        build = functools.partial(stay_problem.build, positive_weight="1", batch=8)
+
+    def build(arrays):
+        return method.kind.build(kinds.job(config, arrays))
 
     @make.quick_jit
     def figures(params, data):
         scores = data.validation_logits(params, model)
         # The network of most methods over stays is one class: its training is compiled once.
-        if kind == "stays" and config.model.name != "realm_series":
+        if method.kind.NAME == "stays" and config.model.name != "realm_series":
             return (scores,)
-        return scores, data.loss(params, model, jax.random.key(1), 0)
+        return scores, data.loss(params, model, jax.random.key(1), 0)[0]
 
     rng, kept = np.random.default_rng(3), []
 
@@ -139,8 +136,8 @@ def cases():
         yield pytest.param(name, (), id=name, marks=[pytest.mark.slow] if slow else [])
         fixed = any(not value for key, value in method.overrides.items() if "use_" in key
                     and key != "realm.use_visit")  # fmt: skip
-        sections = ("model",) if method.inputs == "visits" else ("realm",)
-        if fixed or method.section == "" or not hasattr(registry.load(name), "build"):
+        sections = ("model",) if method.inputs == registry.VISITS else ("realm",)
+        if fixed or method.section == "" or not registry.resolve(name).is_network:
             continue
         for half in HALVES:
             if half[0].startswith(sections) and name not in ("mingle", "mlp_notes"):
@@ -157,11 +154,11 @@ def test_every_switch_is_known_here():
 
 @pytest.mark.parametrize(("name", "off"), list(cases()))
 def test_what_is_switched_off_moves_no_score_and_no_loss(name, off):
-    config, kind = configured(name, off), registry.find(name).inputs
+    config, kind = configured(name, off), registry.resolve(name).kind.NAME
     arrays = visits() if kind == "visits" else stays()
     switches = VISITS if kind == "visits" else STAYS
     values = {key: config[key.split(".")[0]][key.split(".")[1]] for key in switches}
-    score = scorer(config, kind)
+    score = scorer(config)
     expected = score(arrays)
     for switch in [key for key, on in values.items() if not on]:
         assert not moved(score(without(arrays, switch)), expected), switch

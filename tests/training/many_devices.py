@@ -58,20 +58,20 @@ def compare(case: str) -> dict[str, np.ndarray]:
     found = {f"{case} 0": figures(model, params, arrays, alone, problem)}
     for shards in SHARDS if case == "mingle" else (3,):
         data = sharded_problem.build(arrays, "balanced", partition.make_mesh(shards))
-        feeding = sharded_problem if shards == 3 else None  # scores take a compilation each
-        found[f"{case} {shards}"] = figures(model, params, arrays, data, feeding)
+        # Scores take a compilation each.
+        found[f"{case} {shards}"] = figures(model, params, arrays, data, scored=shards == 3)
     if case != "alldeepsets":
         data = sharded_problem.build(arrays, "balanced", None, shards=3)
-        found[f"{case} streamed"] = figures(model, params, arrays, data, sharded_problem)
+        found[f"{case} streamed"] = figures(model, params, arrays, data, scored=True)
     return found
 
 
-def figures(model, params, arrays, data, feeding) -> np.ndarray:
-    """Loss, gradient (over its greatest entry) and, with `feeding`, probabilities, in one line."""
-    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+def figures(model, params, arrays, data, scored: bool) -> np.ndarray:
+    """Loss, gradient (over its greatest entry) and, if `scored`, probabilities, in one line."""
+    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
     loss, gradient = step(params, data)
     gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])
-    scores = feeding.probabilities(model, params, arrays, data).ravel() if feeding else []
+    scores = data.probabilities(model, params, arrays).ravel() if scored else []
     return np.concatenate([[loss], gradient / jnp.abs(gradient).max(), scores])
 
 
@@ -81,7 +81,7 @@ def stays_of(devices: int) -> np.ndarray:
     data = stay_problem.build(made, 1.0, 8, partition.make_mesh(devices))
     model = of_stays.network()
     params = data.init(model, jax.random.key(0))
-    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
     loss, gradient = step(params, data)
     return np.concatenate([[loss], *(leaf.ravel() for leaf in jax.tree.leaves(gradient))])
 
@@ -91,7 +91,7 @@ def bytes_of_a_step(samples: int) -> int:
     data = sharded_problem.build(make.make_arrays(samples), 1.0, partition.make_mesh(4))
     model = network("mingle")
     params = data.init(model, jax.random.key(0))
-    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)))
+    step = jax.jit(jax.value_and_grad(lambda p, d: d.loss(p, model, jax.random.key(1), 0)[0]))
     found = exchange.exchanged_bytes(step.lower(params, data).compile().as_text())
     assert set(found) == {"all-reduce"}, found
     return found["all-reduce"]
@@ -99,7 +99,7 @@ def bytes_of_a_step(samples: int) -> int:
 
 def network(method: str):
     config = registry.configure(make.make_config(), method)
-    model = registry.load(config.model.name).build(config.model, 2)
+    model = registry.build(config, 2)
     return model.clone(dropout=0.0, input_dropout=0.0)
 
 

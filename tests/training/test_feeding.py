@@ -17,7 +17,7 @@ from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import train
-from ehr_jax.training import feeding, fit, memory, partition, seeds, stay_problem
+from ehr_jax.training import feeding, fit, kinds, memory, partition, seeds, stay_problem
 
 BOTH = stay_problem, feeding
 
@@ -96,32 +96,31 @@ def test_validation_in_blocks_is_that_of_all_at_once(monkeypatch):
 def test_stays_that_do_not_fit_are_fed_and_sweeps_of_them_refused(monkeypatch, capsys):
     monkeypatch.setattr(stay_problem, "SCORED_AT_ONCE", 32)
     config, arrays = config_of(), learnable(3000)
-    model = registry.build(config, 1)
-    found, fed = (memory.need(model, arrays, config.train, fed=fed) for fed in (False, True))
+    job = kinds.job(config, arrays)
+    found, fed = (memory.need(job, fed) for fed in (False, True))
     assert fed.arrays < found.arrays / 2 and fed.work == found.work
     monkeypatch.setattr(memory, "free", lambda: fed.total)
     monkeypatch.setattr(memory, "_compiled", lambda *_: found.work)
-    room, data = train.make_problem(config, arrays)
-    assert isinstance(data, feeding.FedStays) and room is stay_problem
+    data = train.make_task(config, arrays)
+    assert isinstance(data, feeding.FedStays)
     assert "are read from host memory" in capsys.readouterr().out
-    scores = room.probabilities(model, data.head.init(model, jax.random.key(0)), arrays, data)
+    scores = data.probabilities(job.model, data.init(job.model, jax.random.key(0)), arrays)
     assert scores.shape == arrays.labels.shape
     with pytest.raises(errors.ConfigError, match="are free; "):
-        train.make_problem(config, arrays, alone=False)
-    assert seeds.at_once(model, data, config.train, 5) == 1
+        train.make_task(config, arrays, alone=False)
+    assert seeds.at_once(job.model, data, config.train, 5) == 1
     with pytest.raises(errors.ConfigError, match="population is 5, .* read from host memory"):
-        seeds.at_once(model, data, config_of(population=5).train, 5)
+        seeds.at_once(job.model, data, config_of(population=5).train, 5)
     monkeypatch.setattr(memory, "free", lambda: fed.arrays)
     with pytest.raises(errors.ConfigError, match="config.train.batch=[36],"):
-        train.make_problem(config, arrays)
+        train.make_task(config, arrays)
     monkeypatch.setattr(memory, "_compiled", lambda *_: None)  # then what fits is what arrays do
-    assert isinstance(train.make_problem(config, arrays)[1], feeding.FedStays)
+    assert isinstance(train.make_task(config, arrays), feeding.FedStays)
 
 
 def test_the_memory_that_feeding_takes_does_not_grow_with_the_samples(monkeypatch):
     config, few, many = config_of(), learnable(4_000), learnable(20_000)
-    model = registry.build(config, 1)
-    needs = [memory.need(model, arrays, config.train, fed=True) for arrays in (few, many)]
+    needs = [memory.need(kinds.job(config, arrays), fed=True) for arrays in (few, many)]
     assert needs[0] == needs[1]
     # Less than the estimate, so that the program is compiled and looked at.
     monkeypatch.setattr(memory, "free", lambda: needs[0].total - 1)
@@ -132,7 +131,7 @@ def test_the_memory_that_feeding_takes_does_not_grow_with_the_samples(monkeypatc
     )
     for arrays in (few, many):
         with contextlib.suppress(errors.ConfigError):
-            memory.require(model, arrays, config.train)
+            memory.require(kinds.job(config, arrays))
     assert len(taken) == 4 and taken[2] > 2 * taken[0]  # all samples on the device
     assert taken[1] == taken[3]
 

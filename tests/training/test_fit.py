@@ -18,7 +18,7 @@ from ehr_jax.training import checkpoints, fit, loss, problem
 
 
 def network(config, labels: int = 2):
-    return registry.load(config.model.name).build(config.model, labels)
+    return registry.build(config, labels)
 
 
 def start(config, arrays):
@@ -50,11 +50,11 @@ def test_in_strict_a_test_visit_is_scored_alone(method):
     config = registry.configure(make.make_config(), method)
     arrays = make.make_arrays()
     model, data, params = start(config, arrays)
-    everyone = problem.probabilities(model, params, arrays, data)
+    everyone = data.probabilities(model, params, arrays)
     test = np.flatnonzero(arrays.split == "test")
     for one in test[:3]:
         others = without_samples(arrays, test[test != one])
-        alone = problem.probabilities(model, params, others, problem.build(others, "1"))
+        alone = problem.build(others, "1").probabilities(model, params, others)
         np.testing.assert_allclose(alone[one], everyone[one], atol=1e-6)
     assert np.ptp(everyone[test], axis=0).min() > 1e-3  # the scores do differ by visit
 
@@ -63,10 +63,10 @@ def test_in_paper_a_test_visit_shapes_the_others():
     config = make.make_config()
     arrays = make.make_arrays(protocol="paper")
     model, data, params = start(config, arrays)
-    everyone = problem.probabilities(model, params, arrays, data)
+    everyone = data.probabilities(model, params, arrays)
     test = np.flatnonzero(arrays.split == "test")
     others = without_samples(arrays, test[1:])
-    alone = problem.probabilities(model, params, others, problem.build(others, "1"))
+    alone = problem.build(others, "1").probabilities(model, params, others)
     assert np.abs(alone[test[0]] - everyone[test[0]]).max() > 1e-5
 
 
@@ -95,8 +95,8 @@ def test_order_of_samples_changes_no_score():
             for name in ("notes", "has_note", "labels", "split", "subjects", "shapes")
         },
     )
-    again = problem.probabilities(model, params, shuffled, problem.build(shuffled, "1"))
-    expected = problem.probabilities(model, params, arrays, data)
+    again = problem.build(shuffled, "1").probabilities(model, params, shuffled)
+    expected = data.probabilities(model, params, arrays)
     np.testing.assert_allclose(again, expected[order], atol=1e-5)
 
 
@@ -106,8 +106,8 @@ def test_notes_change_scores_only_where_they_are_used():
     for method, changes in (("mingle", True), ("mingle_no_notes", False), ("hypehr", False)):
         config = registry.configure(make.make_config(), method)
         model, data, params = start(config, arrays)
-        scores = problem.probabilities(model, params, arrays, data)
-        other = problem.probabilities(model, params, blank, problem.build(blank, "1"))
+        scores = data.probabilities(model, params, arrays)
+        other = problem.build(blank, "1").probabilities(model, params, blank)
         assert (np.abs(scores - other).max() > 1e-4) == changes
 
 

@@ -12,12 +12,20 @@ from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.modes import train
-from ehr_jax.training import memory, problem, seeds, stay_problem
+from ehr_jax.training import (
+    kinds,
+    memory,
+    problem,
+    seeds,
+    stay_kind,
+    stay_problem,
+    visit_kind,
+)
 
 
 def visits(**changes):
     config = make.make_config(**changes)
-    return registry.build(config, 2), make.make_arrays(), config.train
+    return kinds.job(config, make.make_arrays())
 
 
 def realm_config(**changes):
@@ -34,39 +42,37 @@ def shapes(tree):
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_the_outline_of_visits_has_the_shapes_of_the_problem(protocol):
     arrays = make.make_arrays(protocol=protocol)
-    assert shapes(memory.outline(arrays)) == shapes(problem.build(arrays, "1"))
+    assert shapes(visit_kind.of_part(arrays, 1)) == shapes(problem.build(arrays, "1"))
 
 
 def test_the_outline_of_stays_has_the_shapes_of_the_problem():
     built = stay_problem.build(make_stays.arrays(), "1", 8)
-    assert shapes(memory.outline(make_stays.arrays(), batch=8)) == shapes(built)
+    assert shapes(stay_kind.of_batch(make_stays.arrays(), 8)) == shapes(built)
 
 
 def test_visits_beside_stays_count_only_where_they_are_read(monkeypatch):
-    config = realm_config(train__devices=1, train__batch=8)
-    alone, model = make_stays.arrays(), registry.build(config, 1)
-    both = dataclasses.replace(alone, visits=make.make_arrays(40))
-    found = memory.need(model, both, config.train)
-    assert found == memory.need(model, alone, config.train)
+    config, alone = realm_config(train__devices=1, train__batch=8), make_stays.arrays()
+    both = kinds.job(config, dataclasses.replace(alone, visits=make.make_arrays(40)))
+    assert memory.need(both) == memory.need(kinds.job(config, alone))
     monkeypatch.setattr(memory, "free", lambda: 0)  # the program is compiled, of stays alone
     with pytest.raises(errors.ConfigError, match="are free"):
-        memory.require(model, both, config.train)
+        memory.require(both)
 
 
 def test_a_part_of_the_visits_takes_less_and_all_parts_hold_them_all():
     arrays = make.make_arrays(400)
     model = registry.build(make.make_config(), 2)
-    each = [memory.member_bytes(model, memory.outline(arrays, parts=n)) for n in (1, 2, 4, 8)]
+    each = [memory.member_bytes(model, visit_kind.of_part(arrays, n)) for n in (1, 2, 4, 8)]
     assert each == sorted(each, reverse=True) and each[-1] < each[0] / 3
-    parts = memory.outline(arrays, parts=7)
-    whole = memory.outline(arrays)
+    parts = visit_kind.of_part(arrays, 7)
+    whole = visit_kind.of_part(arrays, 1)
     assert 0 <= 7 * parts.shaping.num_visits - whole.shaping.num_visits < 7
 
 
 def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(memory, "free", lambda: 10**12)
     config = make.make_config(train__devices=1)
-    train.make_problem(config, make.make_arrays())
+    train.make_task(config, make.make_arrays())
     said = capsys.readouterr().out
     assert re.fullmatch(
         r"input: arrays take [\d.]+ MB of each of 1 \w+ device\(s\), of 1e\+03 GB free, and lie "
@@ -98,7 +104,7 @@ def test_members_of_seeds_go_over_the_devices_where_they_can(monkeypatch, change
 
 def test_memory_that_cannot_be_told_refuses_nothing(monkeypatch, capsys):
     monkeypatch.setattr(memory, "free", lambda: None)
-    memory.require(*visits(train__devices=1))
+    memory.require(visits(train__devices=1))
     assert "of an unknown number of bytes free" in capsys.readouterr().out
 
 
@@ -106,70 +112,70 @@ def test_a_hypergraph_too_large_is_refused_before_it_is_placed_and_the_shards_na
     monkeypatch, capsys
 ):
     config = make.make_config(train__devices=1)
-    model, arrays = registry.build(config, 2), make.make_arrays(400)
-    found = memory.need(model, arrays, config.train)
-    compiled = memory._compiled(model, memory.outline(arrays), config.train)
+    arrays = make.make_arrays(400)
+    job = kinds.job(config, arrays)
+    found, compiled = memory.need(job), memory._compiled(job)
     monkeypatch.setattr(memory, "_compiled", lambda *_: compiled)
     available = found.arrays + compiled // 2
     monkeypatch.setattr(memory, "free", lambda: available)
     monkeypatch.setattr(problem, "build", lambda *_: pytest.fail("placed"))
     with pytest.raises(errors.ConfigError, match="are free; set config.train.shards=") as caught:
-        train.make_problem(config, arrays)
+        train.make_task(config, arrays)
     config.train.shards = int(re.search(r"config.train.shards=(\d+)", str(caught.value))[1])
     assert 2 <= config.train.shards <= 16
     monkeypatch.undo()
     monkeypatch.setattr(memory, "free", lambda: available + compiled)
-    train.make_problem(config, arrays)
+    train.make_task(config, arrays)
     assert "no step waits" in capsys.readouterr().out
 
 
 def test_what_the_compiler_finds_to_fit_is_not_refused_for_its_estimate(monkeypatch, capsys):
-    model, arrays, config = visits(train__devices=1)
-    found = memory.need(model, arrays, config)
+    job = visits(train__devices=1)
+    found = memory.need(job)
     monkeypatch.setattr(memory, "free", lambda: found.total - 1)
     monkeypatch.setattr(memory, "_compiled", lambda *_: found.work // 2)
-    memory.require(model, arrays, config)
+    memory.require(job)
     assert f"{found.work // 2 / 1e6:.3g} MB beside" in capsys.readouterr().out
 
 
 def test_a_compiler_that_does_not_tell_refuses_no_more_than_arrays(monkeypatch, capsys):
-    model, arrays, config = visits(train__devices=1)
-    found = memory.need(model, arrays, config)
+    job = visits(train__devices=1)
+    found = memory.need(job)
     monkeypatch.setattr(memory, "_compiled", lambda *_: None)
     monkeypatch.setattr(memory, "free", lambda: found.arrays)
-    memory.require(model, arrays, config)
+    memory.require(job)
     assert f"{found.work / 1e6:.3g} MB beside" in capsys.readouterr().out
     monkeypatch.setattr(memory, "free", lambda: found.arrays - 1)
     with pytest.raises(errors.ConfigError, match="spread it over more devices"):
-        memory.require(model, arrays, config)
+        memory.require(job)
 
 
 def test_a_batch_too_large_is_refused_and_one_that_fits_named(monkeypatch):
     config = realm_config(train__devices=1, train__batch=12)
-    model, arrays = registry.build(config, 1), make_stays.arrays()
-    found = memory.need(model, arrays, config.train)
+    job = kinds.job(config, make_stays.arrays())
+    found = memory.need(job)
     monkeypatch.setattr(memory, "free", lambda: found.arrays + found.work * 3 // 4)
     monkeypatch.setattr(memory, "_compiled", lambda *_: found.work)
     with pytest.raises(errors.ConfigError, match="are free; set config.train.batch=[36],"):
-        memory.require(model, arrays, config.train)
+        memory.require(job)
 
 
 def test_arrays_that_alone_do_not_fit_name_what_makes_them_smaller(monkeypatch):
-    model, arrays, config = visits(train__devices=1)
+    job = visits(train__devices=1)
     monkeypatch.setattr(memory, "free", lambda: 1000)
     monkeypatch.setattr(memory, "_compiled", lambda *_: 1)
     with pytest.raises(errors.ConfigError, match="0.001 MB are free; spread it over more"):
-        memory.require(model, arrays, config)
+        memory.require(job)
 
 
 def test_memory_that_ends_in_training_is_explained_and_other_errors_are_not():
-    config = make.make_config().train
     exhausted = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
-    for arrays, key in ((make.make_arrays(), "shards=2"), (make_stays.arrays(), "batch=32")):
+    stays = kinds.job(realm_config(), make_stays.arrays())
+    for job, key in ((visits(), "shards=2"), (stays, "batch=32")):
         with pytest.raises(errors.ConfigError, match=f"population=1, .*config.train.{key}"):
-            with memory.explained(arrays, config):
+            with memory.explained(job):
                 raise exhausted
-    with pytest.raises(jax.errors.JaxRuntimeError), memory.explained(make_stays.arrays(), config):
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.explained(stays):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 

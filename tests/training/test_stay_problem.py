@@ -22,6 +22,10 @@ class Arrays:
         self.survival = np.zeros((count, 0), np.float32)
         self.split = np.array(["train", "validation", "test"])[np.arange(count) % 3]
 
+    @property
+    def targets(self):
+        return np.concatenate([self.labels, self.survival], axis=1)
+
 
 def network(**changes):
     made = base.defaults().realm
@@ -67,12 +71,10 @@ def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch):
     arrays = Arrays()
     model, data = network(), stay_problem.build(arrays, 1.0, batch=8)
     params = first_params(model, data)
-    everyone = stay_problem.probabilities(model, params, arrays, data)
+    everyone = data.probabilities(model, params, arrays)
     logits = validation_logits(model, data, params)
     monkeypatch.setattr(stay_problem, "SCORED_AT_ONCE", 6)
-    np.testing.assert_allclose(
-        stay_problem.probabilities(model, params, arrays, data), everyone, atol=1e-6
-    )
+    np.testing.assert_allclose(data.probabilities(model, params, arrays), everyone, atol=1e-6)
     np.testing.assert_allclose(validation_logits(model, data, params), logits, atol=1e-5)
 
 
@@ -89,10 +91,10 @@ def test_survival_is_learned_beside_the_labels_and_never_scored():
     truth = np.concatenate([data.train_labels, data.train_survival], axis=1)
     chance = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     cost = -np.array([2.0, 1, 1]) * truth * np.log(chance) - (1 - truth) * np.log(1 - chance)
-    loss = data.loss(params, model, key, 0)
+    loss, _ = data.loss(params, model, key, 0)
     np.testing.assert_allclose(loss, np.nanmean(cost), rtol=1e-5)
     assert np.isnan(cost).sum() == 1
-    assert stay_problem.probabilities(model, params, arrays, data).shape == arrays.labels.shape
+    assert data.probabilities(model, params, arrays).shape == arrays.labels.shape
     assert validation_logits(model, data, params).shape == data.validation_labels.shape
 
 
@@ -103,7 +105,7 @@ def test_a_fit_learns_and_resumes_to_the_same(tmp_path):
     config.learning_rate, config.weight_decay, config.steps = 0.01, 0.0, 60
     config.eval_every, config.checkpoint_every, config.patience = 10, 1, 100
     whole = fit.fit(network(), data, config, 0, tmp_path / "a" / "c" / "s", "whole")
-    scores = stay_problem.probabilities(network(), whole.params, arrays, data)
+    scores = data.probabilities(network(), whole.params, arrays)
     test = arrays.split == "test"
     assert ((scores > 0.5) == arrays.labels)[test].mean() > 0.75
     config.steps = 30
@@ -126,12 +128,12 @@ def test_statistics_of_batch_norms_are_carried_through_training_and_scored_with(
     ):
         assert np.isfinite(new).all() and np.abs(old - new).max() > 1e-3
     # The statistics that a step leaves are those of its batch, whatever the optimiser did.
-    step = jax.jit(lambda params: data.loss_and_kept(params, model, jax.random.key(0), 0)[1])
+    step = jax.jit(lambda params: data.loss(params, model, jax.random.key(0), 0)[1])
     kept = stepping.merged(first, step(first))["batch_stats"]
     assert jax.tree.structure(kept) == jax.tree.structure(fitted["batch_stats"])
-    scored = stay_problem.probabilities(model, fitted, arrays, data)
+    scored = data.probabilities(model, fitted, arrays)
     other = fitted | {"batch_stats": first["batch_stats"]}
-    assert np.abs(scored - stay_problem.probabilities(model, other, arrays, data)).max() > 1e-5
+    assert np.abs(scored - data.probabilities(model, other, arrays)).max() > 1e-5
 
 
 def test_an_impossible_batch_is_refused():

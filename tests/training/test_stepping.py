@@ -11,6 +11,7 @@ import pytest
 from ehr_jax import errors
 from ehr_jax.models import registry
 from ehr_jax.training import fit, member_settings, population, problem, stepping
+from ehr_jax.training import settings as train_settings
 
 LABELS = np.array([[1.0], [0.0], [1.0], [0.0]], np.float32)
 GOOD = np.array([[2.0], [-1.0], [1.0], [0.0]], np.float32)
@@ -29,7 +30,7 @@ def validate(select, *scores):
     return state, told
 
 
-@pytest.mark.parametrize("select", fit.SELECTIONS)
+@pytest.mark.parametrize("select", train_settings.SELECTIONS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_step_whose_scores_are_not_finite_is_never_the_best(select, bad):
     spoilt = np.where(np.arange(4)[:, None] == 1, bad, GOOD).astype(np.float32)

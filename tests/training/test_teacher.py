@@ -1,6 +1,7 @@
 """Labels are softened by a teacher that has not seen them."""
 
 import dataclasses
+import sys
 import types
 
 import numpy as np
@@ -48,10 +49,10 @@ def teach(monkeypatch):
             calls.append(given)
             return fit_predict(*given)
 
-        monkeypatch.setitem(registry.METHODS, "fake", registry.Method("Fake", "fake", {}, "stays"))
-        load = registry.load
-        fake = types.SimpleNamespace(fit_predict=counted)
-        monkeypatch.setattr(registry, "load", lambda name: fake if name == "fake" else load(name))
+        teaches = (registry.STAYS, registry.STAYS_WITH_VISITS)
+        entry = registry.Entry("Fake", "fake", {}, registry.STAYS, teaches=teaches)
+        monkeypatch.setitem(registry.METHODS, "fake", entry)
+        monkeypatch.setitem(sys.modules, "fake", types.SimpleNamespace(fit_predict=counted))
         return calls
 
     return use
@@ -121,7 +122,7 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
     assert ((0 < told) & (told < 1)).all()
     assert told[truth == 1].mean() > told[truth == 0].mean() + 0.2
     config.realm.update({"width": 8, "heads": 2, "feed_forward": 8})
-    _, data = train.make_problem(config, made)
+    data = train.make_task(config, made)
     np.testing.assert_array_equal(data.train_labels[:, 0], told)
     np.testing.assert_array_equal(data.validation_labels, labels[arrays.split == "validation"])
 

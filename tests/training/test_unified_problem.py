@@ -28,6 +28,10 @@ class Arrays:
     split: np.ndarray
     visits: prepare.Arrays | None
 
+    @property
+    def targets(self):
+        return np.concatenate([self.labels, self.survival], axis=1)
+
 
 def draw(count: int = 45, seed: int = 0) -> Arrays:
     """Stays of which every fifth has no code; the label is whether a stay has code 0."""
@@ -123,7 +127,7 @@ def test_labelled_samples_of_both_parts_stand_in_one_order():
 
 def test_probabilities_are_those_of_states_read_by_every_sample():
     arrays, data, params = ready()
-    found = unified_problem.probabilities(network(), params, arrays, data)
+    found = data.probabilities(network(), params, arrays)
     expected = 1 / (1 + np.exp(-scores(params, arrays)))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     logits = make.quick_jit(lambda p, d: d.validation_logits(p, network()))(params, data)
@@ -133,7 +137,7 @@ def test_probabilities_are_those_of_states_read_by_every_sample():
 
 def test_both_networks_have_gradients_of_one_loss():
     _, data, params = ready()
-    gradient = make.quick_jit(jax.grad(lambda p, d: d.loss(p, network(), jax.random.key(1), 0)))
+    gradient = make.quick_jit(jax.grad(lambda p, d: d.loss(p, network(), jax.random.key(1), 0)[0]))
     found = gradient(params, data)
     for part in ("codes", "stays"):
         assert any(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(found[part]))
@@ -187,7 +191,7 @@ def test_what_only_codes_tell_is_learnt(tmp_path):
     config.steps, config.eval_every, config.patience = 90, 15, 100
     model = network(depth=0)  # without E->V half-layers: quick to compile
     fitted = fit.fit(model, data, config, 0, tmp_path / "c" / "s", "unified")
-    found = unified_problem.probabilities(model, fitted.params, arrays, data)
+    found = data.probabilities(model, fitted.params, arrays)
     known = (arrays.split == "test") & (arrays.stays["has_visit"] > 0)
     assert ((found > 0.5) == (arrays.labels > 0.5))[known].mean() > 0.85
 

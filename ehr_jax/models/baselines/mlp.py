@@ -12,6 +12,9 @@ from ehr_jax.nn import dropout, operands, spmm, spread
 class VisitMLP(nn.Module):
     """Two hidden layers on the multi-hot codes; needs no other visit, so `encode` keeps nothing."""
 
+    RATES = ("dropout",)
+    SPREADS = True
+
     labels: int
     width: int
     use_notes: bool

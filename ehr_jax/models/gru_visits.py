@@ -1,0 +1,67 @@
+"""A GRU over a patient's visits, each the sum of its codes' learned vectors (as in Doctor AI).
+
+Doctor AI (Choi et al. 2016, arXiv 1511.05942) embeds the multi-hot codes of a visit, with the time
+since the visit before, and reads the patient by a GRU. Inferred here: the time is that from the end
+of a visit to the prediction, and the last state alone is classified.
+"""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from ehr_jax.nn import dense, dropout, operands, recurrent
+
+
+class Sequences(flax.struct.PyTreeNode):
+    """A batch of patients as sequences of visits.
+
+    Attributes:
+      codes: [batch, visit, slot] int32, numbers of codes; `num_codes` where a slot is padding.
+      mask: [batch, visit] float32, 1 where there is a visit.
+      gaps: [batch, visit] float32, log(1 + days) from the end of a visit to the prediction.
+      num_codes: static.
+    """
+
+    codes: jax.Array
+    mask: jax.Array
+    gaps: jax.Array
+    num_codes: int = flax.struct.field(pytree_node=False)
+
+
+class VisitGRU(nn.Module):
+    """The network.
+
+    Attributes:
+      labels: number of outputs.
+      width: of codes, visits and states.
+      dropout: rate of visits and of the last state.
+      precision: of the operands of products (`nn.operands`).
+    """
+
+    RATES = ("dropout",)
+    SPREADS = False
+
+    labels: int
+    width: int = 48
+    dropout: float = 0.0
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, sequences: Sequences, train: bool = False) -> jax.Array:
+        """Returns logits [batch, label] float32."""
+        drop = dropout.Dropout(self.dropout)
+        dtype = jnp.dtype(self.precision)
+        shape = sequences.num_codes, self.width
+        vectors = self.param("codes", nn.initializers.normal(0.1), shape)
+        padded = jnp.concatenate([vectors, jnp.zeros((1, self.width))])
+        time = dense.Dense(self.width, dtype, name="time")(sequences.gaps[..., None])
+        visits = drop(nn.relu(padded[sequences.codes].sum(axis=2) + time), train)
+        state = recurrent.Recurrent("gru", self.width, dtype=dtype)(visits, sequences.mask)[1]
+        return dense.Dense(self.labels, name="out")(drop(state, train))
+
+
+def build(config, labels: int) -> VisitGRU:
+    """Returns the network of `config.model`."""
+    precision = operands.check(config.precision, "config.model.precision")
+    return VisitGRU(labels, config.width, config.dropout, precision)

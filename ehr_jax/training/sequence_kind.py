@@ -1,0 +1,67 @@
+"""Patients' sequences of visits as a kind of input: batches on the device, spread over devices."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from ehr_jax.features import prepare, sequences
+from ehr_jax.models import gru_visits
+from ehr_jax.training import kinds, partition, stay_problem, task
+from ehr_jax.training.stay_kind import DIVISION, DIVISOR, divided  # noqa: F401
+
+NARROWER = "model.width"
+RESTS_ON_TRAINING = True
+CAN_BE_FED = False
+
+
+def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
+    """Returns that no costly table is read."""
+    return kinds.Reads(measurements=False, notes=False, knowledge=False)
+
+
+def make_arrays(
+    records, cohort, config, fitted=None, encoding=None, knowledge=None
+) -> sequences.SequenceArrays:
+    """Makes the sequences of `cohort`; `fitted`, `encoding` and `knowledge` are of no use here."""
+    return sequences.build(records, cohort, config)
+
+
+def graph(records, cohort, config, arrays) -> tuple[Any, prepare.Graph]:
+    """Returns (config.features, nodes) of the codes of the samples' own visits."""
+    return config.features, prepare.fit_graph(records, cohort, config.features)
+
+
+def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Sequences:
+    """Returns the samples `chosen` [row] on the device."""
+    fields = {name: jnp.asarray(array[chosen]) for name, array in arrays.visits.items()}
+    return gru_visits.Sequences(**fields, num_codes=len(arrays.vocabulary.codes))
+
+
+def build(job: kinds.Job, resident: bool = True) -> task.Task:
+    """Places the sequences, each batch spread over the devices."""
+    asked = job.config
+    mesh = partition.make_mesh(asked.devices)
+    return stay_problem.build(job.arrays, asked.positive_weight, asked.batch, mesh, rows)
+
+
+def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
+    """Returns the shapes of what `build` places, and of a step on one device at a time."""
+
+    def of_batch(batch: int):
+        def built(given):
+            arrays = dataclasses.replace(job.arrays, visits=given)
+            return stay_problem.build(arrays, 1.0, batch, None, rows)
+
+        return jax.eval_shape(built, dict(job.arrays.visits))
+
+    devices = partition.make_mesh(job.config.devices).size
+    step = of_batch(max(1, job.config.batch // devices))
+    return kinds.Outline(task.size(of_batch(job.config.batch)), step, step)
+
+
+def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
+    """Returns None: the network keeps no weights that explain a score."""

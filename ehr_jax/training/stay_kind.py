@@ -1,0 +1,104 @@
+"""Stays as a kind of input: on the devices for the whole run, or read from host memory."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from ehr_jax.features import arrays as features
+from ehr_jax.features import prepare, stays
+from ehr_jax.training import feeding, kinds, partition, stay_problem, task
+
+DIVISOR = "batch"
+DIVISION = ""
+NARROWER = "realm.width"
+RESTS_ON_TRAINING = False
+CAN_BE_FED = True
+
+
+def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
+    """Returns which costly tables `make_arrays` reads."""
+    uses = config.realm
+    grid = bool(config.series.variables) and (uses.use_series or uses.use_knowledge)
+    of_source = config.notes.source in ("auto", "own")
+    return kinds.Reads(grid or bool(config.features.measurements), of_source, uses.use_knowledge)
+
+
+def make_arrays(
+    records, cohort, config, fitted=None, encoding=None, knowledge=None
+) -> stays.StayArrays:
+    """Makes the stays of `cohort`; see `kinds.Kind`."""
+    cache = config.text.cache or None
+    return stays.prepare_stays(records, cohort, config, cache, fitted, encoding, knowledge)
+
+
+def graph(records, cohort, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
+    """Returns (config.features, nodes) of the codes and statics that the stays have."""
+    asked = config.features.copy_and_resolve_references()
+    asked.columns = "full"
+    return asked, prepare.fit_graph(records, cohort, asked)
+
+
+def build(job: kinds.Job, resident: bool = True) -> task.Task:
+    """Places the stays, each batch spread over the devices, or leaves them in host memory."""
+    room = stay_problem if resident else feeding
+    mesh = partition.make_mesh(job.config.devices)
+    return room.build(job.arrays, job.config.positive_weight, job.config.batch, mesh)
+
+
+def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
+    """Returns the shapes of what `build` places, and of a step on one device at a time."""
+    arrays, asked = job.arrays, job.config
+    devices = partition.make_mesh(asked.devices).size
+    batch = max(1, asked.batch // devices)
+    whole, step = of_batch(arrays, asked.batch), of_batch(arrays, batch)
+    if not fed:
+        return kinds.Outline(task.size(whole), step, step)
+    train, validation = map(len, features.training_rows(arrays))
+    stay = task.size(whole.train) / max(1, train)
+    # On every device of a mesh: the first batch, and of validation a block and the next.
+    block, first = stay_problem.SCORED_AT_ONCE, min(asked.batch, train)
+    rows = feeding.BATCHES * first / devices + first
+    rows += validation if validation <= block else 2 * block
+    return kinds.Outline(int(rows * stay), step, of_batch(_few(arrays, batch), batch))
+
+
+def of_batch(arrays: stays.StayArrays, batch: int) -> stay_problem.StayProblem:
+    """Returns the shapes of the resident problem of `arrays`, of a batch of so many stays."""
+
+    def built(given):
+        return stay_problem.build(dataclasses.replace(arrays, stays=given), 1.0, batch)
+
+    return jax.eval_shape(built, dict(arrays.stays))
+
+
+def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
+    """Yields config.train with half, a quarter, ... of the batch."""
+    changed = ml_collections.ConfigDict(job.config.to_dict())
+    devices = partition.make_mesh(changed.devices).size
+    while True:
+        changed.batch //= 2
+        if changed.batch < devices or changed.batch % devices:
+            return
+        yield changed
+
+
+def explain(job: kinds.Job, params: Any, data: task.Task) -> tuple[Any, Any, stays.StayArrays]:
+    """Returns the network, its parameters and its arrays."""
+    return job.model, params, job.arrays
+
+
+def _few(arrays: stays.StayArrays, batch: int) -> stays.StayArrays:
+    """With no more samples than a batch to train on and a block to validate on."""
+    train, validation = features.training_rows(arrays)
+    rows = np.concatenate([train[:batch], validation[: stay_problem.SCORED_AT_ONCE]])
+    return dataclasses.replace(
+        arrays,
+        stays={name: x[rows] for name, x in arrays.stays.items()},
+        labels=arrays.labels[rows],
+        survival=arrays.survival[rows],
+        split=arrays.split[rows],
+    )

@@ -1,0 +1,80 @@
+"""Visits over codes as a kind of input: whole on a device, over several, or in shards by turns."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import ml_collections
+
+from ehr_jax.features import prepare
+from ehr_jax.training import kinds, partition, problem, sharded_problem, task
+
+DIVISOR = "shards"
+DIVISION = "; visits are then streamed, to the same result"
+NARROWER = "model.width"
+RESTS_ON_TRAINING = True
+CAN_BE_FED = False
+
+
+def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
+    """Returns which costly tables `make_arrays` reads."""
+    of_source = config.notes.source in ("auto", "own")
+    return kinds.Reads(bool(config.features.measurements), of_source, knowledge=False)
+
+
+def make_arrays(
+    records, cohort, config, fitted=None, encoding=None, knowledge=None
+) -> prepare.Arrays:
+    """Makes the hypergraph of `cohort`; `fitted` and `knowledge` are of no use here."""
+    return prepare.prepare(records, cohort, config, config.text.cache or None, encoding)
+
+
+def graph(records, cohort, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:
+    """Returns (config.features, the arrays themselves)."""
+    return config.features, arrays
+
+
+def build(job: kinds.Job, resident: bool = True) -> task.Task:
+    """Places the visits: on one device, over all of a mesh, or in shards computed in turn."""
+    weight, mesh = job.config.positive_weight, partition.make_mesh(job.config.devices)
+    if mesh.size > 1:
+        return sharded_problem.build(job.arrays, weight, mesh)
+    if job.config.shards != 1:
+        return sharded_problem.build(job.arrays, weight, None, job.config.shards)
+    return problem.build(job.arrays, weight)
+
+
+def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
+    """Returns the shapes of what `build` places, and of a step on one device at a time."""
+    devices = partition.make_mesh(job.config.devices).size
+    held = of_part(job.arrays, devices)
+    step = of_part(job.arrays, devices * job.config.shards) if job.config.shards > 1 else held
+    return kinds.Outline(task.size(held), step, step)
+
+
+def of_part(arrays: prepare.Arrays, parts: int) -> problem.Problem:
+    """Returns the shapes of one of so many parts of the visits, with all nodes."""
+
+    def built(vectors):
+        given = dataclasses.replace(arrays, **vectors)
+        if parts == 1:
+            return problem.layout(given, 1.0)
+        return sharded_problem.first_shard(sharded_problem.layout(given, 1.0, parts))
+
+    vectors = {"structure": arrays.structure, "concepts": arrays.concepts, "notes": arrays.notes}
+    return jax.eval_shape(built, vectors)
+
+
+def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
+    """Yields config.train with twice, four times, ... the shards."""
+    changed = ml_collections.ConfigDict(job.config.to_dict())
+    if not job.model.SPREADS or partition.make_mesh(job.config.devices).size > 1:
+        return
+    while 2 * changed.shards <= int(job.arrays.shapes.sum()):
+        changed.shards *= 2
+        yield changed
+
+
+def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
+    """Returns None: networks over visits keep no weights that explain a score."""
