@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dense, dropout, operands, recurrent
+from ehr_jax.nn import dense, dropout, recurrent
 
 
 class Sequences(flax.struct.PyTreeNode):
@@ -63,5 +63,4 @@ class VisitGRU(nn.Module):
 
 def build(config, labels: int) -> VisitGRU:
     """Returns the network of `config.model`."""
-    precision = operands.check(config.precision, "config.model.precision")
-    return VisitGRU(labels, config.width, config.dropout, precision)
+    return VisitGRU(labels, config.width, config.dropout, config.precision)
