@@ -132,11 +132,21 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
     [
         ("lightgbm_window", 0.5, "realm", "teacher is 'lightgbm_window'.*mean 'lightgbm_windows'"),
         ("lightgbm", 0.5, "realm", "'realm' is given stays and can be taught by lightgbm_windows"),
-        ("lightgbm_windows", 0.5, "mingle", "is given visits and can be taught by lightgbm, log"),
+        (
+            "lightgbm_windows",
+            0.5,
+            "mingle",
+            "is given visits and can be taught by logistic_regression,",
+        ),
         ("concat", 0.5, "realm", "teacher is 'concat'"),
         ("apache_iv", 0.5, "realm", "teacher is 'apache_iv'"),
         ("lightgbm_windows", 1.5, "realm", "teacher_share is 1.5; expected .* 0 to 1"),
-        ("lightgbm_windows", 0.5, "realm_notes", "reads series and statics.*set it to ''"),
+        (
+            "lightgbm_windows",
+            0.5,
+            "realm_notes",
+            "config.realm.use_series, config.realm.use_statics is False.*set it to ''",
+        ),
     ],
 )
 def test_what_cannot_teach_is_refused_before_anything_is_computed(name, share, model, words):
@@ -148,7 +158,7 @@ def test_a_package_that_is_missing_is_told_with_the_key(monkeypatch):
     def lacking(name):
         raise errors.ConfigError(f"method '{name}' needs the package 'lightgbm'")
 
-    monkeypatch.setattr(teacher.registry, "load", lacking)
+    monkeypatch.setattr(teacher.registry, "resolve", lacking)
     with pytest.raises(
         errors.ConfigError, match="config.train.teacher is 'lightgbm_windows': .*or"
     ):
@@ -210,6 +220,6 @@ def test_a_teacher_is_not_given_what_the_network_is_not(source, field, arrays, t
 
 
 def test_a_teacher_that_reads_notes_teaches_no_network_without_them():
-    with pytest.raises(errors.ConfigError, match="reads notes, and config.model.use_notes"):
+    with pytest.raises(errors.ConfigError, match="config.model.use_notes is False"):
         teacher.check(asked("logistic_regression_notes", model="mingle_no_notes"))
     teacher.check(asked("logistic_regression_notes", model="mingle"))
