@@ -56,7 +56,7 @@ def over_stays():
     arrays = type("Arrays", (), {})()
     arrays.stays = {name: np.asarray(getattr(given, name)) for name in given.__dataclass_fields__}
     arrays.labels = (rng.random((count, 1)) < 0.4).astype(np.float32)
-    arrays.survival = np.zeros((count, 0), np.float32)
+    arrays.targets = arrays.labels
     arrays.split = np.array(["train", "validation", "test"])[np.arange(count) % 3]
     config = base.defaults()
     config.train.steps = STEPS
