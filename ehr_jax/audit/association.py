@@ -9,7 +9,7 @@ import scipy.stats
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence, near_duplicates
-from ehr_jax.features import known
+from ehr_jax.features import as_columns, known
 
 NEARLY_PERFECT = 0.95  # AUROC of one column
 BEYOND_CHANCE = 0.01  # over all columns and labels (Bonferroni)
@@ -135,7 +135,7 @@ def _named_as_outcome(given: evidence.Evidence) -> list[tuple[str, str, str]]:
 
 def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     """Nodes, and attributes by all their nodes, whose AUROC on labelled samples is too good."""
-    held, labels, facts = columns.incidence(given.visits), _labels(given), _facts(given)
+    held, labels, facts = as_columns.incidence(given.visits), _labels(given), _facts(given)
     told = []
     for k, label in enumerate(given.cohort.labels):
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
@@ -175,7 +175,7 @@ def _auroc_of_rates(held: scipy.sparse.csr_matrix, truth: np.ndarray) -> float:
 
 def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
     """[sample, fact] bool: is anything recorded of each attribute, measurement, or in notes?"""
-    held, recorded, names = columns.incidence(given.visits), [], []
+    held, recorded, names = as_columns.incidence(given.visits), [], []
     for fact, nodes in _facts(given).items():
         recorded.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
         names.append(fact)

@@ -102,7 +102,7 @@ def test_a_set_of_variables_that_is_none_is_named(tmp_path, capsys):
 
 def test_an_impossible_grid_is_refused_and_leaves_no_store(tmp_path, capsys):
     assert run(tmp_path, *SERIES[:1], "--config.series.length=0") == 2
-    assert "length 0" in capsys.readouterr().err
+    assert "config.series.length is 0" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 
