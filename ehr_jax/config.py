@@ -22,6 +22,7 @@ from ehr_jax.models import settings as models
 from ehr_jax.modes import settings as modes
 from ehr_jax.modes import together
 from ehr_jax.records import settings as records
+from ehr_jax.sweeps import settings as sweeps
 from ehr_jax.text import settings as text
 from ehr_jax.training import settings as training
 
@@ -42,7 +43,7 @@ RECORDS = {
     "realm": models.Realm,
     "train": training.Train,
     "": training.Run,
-    "sweep": modes.Sweep,
+    "sweep": sweeps.Sweep,
     "evaluation": evaluation.Evaluation,
     "benchmark": modes.Benchmark,
 }

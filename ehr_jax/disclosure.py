@@ -19,7 +19,7 @@ GROUPS = ("macro", "micro")
 BEHIND = ("patients", "positive_patients", "negative_patients")
 _OF_PATIENTS = "patient|person|sample|visit|stay|text|label|row"
 _COUNT_OF_PATIENTS = re.compile(
-    rf"(?<![\w.,<])[1-{SMALLEST - 1}](?= (?:{_OF_PATIENTS})(?:\(s\)|s|\b))"
+    rf"(?<![\w.,<-])[1-{SMALLEST - 1}](?= (?:{_OF_PATIENTS})(?:\(s\)|s|\b))"
 )
 
 

@@ -40,7 +40,7 @@ def keys(sections: Mapping[str, type] = configs.RECORDS) -> Iterator[str]:
 def methods() -> Iterator[str]:
     """Yields lines that tell every method."""
     for name, method in registry.METHODS.items():
-        yield f"{name}  ({method.label}; is given {method.inputs})"
+        yield f"{name}  ({method.label}; is given {method.inputs.name})"
 
 
 LISTS = {

@@ -11,8 +11,8 @@ import pytest
 from ehr_jax import config as configs
 from ehr_jax import disclosure
 from ehr_jax.evaluation import evaluate
-from ehr_jax.modes import sweep_results
 from ehr_jax.reporting import data_page, report, tables
+from ehr_jax.sweeps import results as sweep_results
 
 NAMES = ("often", "common", "rare")
 
@@ -136,6 +136,7 @@ def test_that_all_or_none_of_a_few_patients_are_positive_is_not_told(positives):
 def test_sentences_hide_small_numbers_of_patients():
     said = "3 patient(s) have samples in two splits, 12 visits and 5 columns; AUROC 0.5 samples"
     assert disclosure.words(said) == said.replace("3 patient", "<10 patient")
+    assert disclosure.words("line 2 is not UTF-8 text") == "line 2 is not UTF-8 text"
 
 
 def test_the_report_of_twelve_patients_shows_no_figure_of_any(tmp_path):

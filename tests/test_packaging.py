@@ -75,6 +75,7 @@ ROOMS = {
         ("jraph", "ml_collections", "numpy", "polars", "scipy", "sklearn"),
     ),
     "download": ((), ()),
+    "embedding": (("records", "training"), ("numpy", "polars", "safetensors")),
     "models": (
         ("nn",),
         ("flax", "jax", "jraph", "lightgbm", "ml_collections", "numpy", "scipy", "sklearn"),
@@ -102,7 +103,7 @@ EVERYWHERE = (
     "stored",
     "terminal",
 )  # fmt: skip
-ASSEMBLING = ("config", "doctor", "listing", "main", "modes")
+ASSEMBLING = ("config", "doctor", "experiment", "listing", "main", "modes", "sweeps")
 
 
 def imports() -> Iterator[tuple[str, str, str]]:
@@ -149,6 +150,16 @@ def test_rooms_import_only_what_stands_below_them():
             allowed = top in packages
         if not allowed:
             wrong.append(f"{file} imports {name}")
+    assert not wrong
+
+
+def test_the_engine_and_sweeps_know_no_door():
+    above = {"experiment": ("sweeps", "modes", "main"), "sweeps": ("modes", "main")}
+    wrong = [
+        f"{file} imports {name}"
+        for file, room, name in imports()
+        if name.split(".")[0] == "ehr_jax" and name.split(".")[1] in above.get(room, ())
+    ]
     assert not wrong
 
 

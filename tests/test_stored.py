@@ -12,8 +12,10 @@ import pytest
 from hypothesis import strategies
 
 from ehr_jax import errors, stored
-from ehr_jax.modes import finished, inputs, report, sweep_parts
+from ehr_jax.experiment import finished, stages
+from ehr_jax.modes import report
 from ehr_jax.reporting import predictions
+from ehr_jax.sweeps import parts as sweep_parts
 from ehr_jax.training import evolution, nodes, run_folder, teacher
 
 DAMAGES = {
@@ -168,10 +170,10 @@ def test_damaged_data_or_a_damaged_config_is_refused_where_there_is_work(tmp_pat
     data.write_text('{"fingerprint": "f"}')
     hurt(data, how)
     if how == "gone":
-        inputs._check_same(data, "f")
+        stages._check_same(data, "f")
     else:
         with pytest.raises(errors.RunFolderError, match=r"data\.json .*checkpoints are kept"):
-            inputs._check_same(data, "f")
+            stages._check_same(data, "f")
     hurt(folder / "config.json", how)
     damaged = (folder / "config.json").read_bytes() if how != "gone" else b""
     if how != "gone":
@@ -190,7 +192,7 @@ def test_damaged_data_of_a_folder_without_work_is_written_anew(tmp_path, how, ca
     data = tmp_path / "data.json"
     data.write_text('{"fingerprint": "f"}')
     hurt(data, how)
-    inputs._check_same(data, "g")
+    stages._check_same(data, "g")
     assert "data.json" in capsys.readouterr().out
 
 
@@ -198,7 +200,7 @@ def test_other_records_are_refused_still(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "data.json").write_text('{"fingerprint": "f"}')
     with pytest.raises(errors.RunFolderError, match="other records"):
-        inputs._check_same(tmp_path / "data.json", "g")
+        stages._check_same(tmp_path / "data.json", "g")
 
 
 def test_no_message_asks_to_remove_a_folder_of_whole_checkpoints(tmp_path):

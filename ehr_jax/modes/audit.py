@@ -10,7 +10,7 @@ import polars as pl
 
 from ehr_jax import disclosure
 from ehr_jax.audit import audit, evidence
-from ehr_jax.modes import inputs
+from ehr_jax.experiment import stages
 from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
@@ -20,9 +20,9 @@ SHOWN = 5  # rows at fault printed a check
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Audits the cohort and inputs of `config`, without encoding texts; 1 where a check fails."""
     workdir = run_folder.claim(workdir, config.to_dict())
-    records = inputs.read(config)
-    inputs.bind(records, config, workdir, also=("audit.json",))
-    cohort = inputs.build_cohort(records, config)
+    records = stages.read(config)
+    stages.bind(records, config, workdir, also=("audit.json",))
+    cohort = stages.build_cohort(records, config)
     findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]

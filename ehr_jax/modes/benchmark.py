@@ -9,8 +9,9 @@ import numpy as np
 from ehr_jax import storage, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
+from ehr_jax.experiment import finished, fitting, folds, stages
 from ehr_jax.models import registry
-from ehr_jax.modes import finished, folds, inputs, together, train
+from ehr_jax.modes import together
 from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 
@@ -20,7 +21,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     methods = tuple(config.benchmark.methods)
     together.check_benchmark(config)
     for name in methods:
-        train.check_method(registry.configure(config, name))
+        fitting.check_method(registry.configure(config, name))
     workdir = run_folder.claim(workdir, config.to_dict())
     prepared = _prepare(config, workdir)
     cohort, arrays = prepared[0]
@@ -34,7 +35,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         if all(one is not None for one in ended):
             result = ended[0]
         elif len(prepared) == 1:
-            result = train.fit_and_score(made, cohort, arrays, folder)
+            result = fitting.fit_and_score(made, cohort, arrays, folder)
         else:
             result = folds.fit_and_score(made, prepared, folder)
         rows.append(
@@ -70,14 +71,14 @@ def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
     """(cohort, arrays), or one of each fold."""
     count = config.cohort.folds
     if count == 1:
-        return [inputs.load(config, workdir)]
-    records = inputs.read(config)
-    inputs.bind(records, config, workdir)
-    whole = inputs.build_cohort(records, config)
+        return [stages.load(config, workdir)]
+    records = stages.read(config)
+    stages.bind(records, config, workdir)
+    whole = stages.build_cohort(records, config)
     prepared = []
     for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):
         folder = storage.make_folder(workdir / f"fold_{fold}")
-        prepared.append((cohort, inputs.arrange(records, cohort, config, folder)))
+        prepared.append((cohort, stages.arrange(records, cohort, config, folder)))
     run_folder.write_whole(
         workdir / "DATA_USE.txt",
         lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),

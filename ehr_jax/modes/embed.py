@@ -10,7 +10,8 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import progress
-from ehr_jax.modes import embed_input, embed_output
+from ehr_jax.embedding import reader as embed_input
+from ehr_jax.embedding import writer as embed_output
 from ehr_jax.text import cache, encode, encoders, options, verify
 
 

@@ -5,8 +5,8 @@ import pathlib
 import ml_collections
 
 from ehr_jax import disclosure
+from ehr_jax.experiment import stages
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs
 from ehr_jax.records import meds_files
 from ehr_jax.reporting import predictions
 from ehr_jax.training import run_folder
@@ -18,8 +18,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     config = registry.configure(config, config.model.name)
     workdir = run_folder.claim(workdir, config.to_dict())
     folder = workdir / "meds"
-    records = inputs.read(config)
-    inputs.bind(records, config, workdir)
+    records = stages.read(config)
+    stages.bind(records, config, workdir)
     if folder.exists():
         print(f"{folder}: written by an earlier start, kept")
     else:

@@ -15,9 +15,10 @@ from ehr_jax import config as configs
 from ehr_jax import disclosure, earlier, errors, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
+from ehr_jax.experiment import fitting, own_patients, stages
 from ehr_jax.features import fitted, stays
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs, own_patients, together, train
+from ehr_jax.modes import together
 from ehr_jax.reporting import tables
 from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
 
@@ -33,27 +34,27 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Writes WORKDIR/predictions.parquet, and results.json where outcomes are known."""
     of_run, folder = _read_run(config)
     workdir = run_folder.claim(workdir, config.to_dict())
-    records = inputs.read(of_run)
-    inputs.bind(records, of_run, workdir)
+    records = stages.read(of_run)
+    stages.bind(records, of_run, workdir)
     asked = of_run.cohort
     changes = {key: value for key, value in of_run.task.items() if value is not None}
     cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
     learned = fitted.read(folder / "fitted.json", FITTED_AGAIN)
     cache = of_run.text.cache or None
     arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)
-    own = own_patients.splits(folder, records, inputs.fingerprint(records, of_run))
+    own = own_patients.splits(folder, records, stages.fingerprint(records, of_run))
     found = own_patients.counts(cohort.samples, own)
     samples = own_patients.marked(cohort.samples, own)
     arrays = dataclasses.replace(arrays, split=samples["split"].to_numpy().astype(str))
     seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
     cohort = dataclasses.replace(cohort, samples=samples)
-    train.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
+    fitting.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
     patients = cohort.samples["subject_id"].n_unique()
     scored = disclosure.shown(cohort.samples.height, patients)
     print(f"{scored} samples scored by {len(seeds)} seed(s): {workdir}")
     if words := own_patients.told(found):
         print(words)
-    rows = train.rows_of(arrays, "test")
+    rows = fitting.rows_of(arrays, "test")
     if not rows.size:
         print("the records tell no outcomes of other patients, so there are no results")
         return 0
@@ -105,7 +106,7 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     return of_run, folder
 
 
-def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> train.Seed:
+def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> fitting.Seed:
     model = registry.build(config, arrays.labels.shape[1])
     some = stay_problem.rows(arrays, np.arange(min(2, len(arrays.labels))))
     like = jax.eval_shape(
@@ -113,7 +114,7 @@ def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) ->
     )
     weight = stored.read_object(folder / "results.json", RESULTS, AGAIN)["positive_weight"]
     members = []
-    for number in train.member_seeds(config.train, seed):
+    for number in fitting.member_seeds(config.train, seed):
         found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{number}")
         restored = checkpoints.restore_latest(found, like)
         checkpoints.close(found)
@@ -122,5 +123,5 @@ def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) ->
                 f"{folder / 'checkpoints' / f'seed_{number}'} holds no checkpoint; {AGAIN}"
             )
         params = restored[1].best_params
-        members.append(train.Seed(stay_problem.score_all(model, params, arrays, weight), {}))
-    return train.mean_of(members)
+        members.append(fitting.Seed(stay_problem.score_all(model, params, arrays, weight), {}))
+    return fitting.mean_of(members)

@@ -5,9 +5,10 @@ import pathlib
 import ml_collections
 
 from ehr_jax import disclosure, errors
+from ehr_jax.experiment import stages
 from ehr_jax.features import series, store, variables
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs, together
+from ehr_jax.modes import together
 from ehr_jax.records import tables
 from ehr_jax.reporting import tables as text_tables
 from ehr_jax.training import run_folder
@@ -20,13 +21,13 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     together.check_prepared(config.model.name)
     chosen = variables.named(config.series.variables) if config.series.variables else ()
     workdir = run_folder.claim(workdir, config.to_dict())
-    records = inputs.read(config)
+    records = stages.read(config)
     folder = workdir / "store"
     if folder.exists():
         _check_same(folder, config, records)
         print("nothing to do: prepared by an earlier start")
     else:
-        cohort = inputs.build_cohort(records, config)
+        cohort = stages.build_cohort(records, config)
         grid = None  # before the arrays, whose texts take long to encode
         if chosen:
             step_hours, length = config.series.step_hours, config.series.length
@@ -34,8 +35,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
             for variable, rule, unit, rows in grid.oddities.rows():
                 shown, of = disclosure.shown(rows), f" ({unit})" if unit else ""
                 print(f"series, {variable}{of}: {shown} row(s) {rule}")
-        arrays = inputs.arrange(records, cohort, config, workdir)
-        fingerprint = inputs.fingerprint(records, config)
+        arrays = stages.arrange(records, cohort, config, workdir)
+        fingerprint = stages.fingerprint(records, config)
         store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
     print(_summary(store.open_folder(folder)))
     print(f"store: {folder}")
@@ -46,7 +47,7 @@ def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:
     made = store.open_folder(folder).info.metadata
     wanted = {
         "config": store.fingerprint(config),
-        "records": inputs.fingerprint(records, config),
+        "records": stages.fingerprint(records, config),
     }
     for name, value in wanted.items():
         if made.get(f"{name}_fingerprint") != value:

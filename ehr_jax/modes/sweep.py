@@ -18,19 +18,16 @@ from collections.abc import Sequence
 import ml_collections
 import numpy as np
 
+from ehr_jax.experiment import fitting, stages
 from ehr_jax.models import registry
-from ehr_jax.modes import (
-    inputs,
-    sweep_journal,
-    sweep_keys,
-    sweep_optuna,
-    sweep_parts,
-    sweep_pbt,
-    sweep_plan,
-    sweep_results,
-    together,
-    train,
-)
+from ehr_jax.modes import together
+from ehr_jax.sweeps import journal as sweep_journal
+from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import pbt as sweep_pbt
+from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import results as sweep_results
+from ehr_jax.sweeps import study as sweep_optuna
 from ehr_jax.training import run_folder, teacher
 
 
@@ -38,7 +35,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs every trial, or what an earlier start left of them; writes what the module says."""
     config = registry.configure(config, config.model.name)
     together.check_sweep(config)
-    train.check_method(config)
+    fitting.check_method(config)
     search = _shared if config.sweep.optuna else _planned
     search(config, workdir)
     return 0
@@ -49,7 +46,7 @@ def _shared(config, workdir: pathlib.Path) -> None:
     sweep_optuna.check(config)
     workdir = run_folder.claim(workdir, config.to_dict())
     study = sweep_journal.join(config)
-    cohort, arrays = inputs.load(config, workdir)
+    cohort, arrays = stages.load(config, workdir)
     found = sweep_optuna.search(config, study, _networks(config, arrays, workdir), workdir)
     sweep_results.write(config, found, cohort, arrays, workdir)
 
@@ -67,7 +64,7 @@ def _planned(config, workdir: pathlib.Path) -> None:
         "program each",
         flush=True,
     )
-    cohort, arrays = inputs.load(config, workdir)
+    cohort, arrays = stages.load(config, workdir)
     parts = sweep_parts.Parts(
         _networks(config, arrays, workdir),
         dict(enumerate(trials)),

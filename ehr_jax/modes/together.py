@@ -10,10 +10,9 @@ import ml_collections
 from ehr_jax import errors, settings
 from ehr_jax.cohorts import settings as cohorts
 from ehr_jax.download import settings as download
+from ehr_jax.experiment import checks
 from ehr_jax.models import registry
-from ehr_jax.models import settings as models
-from ehr_jax.modes import sweep_keys
-from ehr_jax.training import settings as training
+from ehr_jax.sweeps import keys as sweep_keys
 
 OF_COHORTS = ("train", "benchmark", "sweep", "prepare", "audit")
 OF_TRAINING = ("train", "benchmark", "sweep")
@@ -34,7 +33,7 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
             f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
         )
     if mode in ("train", "sweep"):
-        check_method(registry.configure(config, config.model.name))
+        checks.check_method(registry.configure(config, config.model.name))
     if mode == "download":
         download.check_name(config.download.name)
     if mode == "prepare":
@@ -45,24 +44,11 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         check_sweep(config)
 
 
-def check_method(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError where the network of config.model.name cannot be made or trained so."""
-    if not registry.find(config.model.name).is_network:
-        return
-    models.check_method(
-        settings.read(models.Model, config.model, "config.model"),
-        settings.read(models.Realm, config.realm, "config.realm"),
-    )
-    settings.read(training.Train, config.train, "config.train")
-    training.check_teacher(config)
-    training.check_shards(config.model.name, config.train.shards)
-
-
 def check_benchmark(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError unless the methods of a benchmark are of one kind, and can be trained."""
     own = registry.find(config.model.name).inputs.name
     for name in config.benchmark.methods:
-        check_method(registry.configure(config, name))
+        checks.check_method(registry.configure(config, name))
     for name in config.benchmark.methods:
         inputs = registry.find(name).inputs.name
         if inputs != own:

@@ -10,7 +10,7 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.cohorts import aces, given, tasks
-from ehr_jax.modes import inputs
+from ehr_jax.experiment import stages
 from ehr_jax.records import meds, meds_files, mimic4, synthetic
 
 visit, day = hospital.visit, hospital.day
@@ -297,7 +297,7 @@ def test_what_a_query_cannot_serve_is_refused(ward, tmp_path, changes, said):
 
 def test_the_fingerprint_changes_with_the_query(ward, tmp_path):
     records = meds.read(ward)
-    one = inputs.fingerprint(records, settings(ward, file(tmp_path)))
-    assert one == inputs.fingerprint(records, settings(ward, file(tmp_path)))
-    assert one != inputs.fingerprint(records, settings(ward, file(tmp_path, QUERY + "# x\n")))
-    assert one != inputs.fingerprint(records, settings(ward, ""))
+    one = stages.fingerprint(records, settings(ward, file(tmp_path)))
+    assert one == stages.fingerprint(records, settings(ward, file(tmp_path)))
+    assert one != stages.fingerprint(records, settings(ward, file(tmp_path, QUERY + "# x\n")))
+    assert one != stages.fingerprint(records, settings(ward, ""))

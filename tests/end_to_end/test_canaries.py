@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from ehr_jax import data_use, main
-from ehr_jax.modes import inputs
+from ehr_jax.experiment import stages
 from ehr_jax.records import tables
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def with_canaries(records: tables.Records) -> tables.Records:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[pathlib.Path, str]:
     """The folder below which every mode wrote what it writes, and all that was printed."""
-    root, printed, read = tmp_path_factory.mktemp("runs"), io.StringIO(), inputs.read
+    root, printed, read = tmp_path_factory.mktemp("runs"), io.StringIO(), stages.read
     root.chmod(0o700)
     texts = tmp_path_factory.mktemp("texts") / "texts.txt"
     texts.write_text(f"chest pain\n{WORD}\n")
@@ -90,7 +90,7 @@ def finished(tmp_path_factory) -> tuple[pathlib.Path, str]:
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setenv("EHR_JAX_CACHE", str(root / "cache"))
-        patch.setattr(inputs, "read", lambda config: with_canaries(read(config)))
+        patch.setattr(stages, "read", lambda config: with_canaries(read(config)))
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(contextlib.redirect_stderr(printed))
         for name, flags in calls.items():

@@ -17,7 +17,8 @@ import safetensors
 import safetensors.numpy
 
 from ehr_jax import main
-from ehr_jax.modes import embed_input, embed_output
+from ehr_jax.embedding import reader as embed_input
+from ehr_jax.embedding import writer as embed_output
 from ehr_jax.text import encode, encoders
 
 REPOSITORY = pathlib.Path(main.__file__).resolve().parent.parent
@@ -323,8 +324,8 @@ def test_processes_that_share_the_work_write_apart(tmp_path):
     with embed_output.writing(path, 2, 3, made) as add:
         add(ours[:1], None)
         code = (
-            "import pathlib, sys; import numpy as np; from ehr_jax.modes import embed_output\n"
-            "with embed_output.writing(pathlib.Path(sys.argv[1]), 2, 3, {'fingerprint': 'f'}) as a:"
+            "import pathlib, sys; import numpy as np; from ehr_jax.embedding import writer\n"
+            "with writer.writing(pathlib.Path(sys.argv[1]), 2, 3, {'fingerprint': 'f'}) as a:"
             "\n    a(np.ones((2, 3), np.float32), None)"
         )
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -8,8 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from ehr_jax import main
+from ehr_jax.experiment import stages
 from ehr_jax.features import loader
-from ehr_jax.modes import inputs
 from ehr_jax.records import tables
 
 SMALL = (
@@ -64,7 +64,7 @@ def test_the_grid_is_scaled_on_training_samples(workdir):
 
 def test_a_second_start_reuses_what_is_there(workdir, capsys, monkeypatch):
     written = {path.name: path.stat().st_mtime_ns for path in (workdir / "store").iterdir()}
-    monkeypatch.setattr(inputs, "load", None)  # nothing is prepared again
+    monkeypatch.setattr(stages, "load", None)  # nothing is prepared again
     assert run(workdir, *SERIES) == 0
     out = capsys.readouterr().out
     assert "nothing to do" in out and "17 variables, 24 steps of 2 h" in out
@@ -83,8 +83,8 @@ def test_other_records_are_refused(workdir, capsys, monkeypatch):
         records = read(config)
         return dataclasses.replace(records, codes=records.codes.head(100))
 
-    read = inputs.read
-    monkeypatch.setattr(inputs, "read", other)
+    read = stages.read
+    monkeypatch.setattr(stages, "read", other)
     assert run(workdir, *SERIES) == 2
     assert "prepared from other records" in capsys.readouterr().err
 
@@ -112,8 +112,8 @@ def test_a_source_without_measurements_has_no_series(tmp_path, capsys, monkeypat
             read(config), measurements=tables.empty(tables.MEASUREMENTS).lazy()
         )
 
-    read = inputs.read
-    monkeypatch.setattr(inputs, "read", silent)
+    read = stages.read
+    monkeypatch.setattr(stages, "read", silent)
     assert run(tmp_path, *SERIES) == 2
     assert "holds no measurement" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()

@@ -12,7 +12,10 @@ import small_sweep
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep, sweep_keys, sweep_parts, sweep_plan
+from ehr_jax.modes import sweep
+from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.training import population, run_folder
 
 GRID = {

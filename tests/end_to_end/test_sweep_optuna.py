@@ -14,7 +14,9 @@ import small_sweep
 from ehr_jax import config as base
 from ehr_jax import errors, main, stored
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_journal, sweep_keys, sweep_optuna
+from ehr_jax.sweeps import journal as sweep_journal
+from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import study as sweep_optuna
 
 needs_optuna = pytest.mark.skipif(
     importlib.util.find_spec("optuna") is None, reason="Optuna is not installed: extra 'optuna'"

@@ -12,7 +12,9 @@ import small_sweep
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_parts, sweep_pbt, sweep_plan
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import pbt as sweep_pbt
+from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.training import checkpoints, population
 
 GRID = {"train": {"learning_rate": (1e-5, 1e-3, 1e-2, 1e30)}, "model": {"dropout": (0.125,)}}

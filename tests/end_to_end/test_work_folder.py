@@ -7,7 +7,8 @@ import pytest
 
 from ehr_jax import config as configs
 from ehr_jax import errors
-from ehr_jax.modes import audit, benchmark, inputs, meds
+from ehr_jax.experiment import stages
+from ehr_jax.modes import audit, benchmark, meds
 from ehr_jax.training import run_folder
 
 WORKS = {
@@ -35,8 +36,8 @@ def start(mode, config, folder: pathlib.Path, of, monkeypatch) -> None:
     def cohort_is_asked(*_):
         raise Reached
 
-    monkeypatch.setattr(inputs, "read", lambda _: of)
-    monkeypatch.setattr(inputs, "build_cohort", cohort_is_asked)
+    monkeypatch.setattr(stages, "read", lambda _: of)
+    monkeypatch.setattr(stages, "build_cohort", cohort_is_asked)
     mode.run(config, folder)
 
 
@@ -62,9 +63,9 @@ def test_meds_copy_of_other_records_is_refused(tmp_path, monkeypatch):
 
 
 def test_scores_without_outcomes_are_work(tmp_path):
-    inputs.bind(records("4280"), small(), tmp_path)
-    inputs.bind(records("4271"), small(), tmp_path)  # nothing was made yet
+    stages.bind(records("4280"), small(), tmp_path)
+    stages.bind(records("4271"), small(), tmp_path)  # nothing was made yet
     (tmp_path / "predictions.parquet").touch()
     with pytest.raises(errors.RunFolderError, match="other records"):
-        inputs.bind(records("4280"), small(), tmp_path)
+        stages.bind(records("4280"), small(), tmp_path)
     assert run_folder.has_work(tmp_path)

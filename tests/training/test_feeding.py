@@ -15,8 +15,8 @@ import two_devices
 
 from ehr_jax import config as base
 from ehr_jax import errors
+from ehr_jax.experiment import fitting
 from ehr_jax.models import registry
-from ehr_jax.modes import train
 from ehr_jax.training import feeding, fit, kinds, memory, partition, seeds, stay_problem
 
 BOTH = stay_problem, feeding
@@ -101,21 +101,21 @@ def test_stays_that_do_not_fit_are_fed_and_sweeps_of_them_refused(monkeypatch, c
     assert fed.arrays < found.arrays / 2 and fed.work == found.work
     monkeypatch.setattr(memory, "free", lambda: fed.total)
     monkeypatch.setattr(memory, "_compiled", lambda *_: found.work)
-    data = train.make_task(config, arrays)
+    data = fitting.make_task(config, arrays)
     assert isinstance(data, feeding.FedStays)
     assert "are read from host memory" in capsys.readouterr().out
     scores = data.probabilities(job.model, data.init(job.model, jax.random.key(0)), arrays)
     assert scores.shape == arrays.labels.shape
     with pytest.raises(errors.ConfigError, match="are free; "):
-        train.make_task(config, arrays, alone=False)
+        fitting.make_task(config, arrays, alone=False)
     assert seeds.at_once(job.model, data, config.train, 5) == 1
     with pytest.raises(errors.ConfigError, match="population is 5, .* read from host memory"):
         seeds.at_once(job.model, data, config_of(population=5).train, 5)
     monkeypatch.setattr(memory, "free", lambda: fed.arrays)
     with pytest.raises(errors.ConfigError, match="config.train.batch=[36],"):
-        train.make_task(config, arrays)
+        fitting.make_task(config, arrays)
     monkeypatch.setattr(memory, "_compiled", lambda *_: None)  # then what fits is what arrays do
-    assert isinstance(train.make_task(config, arrays), feeding.FedStays)
+    assert isinstance(fitting.make_task(config, arrays), feeding.FedStays)
 
 
 def test_the_memory_that_feeding_takes_does_not_grow_with_the_samples(monkeypatch):

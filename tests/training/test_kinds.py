@@ -11,9 +11,9 @@ import pytest
 
 from ehr_jax import config as base
 from ehr_jax.cohorts import tasks
+from ehr_jax.experiment import fitting
 from ehr_jax.features import sequences
 from ehr_jax.models import registry
-from ehr_jax.modes import train
 from ehr_jax.records import synthetic
 from ehr_jax.training import fit, kinds, member_settings, memory, population, task
 
@@ -128,7 +128,7 @@ def test_a_run_of_sequences_fits_its_training_labels(tmp_path):
     config = config_of(train__steps=60, train__seeds=(0,), train__batch=32, train__devices=1)
     config.train.update({"learning_rate": 0.02, "eval_every": 20})
     config.model.width = 16
-    results = train.fit_and_score(config, cohort, arrays_of(), tmp_path)
+    results = fitting.fit_and_score(config, cohort, arrays_of(), tmp_path)
     assert results["label"] == "GRU over visits" and "macro" in results["test"]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
@@ -139,7 +139,7 @@ def test_shards_are_refused_by_the_kinds_that_have_none(name):
     config = registry.configure(base.defaults(), name)
     config.train.shards, config.train.devices = 2, 1
     if name == "mingle":
-        train.check_method(config)
+        fitting.check_method(config)
     else:
-        with pytest.raises(train.errors.ConfigError, match="config.train.shards is 2"):
-            train.check_method(config)
+        with pytest.raises(fitting.errors.ConfigError, match="config.train.shards is 2"):
+            fitting.check_method(config)

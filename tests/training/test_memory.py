@@ -10,8 +10,8 @@ import stays as make_stays
 
 from ehr_jax import config as base
 from ehr_jax import errors
+from ehr_jax.experiment import fitting
 from ehr_jax.models import registry
-from ehr_jax.modes import train
 from ehr_jax.training import (
     kinds,
     memory,
@@ -72,7 +72,7 @@ def test_a_part_of_the_visits_takes_less_and_all_parts_hold_them_all():
 def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(memory, "free", lambda: 10**12)
     config = make.make_config(train__devices=1)
-    train.make_task(config, make.make_arrays())
+    fitting.make_task(config, make.make_arrays())
     said = capsys.readouterr().out
     assert re.fullmatch(
         r"input: arrays take [\d.]+ MB of each of 1 \w+ device\(s\), of 1e\+03 GB free, and lie "
@@ -95,11 +95,11 @@ def test_where_the_input_lies_is_said_in_one_line(monkeypatch, capsys):
 )
 def test_members_of_seeds_go_over_the_devices_where_they_can(monkeypatch, changes, on_one):
     config, arrays = make.make_config(**changes), make.make_arrays()
-    monkeypatch.setattr(train.jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(fitting.jax, "local_device_count", lambda: 4)
     monkeypatch.setattr(memory, "free", lambda: 10**12)
-    assert (train.placed(config, arrays).train.devices == 1) == on_one
+    assert (fitting.placed(config, arrays).train.devices == 1) == on_one
     monkeypatch.setattr(memory, "free", lambda: 10)  # no device holds a whole member
-    assert train.placed(config, arrays) is config
+    assert fitting.placed(config, arrays) is config
 
 
 def test_memory_that_cannot_be_told_refuses_nothing(monkeypatch, capsys):
@@ -120,12 +120,12 @@ def test_a_hypergraph_too_large_is_refused_before_it_is_placed_and_the_shards_na
     monkeypatch.setattr(memory, "free", lambda: available)
     monkeypatch.setattr(problem, "build", lambda *_: pytest.fail("placed"))
     with pytest.raises(errors.ConfigError, match="are free; set config.train.shards=") as caught:
-        train.make_task(config, arrays)
+        fitting.make_task(config, arrays)
     config.train.shards = int(re.search(r"config.train.shards=(\d+)", str(caught.value))[1])
     assert 2 <= config.train.shards <= 16
     monkeypatch.undo()
     monkeypatch.setattr(memory, "free", lambda: available + compiled)
-    train.make_task(config, arrays)
+    fitting.make_task(config, arrays)
     assert "no step waits" in capsys.readouterr().out
 
 

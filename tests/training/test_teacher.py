@@ -10,9 +10,9 @@ import stays as make
 
 from ehr_jax import config as base
 from ehr_jax import errors
+from ehr_jax.experiment import fitting
+from ehr_jax.experiment import stages as mode_inputs
 from ehr_jax.models import registry
-from ehr_jax.modes import inputs as mode_inputs
-from ehr_jax.modes import train
 from ehr_jax.training import run_folder, teacher
 
 PATIENTS = 20  # of the training samples; each has three
@@ -122,7 +122,7 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
     assert ((0 < told) & (told < 1)).all()
     assert told[truth == 1].mean() > told[truth == 0].mean() + 0.2
     config.realm.update({"width": 8, "heads": 2, "feed_forward": 8})
-    data = train.make_task(config, made)
+    data = fitting.make_task(config, made)
     np.testing.assert_array_equal(data.train_labels[:, 0], told)
     np.testing.assert_array_equal(data.validation_labels, labels[arrays.split == "validation"])
 
@@ -151,7 +151,7 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
 )
 def test_what_cannot_teach_is_refused_before_anything_is_computed(name, share, model, words):
     with pytest.raises(errors.ConfigError, match=words):
-        train.check_method(asked(name, share, model))
+        fitting.check_method(asked(name, share, model))
 
 
 def test_a_package_that_is_missing_is_told_with_the_key(monkeypatch):

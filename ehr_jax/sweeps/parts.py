@@ -9,8 +9,9 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import errors, stored
+from ehr_jax.experiment import fitting
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_plan, train
+from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.training import (
     evolution,
     kinds,
@@ -44,7 +45,7 @@ class Networks:
         batch = group.config.train.batch
         if batch not in self.problems:
             alone = sweep_plan.configured(group.config, {"train.devices": 1})
-            self.problems[batch] = train.make_task(alone, self.arrays, alone=False)
+            self.problems[batch] = fitting.make_task(alone, self.arrays, alone=False)
         return registry.build(group.config, self.arrays.labels.shape[1]), self.problems[batch]
 
 
@@ -137,7 +138,7 @@ class Parts:
                 begin=_joined([ends[pair] for pair in pairs if pair in ends]),
                 until=until,
                 evolve=evolve,
-                shows_validation=train.shows_validation(self.networks.arrays),
+                shows_validation=fitting.shows_validation(self.networks.arrays),
             )
         found = jax.device_get(found)
         return {

@@ -24,7 +24,11 @@ import numpy as np
 
 from ehr_jax import errors, stored
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_journal, sweep_keys, sweep_parts, sweep_plan, sweep_results
+from ehr_jax.sweeps import journal as sweep_journal
+from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import results as sweep_results
 from ehr_jax.training import member_settings, seeds
 
 BATCHES = 8  # of a study at least, so that later trials learn of earlier ones

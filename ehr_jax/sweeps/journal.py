@@ -19,7 +19,7 @@ from typing import Any
 import ml_collections
 
 from ehr_jax import errors, stored
-from ehr_jax.modes import sweep_plan
+from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.training import run_folder
 
 STUDY = "ehr_jax"

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from ehr_jax.evaluation import evaluate
-from ehr_jax.modes import folds
+from ehr_jax.experiment import folds
 from ehr_jax.reporting import predictions, report, tables
 from ehr_jax.training import run_folder
 

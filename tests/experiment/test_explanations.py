@@ -5,7 +5,7 @@ import types
 import numpy as np
 
 from ehr_jax import disclosure
-from ehr_jax.modes import explanations
+from ehr_jax.experiment import explanations
 
 MODEL = types.SimpleNamespace(modalities=("series", "text"))
 

@@ -12,7 +12,7 @@ import ml_collections
 from ehr_jax import errors, settings
 from ehr_jax.models import registry
 from ehr_jax.models import settings as models
-from ehr_jax.modes import settings as mode_settings
+from ehr_jax.sweeps import settings as sweep_settings
 from ehr_jax.training import settings as training
 
 # What a trial may change.
@@ -85,7 +85,7 @@ def ranges(config: ml_collections.ConfigDict) -> dict[str, Range]:
     Raises:
       ConfigError: a key or a range is not possible, or draws are not asked for; names near keys.
     """
-    settings.read(mode_settings.Sweep, config.sweep, "config.sweep")
+    settings.read(sweep_settings.Sweep, config.sweep, "config.sweep")
     found = _keys(config, "ranges")
     if bool(found) != (config.sweep.draws > 0):
         raise errors.ConfigError(

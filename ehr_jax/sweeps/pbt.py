@@ -18,7 +18,10 @@ import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_keys, sweep_parts, sweep_plan, sweep_results
+from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import results as sweep_results
 from ehr_jax.training import evolution, member_settings
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ehr_jax import config as base
 from ehr_jax import errors
-from ehr_jax.modes import train
+from ehr_jax.experiment import fitting
 
 NAMES = ("label_0", "label_1")
 
@@ -16,7 +16,7 @@ NAMES = ("label_0", "label_1")
 def fit(probabilities, given, protocol="strict"):
     results = {}
     cohort = types.SimpleNamespace(protocol=protocol, labels=NAMES)
-    return train.fit_thresholds(probabilities, given, cohort, True, results), results
+    return fitting.fit_thresholds(probabilities, given, cohort, True, results), results
 
 
 @pytest.mark.parametrize("split", ["train", "test", "validation"])
@@ -56,4 +56,4 @@ def test_labels_that_are_neither_0_nor_1_are_refused_before_a_fit(tmp_path):
     given, config = make.make_arrays(), make.make_config(model__name="lightgbm")
     given.labels[4, 1] = 2
     with pytest.raises(errors.UserError, match="label 'label_1': 1 of 120 values"):
-        train.fit_and_score(config, None, given, tmp_path)
+        fitting.fit_and_score(config, None, given, tmp_path)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep_keys
+from ehr_jax.sweeps import keys as sweep_keys
 from ehr_jax.training import member_settings
 
 Values = sweep_keys.Values

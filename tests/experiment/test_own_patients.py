@@ -5,7 +5,7 @@ import types
 import polars as pl
 import pytest
 
-from ehr_jax.modes import own_patients
+from ehr_jax.experiment import own_patients
 from ehr_jax.training import run_folder
 
 

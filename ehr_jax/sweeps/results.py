@@ -12,8 +12,10 @@ import polars as pl
 
 from ehr_jax import config as configs
 from ehr_jax import errors
-from ehr_jax.modes import finished, sweep_parts, sweep_plan, train
+from ehr_jax.experiment import finished, fitting
 from ehr_jax.reporting import report, tables
+from ehr_jax.sweeps import parts as sweep_parts
+from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.training import checkpoints, logs, run_folder, seeds
 
 SHOWN = 10  # trials printed
@@ -74,14 +76,14 @@ def write(
     """
     if found.rows:
         write_parquet(found.rows, workdir / "trials.parquet")
-        print(_shown(config, found.trials, found.scores, train.shows_validation(arrays)))
+        print(_shown(config, found.trials, found.scores, fitting.shows_validation(arrays)))
     best = found.best
     if best is None:
         return
     if not np.isfinite(best.score):
         raise errors.ConfigError(
             "the training loss or the validation scores of every trial stopped being finite, or "
-            "none was validated; try lower values of train.learning_rate in config.sweep"
+            "none was validated; try lower values of fitting.learning_rate in config.sweep"
         )
     made = sweep_plan.configured(config, best.values)
     made.sweep = configs.defaults().sweep
@@ -210,7 +212,7 @@ def _finish(made, best: Best, cohort, arrays, workdir: pathlib.Path) -> None:
             if manager.latest_step() is None:
                 checkpoints.save(manager, int(end.state.step), end.state)
             checkpoints.close(manager)
-        result = train.fit_and_score(made, cohort, arrays, folder)
+        result = fitting.fit_and_score(made, cohort, arrays, folder)
     report.write_report(folder)
     print(tables.results_table(result))
     print(f"best config: {workdir / 'best.py'}")

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import disclosure
-from ehr_jax.modes import finished, train
+from ehr_jax.experiment import finished, fitting
 from ehr_jax.training import run_folder
 
 # Counts, whose sums are of all folds where those share no patient: test folds, not validation ones.
@@ -23,7 +23,7 @@ OWN = ("features", "notes")
 
 
 def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
-    """Fits config.model on each (cohort, arrays); writes what `train.fit_and_score` does.
+    """Fits config.model on each (cohort, arrays); writes what `fitting.fit_and_score` does.
 
     predictions.parquet has every sample once, from its test fold, and the number of that fold.
     results.json is made by `join`.
@@ -33,7 +33,7 @@ def fit_and_score(config, prepared: list[tuple], folder: pathlib.Path) -> dict:
     for fold, (cohort, arrays) in enumerate(prepared):
         at = run_folder.claim(folder / f"fold_{fold}", config.to_dict())
         result = finished.results(at)
-        results.append(result or train.fit_and_score(config, cohort, arrays, at))
+        results.append(result or fitting.fit_and_score(config, cohort, arrays, at))
         scored = pl.read_parquet(at / "predictions.parquet", glob=False).filter(split="test")
         parts.append(scored.with_columns(fold=pl.lit(fold, pl.Int64)))
     together = pl.concat(parts)

@@ -1,0 +1,1 @@
+"""Tables of texts in, tables of vectors out, for --mode=embed."""

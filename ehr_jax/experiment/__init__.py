@@ -1,0 +1,1 @@
+"""The engine: stages of the data, fitting and scoring a method, folds, checks beforehand."""

@@ -1,0 +1,1 @@
+"""Sweeps: what is tried, in which programs, and what became of it."""
