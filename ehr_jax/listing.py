@@ -39,14 +39,15 @@ def keys(sections: Mapping[str, type] = configs.RECORDS) -> Iterator[str]:
 
 def methods() -> Iterator[str]:
     """Yields lines that tell every method."""
-    for name, method in registry.METHODS.items():
+    for name in registry.NAMES:
+        method = registry.find(name)
         yield f"{name}  ({method.label}; is given {method.inputs.name})"
 
 
 LISTS = {
     "keys": keys,
     "sources": lambda: iter(records.NAMES),
-    "tasks": lambda: iter(spec.TASKS),
+    "tasks": lambda: iter(spec.NAMES),
     "methods": methods,
 }
 

@@ -34,6 +34,7 @@ ROOMS = {
     "data_use": ((), ()),
     "terminal": ((), ()),
     "disclosure": ((), ("numpy",)),
+    "plugins": ((), ()),
     "settings": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
@@ -99,7 +100,8 @@ ROOMS = {
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
 EVERYWHERE = (
-    "data_use", "disclosure", "earlier", "errors", "progress", "settings", "stopping", "storage",
+    "data_use", "disclosure", "earlier", "errors", "plugins", "progress", "settings", "stopping",
+    "storage",
     "stored",
     "terminal",
 )  # fmt: skip

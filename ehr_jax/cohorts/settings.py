@@ -20,7 +20,7 @@ EXCLUSIONS = (
 class Cohort:
     """The task, and how its patients are split."""
 
-    task: str = setting("phenotype_next", "What is predicted.", choices=tuple(spec.TASKS))
+    task: str = setting("phenotype_next", "What is predicted.", choices=spec.NAMES)
     aces: str = setting(
         "",
         "A file with a query in ACES's YAML, in place of the task; of source meds, and it needs "

@@ -7,7 +7,7 @@ A `Spec` is read by `draft.py`. Its label and its exclusions are names in `label
 import dataclasses
 from typing import Literal, NamedTuple
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +57,21 @@ class Query:
 
 
 class Task(NamedTuple):
-    """A task that comes along: its form under each protocol, and what to know about it.
+    """A task: its form under each protocol, and what to know about it.
 
-    `note` and `faults` are read with the description; faults are those of the `paper` protocol.
+    Attributes:
+      strict: its form.
+      paper: as published; None where it has not been published, so that it is refused.
+      note: read with the description.
+      faults: of the `paper` protocol.
+      published_split: how the paper divides samples.
     """
 
     strict: Spec
-    paper: Spec
-    note: str
-    faults: tuple[str, ...]
-    published_split: Literal["by_file_order", "by_sample"]
+    paper: Spec | None = None
+    note: str = ""
+    faults: tuple[str, ...] = ()
+    published_split: Literal["by_file_order", "by_sample", ""] = ""
 
 
 # What `config.task` may change of a task.
@@ -182,12 +187,30 @@ TASKS = {
 }
 
 
+GROUP = "ehr_jax.tasks"  # of entry points of other packages
+NAMES = plugins.Names(GROUP, TASKS)
+
+
+def of(task: str) -> Task:
+    """Returns a task by its name; ConfigError where there is none (see `plugins.find`)."""
+    try:
+        return plugins.find(GROUP, TASKS, task, Task)
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"config.cohort.task: {error}") from error
+
+
 def find(task: str, protocol: str, changes: dict | None = None) -> Spec:
     """Returns the Spec of a task with `changes` to it.
 
     Raises CohortError for a change that no task can have, or of the wrong kind.
     """
-    spec = getattr(TASKS[task], protocol)
+    described = of(task)
+    spec = {"strict": described.strict, "paper": described.paper}[protocol]
+    if spec is None:
+        raise errors.CohortError(
+            f"config.cohort.protocol is '{protocol}', and the task '{task}' has not been "
+            "published; set 'strict'"
+        )
     for key, value in (changes or {}).items():
         if key not in CHANGES:
             raise errors.CohortError(

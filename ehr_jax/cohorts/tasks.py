@@ -34,7 +34,7 @@ def build(
     Raises CohortError for an unknown task or protocol, records that cannot serve the task, and a
     split without a positive.
     """
-    _check_name("task", task, specs.TASKS)
+    _check_name("task", task, specs.NAMES)
     _check_name("protocol", protocol, PROTOCOLS)
     check_split(records, split)
     spec = specs.find(task, protocol, dict(changes or {}))
@@ -58,7 +58,7 @@ def build(
         assigned = samples.select("visit_id", split=pl.lit("test"))
     elif protocol == "strict":
         assigned = assign(records, samples, split, split_seed, fractions)
-    elif specs.TASKS[task].published_split == "by_sample":
+    elif specs.of(task).published_split == "by_sample":
         assigned = splits.by_sample(samples, split_seed, fractions)
     else:
         assigned = splits.by_file_order(samples, fractions)
@@ -68,12 +68,12 @@ def build(
     return cohort.Cohort(
         task=task,
         protocol=protocol,
-        description=draft.describe(spec, specs.TASKS[task].note),
+        description=draft.describe(spec, specs.of(task).note),
         labels=drafted.labels,
         samples=samples,
         at_discharge=spec.at_discharge,
         excluded=drafted.excluded,
-        faults=specs.TASKS[task].faults if protocol == "paper" else (),
+        faults=specs.of(task).faults if protocol == "paper" else (),
         spec=spec,
     )
 

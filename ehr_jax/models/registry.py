@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 
 
 class Inputs(NamedTuple):
@@ -97,6 +97,7 @@ class Method:
         return self.module.fit_predict(arrays, config, seed)
 
 
+GROUP = "ehr_jax.methods"  # of entry points of other packages
 REALM = "ehr_jax.models.realm"
 MINGLE = "ehr_jax.models.mingle"
 UNIFIED = "ehr_jax.models.unified"
@@ -221,14 +222,16 @@ METHODS = {
 }
 
 
+# What config.model.name may be.
+NAMES = plugins.Names(GROUP, METHODS)
+
+
 def find(name: str) -> Entry:
-    """Returns the entry of a method; ConfigError with the near miss where there is none."""
-    if name not in METHODS:
-        raise errors.ConfigError(
-            f"config.model.name is '{name}'; expected one of {', '.join(METHODS)}."
-            + errors.did_you_mean(name, METHODS)
-        )
-    return METHODS[name]
+    """Returns the entry of a method; ConfigError where there is none (see `plugins.find`)."""
+    try:
+        return plugins.find(GROUP, METHODS, name, Entry)
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"config.model.name: {error}") from error
 
 
 def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

@@ -24,9 +24,7 @@ _PRECISION = "The operands of products; with bfloat16 sums stay float32."
 class Model:
     """The method, and its network over visits."""
 
-    name: str = setting(
-        "mingle", "A method of models/registry.py.", choices=tuple(registry.METHODS)
-    )
+    name: str = setting("mingle", "A method of models/registry.py.", choices=registry.NAMES)
     depth: int = setting(
         3, "L, of L + 1 readings of nodes by hyperedges.", unit="layers", least=0, most=1000
     )

@@ -5,7 +5,7 @@ import dataclasses
 from ehr_jax.models import registry
 from ehr_jax.settings import setting
 
-_METHODS = tuple(registry.METHODS)
+_METHODS = registry.NAMES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 import dataclasses
 
+from ehr_jax import plugins
 from ehr_jax.settings import setting
 
 # The names of `sources.SOURCES`, here without their readers.
 SOURCES = (
     "diabetes130", "eicu", "fhir", "meds", "mimic3", "mimic4", "omop", "physionet2012",
 )  # fmt: skip
-NAMES = ("synthetic", *SOURCES)
+GROUP = "ehr_jax.sources"  # of entry points of other packages
+NAMES = plugins.Names(GROUP, ("synthetic", *SOURCES))
 
 
 @dataclasses.dataclass(frozen=True)

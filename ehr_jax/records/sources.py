@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 from ehr_jax.records import (
     diabetes130,
     eicu,
@@ -26,6 +26,7 @@ from ehr_jax.records import (
     physionet2012,
     tables,
 )
+from ehr_jax.records import settings as records_settings
 
 # Endings of the files of any source.
 _DATA = (".csv", ".csv.gz", ".parquet", ".ndjson", ".ndjson.gz", ".txt", ".tar.gz", ".zip")
@@ -187,12 +188,10 @@ def fingerprint(records: tables.Records) -> str:
 
 
 def _known(source: str) -> Source:
-    if source not in SOURCES:
-        raise errors.ConfigError(
-            f"data.source: '{source}' is not a source of files; there are {', '.join(SOURCES)}."
-            f"{errors.did_you_mean(source, SOURCES)}"
-        )
-    return SOURCES[source]
+    try:
+        return plugins.find(records_settings.GROUP, SOURCES, source, Source)
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"data.source: {error}") from error
 
 
 def _parts(column: pl.Series) -> list[bytes]:

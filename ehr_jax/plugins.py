@@ -1,0 +1,103 @@
+"""Methods, sources and tasks of other packages, by entry point or as `package.module:name`.
+
+A package names its own in an entry point of a group of `GROUPS`:
+
+    [options.entry_points]
+    ehr_jax.methods =
+        my_method = my_package.methods:MY_METHOD
+
+What it names is an object of the class that this project's own are of: `models.registry.Entry`,
+`records.sources.Source` or `cohorts.spec.Task`. No package is imported before a config names it.
+"""
+
+import functools
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ehr_jax import errors
+
+GROUPS = ("ehr_jax.methods", "ehr_jax.sources", "ehr_jax.tasks")
+_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class Names(Collection):
+    """The names that a setting may have: this project's own and those of other packages.
+
+    A path `package.module:name` is one of them whatever it names, and is not listed.
+    """
+
+    def __init__(self, group: str, own: Collection[str]):
+        self.group, self.own = group, own
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or is_path(name) or name in entry_points(self.group)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.own
+        yield from (name for name in entry_points(self.group) if name not in self.own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def is_path(name: object) -> bool:
+    """Returns True for `package.module:name`."""
+    return isinstance(name, str) and _PATH.fullmatch(name) is not None
+
+
+def find(group: str, own: Mapping[str, Any], name: str, kind: type) -> Any:
+    """Returns what `name` stands for: one of `own`, of an entry point, or at a path.
+
+    Args:
+      kind: the class whose instances a name may stand for.
+
+    Raises:
+      ConfigError: there is no such name, two packages have it, it does not import, or it stands for
+        something else.
+    """
+    if is_path(name):
+        return _loaded(name, name, kind)
+    there = entry_points(group).get(name, ())
+    if name in own and not there:
+        return own[name]
+    if not there:
+        known = Names(group, own)
+        raise errors.ConfigError(
+            f"'{name}' is none of {', '.join(known)}, nor a path such as package.module:name."
+            + errors.did_you_mean(name, known)
+        )
+    if name in own or len(there) > 1:
+        packages = ["ehr_jax"] * (name in own) + [point.dist.name for point in there if point.dist]
+        raise errors.ConfigError(
+            f"'{name}' is what {' and '.join(packages)} have in the group {group}; uninstall one, "
+            "or name the other by its path, package.module:name"
+        )
+    return _loaded(there[0].value, f"'{name}' of {there[0].dist and there[0].dist.name}", kind)
+
+
+@functools.cache
+def entry_points(group: str) -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
+    """Returns the entry points of a group by name, more than one where packages share it."""
+    points: dict[str, tuple] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        points[point.name] = (*points.get(point.name, ()), point)
+    return points
+
+
+def _loaded(path: str, said: str, kind: type) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        loaded = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a package of someone else's may raise anything as it is imported
+        raise errors.ConfigError(
+            f"{said} cannot be imported ({type(error).__name__}: {error}); install or mend the "
+            "package it is in"
+        ) from error
+    if not isinstance(loaded, kind):
+        raise errors.ConfigError(
+            f"{said} is a {type(loaded).__name__}; expected a {kind.__module__}.{kind.__name__}"
+        )
+    return loaded
