@@ -17,7 +17,8 @@ import time
 import polars as pl
 
 from ehr_jax.knowledge import disk, extraction, mentions, phrases
-from ehr_jax.records import synthetic, synthetic_notes
+from ehr_jax.synthetic import hospital as synthetic
+from ehr_jax.synthetic import notes as synthetic_notes
 
 MEANT = ("active", "historical", "planned")  # statuses of what the patient has or had
 

@@ -154,7 +154,7 @@ def _peak_gb() -> float:
 
 
 def _write(arguments) -> int:
-    from ehr_jax.records import synthetic_release
+    from ehr_jax.synthetic import release as synthetic_release
 
     began = time.perf_counter()
     synthetic_release.write(arguments.data, arguments.rows, arguments.seed, arguments.suffix)

@@ -57,6 +57,7 @@ ROOMS = {
         ("ahocorasick", "jax", "numpy", "polars", "safetensors"),
     ),
     "records": ((), ("numpy", "polars")),
+    "synthetic": (("records",), ("numpy", "polars")),
     "cohorts": (("records",), ("aces", "numpy", "polars")),
     "features": (
         ("cohorts", "knowledge", "nn", "records", "text"),

@@ -15,7 +15,8 @@ from ehr_jax.cohorts import spec, tasks
 from ehr_jax.experiment import fitting, stages
 from ehr_jax.main import main
 from ehr_jax.models import registry
-from ehr_jax.records import sources, synthetic
+from ehr_jax.records import sources
+from ehr_jax.synthetic import hospital as synthetic
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def package(tmp_path, monkeypatch):
             import numpy as np
             from ehr_jax.cohorts import spec
             from ehr_jax.models import registry
-            from ehr_jax.records import sources, synthetic
+            from ehr_jax.records import sources
+            from ehr_jax.synthetic import hospital as synthetic
 
             USES_SEED = False
 

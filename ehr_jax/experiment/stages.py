@@ -13,7 +13,8 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import fitted
 from ehr_jax.models import registry
-from ehr_jax.records import sources, synthetic, tables
+from ehr_jax.records import sources, tables
+from ehr_jax.synthetic import hospital as synthetic
 from ehr_jax.training import run_folder
 
 FINGERPRINT = {"fingerprint": str}  # what of data.json tells records from others

@@ -1,6 +1,6 @@
 """The sources by name: which reader, where the folder is found, and a fingerprint of what was read.
 
-The synthetic hospital is not here: it has no folder, and `records.synthetic` makes it from numbers.
+The generated hospital is not here: it has no folder, and `synthetic.hospital` makes it of numbers.
 """
 
 import dataclasses

@@ -11,7 +11,8 @@ from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.cohorts import aces, given, tasks
 from ehr_jax.experiment import stages
-from ehr_jax.records import meds, meds_files, mimic4, synthetic
+from ehr_jax.records import meds, meds_files, mimic4
+from ehr_jax.synthetic import hospital as synthetic
 
 visit, day = hospital.visit, hospital.day
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, draft, phenotypes, rules, tasks
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import diabetes130, mimic3, synthetic, tables
+from ehr_jax.records import diabetes130, mimic3, tables
+from ehr_jax.synthetic import hospital as synthetic
 
 visit, day = hospital.visit, hospital.day
 SECOND = 1 / 86_400

@@ -10,7 +10,8 @@ import pytest
 
 from ehr_jax import main
 from ehr_jax.knowledge import disk, graph
-from ehr_jax.records import synthetic_conditions, synthetic_rare
+from ehr_jax.synthetic import conditions as synthetic_conditions
+from ehr_jax.synthetic import rare as synthetic_rare
 
 TINY = pathlib.Path(__file__).parent.parent / "text" / "golden" / "tiny_mean"
 SMALL = (

@@ -13,7 +13,8 @@ from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import fitted, known, statics, stay_notes, stays, vectors, vocabulary
 from ehr_jax.nn import bipartite
-from ehr_jax.records import synthetic, tables
+from ehr_jax.records import tables
+from ehr_jax.synthetic import hospital as synthetic
 
 
 def config(**changes):

@@ -8,7 +8,8 @@ from scripted_server import completion, diseases, send, serving
 
 from ehr_jax import errors
 from ehr_jax.knowledge import chat, extraction, filtering, language_model, mentions
-from ehr_jax.records import synthetic, synthetic_notes
+from ehr_jax.synthetic import hospital as synthetic
+from ehr_jax.synthetic import notes as synthetic_notes
 
 CONDITIONS = [
     (node, name, True) for node, names in enumerate(synthetic_notes.NAMES) for name in names

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from ehr_jax import errors
 from ehr_jax.knowledge import disk, graph, linking, rendering
-from ehr_jax.records import synthetic_rare
+from ehr_jax.synthetic import rare as synthetic_rare
 from ehr_jax.text import encode, encoders
 from tests.knowledge import tiny_graphs
 

@@ -23,9 +23,9 @@ from ehr_jax.records import (
     mimic3,
     mimic4,
     sources,
-    synthetic,
     tables,
 )
+from ehr_jax.synthetic import hospital as synthetic
 from tests.left_behind import dead_temporary
 
 EAGER = ("patients", "visits", "stays", "codes", "code_names", "attributes", "given_split")

@@ -8,7 +8,8 @@ import pytest
 from polars import testing
 
 from ehr_jax import errors
-from ehr_jax.records import mimic3, mimic3_files, synthetic
+from ehr_jax.records import mimic3, mimic3_files
+from ehr_jax.synthetic import hospital as synthetic
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,16 @@ import pytest
 from scipy import stats
 
 from ehr_jax import errors
-from ehr_jax.records import (
-    synthetic,
-    synthetic_codes,
-    synthetic_conditions,
-    synthetic_course,
-    synthetic_rare,
-    tables,
-)
+from ehr_jax.records import tables
+from ehr_jax.synthetic import codes as synthetic_codes
+from ehr_jax.synthetic import conditions as synthetic_conditions
+from ehr_jax.synthetic import course as synthetic_course
+from ehr_jax.synthetic import hospital as synthetic
+from ehr_jax.synthetic import rare as synthetic_rare
 
 FINGERPRINT = """
 import hashlib, sys
-from ehr_jax.records import synthetic
+from ehr_jax.synthetic import hospital as synthetic
 records = synthetic.generate(40, seed=5)
 digest = hashlib.sha256()
 for frame in (records.visits, records.codes, records.attributes, records.measurements.collect(),

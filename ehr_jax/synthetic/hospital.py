@@ -18,15 +18,13 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import (
-    synthetic_codes,
-    synthetic_course,
-    synthetic_notes,
-    synthetic_rare,
-    synthetic_series,
-    synthetic_sites,
-    tables,
-)
+from ehr_jax.records import tables
+from ehr_jax.synthetic import codes as synthetic_codes
+from ehr_jax.synthetic import course as synthetic_course
+from ehr_jax.synthetic import notes as synthetic_notes
+from ehr_jax.synthetic import rare as synthetic_rare
+from ehr_jax.synthetic import series as synthetic_series
+from ehr_jax.synthetic import sites as synthetic_sites
 
 _UNITS = ("MICU", "SICU", "CCU", "CSRU", "TSICU")
 _INSURANCES = ("medicare", "private", "medicaid", "government", "self pay")

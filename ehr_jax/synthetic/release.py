@@ -13,14 +13,11 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors, progress, storage
-from ehr_jax.records import (
-    mimic3_files,
-    synthetic,
-    synthetic_charts,
-    synthetic_course,
-    synthetic_series,
-    tables,
-)
+from ehr_jax.records import mimic3_files, tables
+from ehr_jax.synthetic import charts as synthetic_charts
+from ehr_jax.synthetic import course as synthetic_course
+from ehr_jax.synthetic import hospital as synthetic
+from ehr_jax.synthetic import series as synthetic_series
 
 CHART_ROWS, STAYS = 330_712_483, 61_532  # of MIMIC-III v1.4
 SUFFIXES = (".csv.gz", ".csv", ".parquet")

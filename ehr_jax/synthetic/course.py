@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehr_jax.records import synthetic_conditions
+from ehr_jax.synthetic import conditions as synthetic_conditions
 
 MAXIMUM_VISITS = 8
 TRAITS = ("adherence", "function", "intake")  # level 0 good, 1 middling, 2 poor

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax.records import synthetic_conditions, synthetic_course
+from ehr_jax.synthetic import conditions as synthetic_conditions
+from ehr_jax.synthetic import course as synthetic_course
 
 CONDITIONS = synthetic_conditions.CONDITIONS
 _COMMON = len(CONDITIONS)  # the owner of codes that belong to no condition

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax.records import synthetic_course, tables
+from ehr_jax.records import tables
+from ehr_jax.synthetic import course as synthetic_course
 
 
 class Variable(NamedTuple):

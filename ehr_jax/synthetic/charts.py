@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax.records import synthetic_course, synthetic_series
+from ehr_jax.synthetic import course as synthetic_course
+from ehr_jax.synthetic import series as synthetic_series
 
 SYSTEMS = ("carevue", "metavision")
 _EVERY = 30  # minutes from one charting to the next
