@@ -312,6 +312,7 @@ def test_sites_write_the_same_hospital_under_codes_of_their_own():
     of_patient = local.join(several.visits, on="visit_id").group_by("subject_id")
     sites = of_patient.agg(pl.col("code").str.extract(r"^(SITE\d+)").n_unique())
     assert sites["code"].max() == 1
+    assert local["code"].str.extract(r"^(SITE\d+)").n_unique() == 3
     assert local.join(several.code_names, on="code").height == local.height
     with pytest.raises(errors.RecordsError, match="sites is 0"):
         synthetic.generate(10, 0, sites=0)
