@@ -65,13 +65,11 @@ def compare(kind: str, arguments) -> dict:
     ]
     model, settings = member_settings.settle(model, data, train, members)
     keys = jax.numpy.stack([jax.random.key(member.seed) for member in members])
-    limits = jax.numpy.int32(2**30), jax.numpy.int32(2**30)
     train.eval_every = STEPS
 
     whole = jax.jit(functools.partial(population.start, model, train))(data, keys)
-    together, whole = population.compile_chunk(
-        model, train, whole, settings, keys, np.arange(len(members)), data, limits
-    )
+    work = population.Work(model, data, train, settings, keys, until=2**30, patience=2**30)
+    together, whole = population.compile_chunk(work, whole, np.arange(len(members)))
     placed = together.place(settings)
     first = functools.partial(fit.first_state, model, fit.make_optimiser(train))
     started = jax.jit(first)

@@ -9,7 +9,7 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -100,8 +100,9 @@ def train(
                     log_folders, members, population.state.step, strict=True
                 )
             ]
-            run = model, data, config, population, settings, keys, patience, turn
-            population = _advance(*run, manager, open_logs, show, until, is_told, shows_validation)
+            work = Work(model, data, config, settings, keys, until, patience, turn)
+            watch = _Watch(manager, open_logs, show, shows_validation, is_told)
+            population = _advance(work, watch, population)
             for log in open_logs:
                 log.close()
         if manager.latest_step() != int(population.turns):
@@ -219,10 +220,48 @@ def _turning(evolve, members, settle, step: int, until: int) -> tuple:
     return settle(turns[-1].members(members))[1], turn
 
 
-def _advance(
-    model, data, config, whole, settings, keys, patience, turn, manager, open_logs, show, until,
-    is_told, shows_validation,
-) -> Population:  # fmt: skip
+class Work(NamedTuple):
+    """What a population's program is made of, whichever members are in it.
+
+    Attributes:
+      model, data, config: the network, its `task.Task`, config.train.
+      settings: of all members.
+      keys: [member] of the random numbers of each.
+      until: the step to train to.
+      patience: validations without a better one before a member stops.
+      turn: (step, scores, failed) -> (sources, settings) or None, of `_turning`; None if there are
+        no turns.
+    """
+
+    model: nn.Module
+    data: task.Task
+    config: Any
+    settings: member_settings.Settings
+    keys: jax.Array
+    until: int
+    patience: int
+    turn: Callable | None = None
+
+
+class _Watch(NamedTuple):
+    """Where training is saved and told.
+
+    Attributes:
+      manager: of the checkpoints.
+      logs: of each member.
+      show: what the progress line says.
+      shows_validation: as of `fit.fit`.
+      is_told: () -> True once the process was told to end.
+    """
+
+    manager: Any
+    logs: Sequence[logs.Log]
+    show: str
+    shows_validation: bool
+    is_told: Callable[[], bool]
+
+
+def _advance(work: Work, watch: _Watch, whole: Population) -> Population:
     """Chunks until no member is active, or the process is told to end.
 
     The program holds `rows` of the whole population: once half of its members are done, the others
@@ -230,65 +269,73 @@ def _advance(
 
     Where there are turns, they come before what is saved, and all members stay in the program.
     """
-    began, limits = time.monotonic(), (jnp.int32(until), jnp.int32(patience))
-    rows = _spread(np.arange(len(keys)))
-    part = whole if len(rows) == len(keys) else take(whole, rows)
-    compile_for = functools.partial(compile_chunk, model, config)
-    program, part = compile_for(part, settings, keys, rows, data, limits)
-    own, compiled = program.place(settings), [program.seconds]
-    going = np.asarray(active(part, until, patience))
-    with progress(show, until, int(part.state.step[going].min())) as bar:
-        while going.any() and not is_told():
+    config, count = work.config, len(work.keys)
+    is_active = functools.partial(active, until=work.until, patience=work.patience)
+    began, rows = time.monotonic(), _spread(np.arange(count))
+    part = whole if len(rows) == count else take(whole, rows)
+    program, part = compile_chunk(work, part, rows)
+    own, seconds_compiling = program.place(work.settings), [program.seconds]
+    going = np.asarray(is_active(part))
+    with progress(watch.show, work.until, int(part.state.step[going].min())) as bar:
+        while going.any() and not watch.is_told():
             chunk_began = time.monotonic()
             part, metrics = program.run(part, own)
-            told, state = jax.device_get(
+            metrics, state = jax.device_get(
                 (metrics, part.state.replace(params=None, moments=None, best_params=None))
             )
-            seconds = time.monotonic() - chunk_began
-            failed = np.asarray(part.failed)
-            for at in np.unique(rows, return_index=True)[1]:
-                values = {name: float(value[at]) for name, value in told.items()}
-                if failed[at] and going[at]:
-                    print(
-                        f"{show}: member {rows[at]} stopped at step {failed[at]}, where "
-                        f"{stepping.fault(values)}"
-                    )
-                elif going[at]:
-                    values, seconds_so_far = stepping.logged(values), time.monotonic() - began
-                    open_logs[rows[at]].write(int(state.step[at]), values, seconds_so_far)
-            if turn is not None:
+            seconds, failed = time.monotonic() - chunk_began, np.asarray(part.failed)
+            _log(watch, rows, going, failed, state, metrics, time.monotonic() - began)
+            if work.turn is not None:
                 step = int(state.step[failed == 0].max(initial=0))
-                scores = np.asarray(stepping.selection_score(told, config.select))
-                made = turn(step, scores[: len(keys)], failed[: len(keys)] > 0)
-                if made is not None:
-                    sources, settings = made
+                scores = np.asarray(stepping.selection_score(metrics, config.select))
+                exchange = work.turn(step, scores[:count], failed[:count] > 0)
+                if exchange is not None:
+                    sources, settings = exchange
                     part, own = _exploited(part, sources[rows]), program.place(settings)
-            going = np.asarray(active(part, until, patience))
-            left = len(np.unique(rows[going]))
-            note = f"{left} of {len(keys)} members active"
-            if shows_validation:
+            going = np.asarray(is_active(part))
+            note = f"{len(np.unique(rows[going]))} of {count} members active"
+            if watch.shows_validation:
                 best = abs(state.best_score.max())
                 note += f", best validation {config.select} {best:.4f}"
             bar.advance(config.eval_every, note)
             if int(part.turns) % config.checkpoint_every == 0:
                 whole = _put(whole, part, rows)
-                checkpoints.save(manager, int(part.turns), whole)
+                checkpoints.save(watch.manager, int(part.turns), whole)
             still = _spread(np.unique(rows[going]))
-            if turn is None and going.any() and len(still) <= len(rows) / 2:
-                chunks = (until - int(state.step[going].min())) / config.eval_every
+            if work.turn is None and going.any() and len(still) <= len(rows) / 2:
+                chunks = (work.until - int(state.step[going].min())) / config.eval_every
                 saved = seconds * chunks * (1 - len(still) / len(rows))
                 if SHRINK_WHERE_SAVED * program.seconds < saved:
                     whole = _put(whole, part, rows)
                     rows, part = still, take(whole, still)
-                    program, part = compile_for(part, settings, keys, rows, data, limits)
-                    compiled.append(program.seconds)
-                    own = program.place(settings)
-                    going = np.asarray(active(part, until, patience))
-    print(f"{show}: {len(compiled)} program(s) compiled, {sum(compiled):.1f} s")
+                    program, part = compile_chunk(work, part, rows)
+                    seconds_compiling.append(program.seconds)
+                    own = program.place(work.settings)
+                    going = np.asarray(is_active(part))
+    programs, total = len(seconds_compiling), sum(seconds_compiling)
+    print(f"{watch.show}: {programs} program(s) compiled, {total:.1f} s")
     whole = _put(whole, part, rows)
     if jax.local_device_count() > 1:
         whole = jax.tree.map(jnp.asarray, jax.device_get(whole))  # together again
     return whole
+
+
+def _log(watch: _Watch, rows, going, failed, state, metrics, seconds: float) -> None:
+    """Writes a line for each member that was active, or says why one stopped.
+
+    Args:
+      rows, going, failed, state, metrics: of the members in the program, after a chunk; `going`
+        before it.
+    """
+    for at in np.unique(rows, return_index=True)[1]:
+        values = {name: float(value[at]) for name, value in metrics.items()}
+        if failed[at] and going[at]:
+            print(
+                f"{watch.show}: member {rows[at]} stopped at step {failed[at]}, where "
+                f"{stepping.fault(values)}"
+            )
+        elif going[at]:
+            watch.logs[rows[at]].write(int(state.step[at]), stepping.logged(values), seconds)
 
 
 # A smaller program is compiled where it saves so many times what that costs, if none stops early.
@@ -315,18 +362,17 @@ class Program(NamedTuple):
     seconds: float
 
 
-def compile_chunk(
-    model, config, part, settings, keys, rows, data, limits
-) -> tuple[Program, Population]:
+def compile_chunk(work: Work, part: Population, rows: np.ndarray) -> tuple[Program, Population]:
     """The program of the members `rows`, which devices share; and `part` where they want it."""
     began = time.monotonic()
-    keys, at_own = keys[rows], None
+    keys, at_own = work.keys[rows], None
+    data, limits = work.data, (jnp.int32(work.until), jnp.int32(work.patience))
 
     def place(given):
         own = jax.tree.map(lambda x: x[rows], given)
         return own if at_own is None else jax.device_put(own, at_own)
 
-    run = functools.partial(run_chunk, model, config.eval_every, config.select)
+    run = functools.partial(run_chunk, work.model, work.config.eval_every, work.config.select)
     if jax.local_device_count() > 1:
         mesh = jax.make_mesh(
             (jax.local_device_count(),),
@@ -347,7 +393,7 @@ def compile_chunk(
         part = jax.device_put(part, Population(state=at_own, failed=at_own, turns=at_all))
         keys = jax.device_put(keys, at_own)
         data, limits = jax.device_put((data, limits), at_all)
-    given = part, place(settings), keys, data, *limits
+    given = part, place(work.settings), keys, data, *limits
     compiled = jax.jit(run, donate_argnums=0).lower(*given).compile()
     program = lambda part, own: compiled(part, own, keys, data, *limits)  # noqa: E731
     return Program(program, place, time.monotonic() - began), part
