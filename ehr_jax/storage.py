@@ -41,6 +41,13 @@ OF_THE_DISK = (
 LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+def cache_folder(kind: str) -> pathlib.Path:
+    """Returns where what can be made again is kept: a folder a kind ("vectors", "graphs", "native")
+    of $EHR_JAX_CACHE, or else of ~/.cache/ehr_jax."""
+    root = pathlib.Path(os.environ.get("EHR_JAX_CACHE") or "~/.cache/ehr_jax").expanduser()
+    return root / kind
+
+
 def write_file(path: str | os.PathLike, write: Callable[[str], Any], private: bool = True) -> None:
     """Calls `write(temporary path)` and moves the result to `path`, whole and safe on the disk.
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ehr_jax import data_use, errors, storage
-from ehr_jax.cohorts import cohort, splits, tasks
+from ehr_jax.cohorts import cohort
 from ehr_jax.records import damage
 
 SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
@@ -43,27 +43,6 @@ def save_split(built: cohort.Cohort, path: str | os.PathLike) -> None:
     storage.make_folder(pathlib.Path(path).parent)
     rows = built.samples.select(*SPLIT_FILE).sort("visit_id")
     storage.write_file(path, data_use.parquet_writer(rows, "split.parquet"))
-
-
-def load_split(built: cohort.Cohort, path: str | os.PathLike) -> cohort.Cohort:
-    """Returns the cohort with the split stored at `path` in place of its own.
-
-    Raises CohortError where the file is none of ours, holds other visits than the cohort or
-    leaves a split without a positive.
-    """
-    stored = read_split(pathlib.Path(path))
-    keys = ["subject_id", "visit_id"]
-    lost = built.samples.join(stored, on=keys, how="anti").height
-    extra = stored.join(built.samples, on=keys, how="anti").height
-    if lost or extra:
-        raise errors.CohortError(
-            f"{path}: the stored split is of another cohort: it lacks {lost} visit(s) of "
-            f"this one and has {extra} that this one lacks. Use the records, task and protocol of "
-            "the run that stored it, or delete the file to split anew."
-        )
-    samples = tasks.with_split(built.samples, stored.select("visit_id", "split"))
-    splits.check(samples, built.labels)
-    return dataclasses.replace(built, samples=samples)
 
 
 def read_split(path: pathlib.Path, way_out: str = "delete it to split anew") -> pl.DataFrame:

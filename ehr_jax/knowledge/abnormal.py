@@ -113,16 +113,6 @@ def entities(abnormal: pl.DataFrame) -> pl.DataFrame:
     return first.select("sample", "hour", "entity").sort("sample", "hour", "entity")
 
 
-def unknown_units(oddities: pl.DataFrame) -> int:
-    """Returns how many measurements of a series were left out because their unit is not known.
-
-    Args:
-      oddities: of `features.series.Series`; such rows are counted there and never converted.
-    """
-    unknown = pl.col("rule").str.starts_with("unknown unit")
-    return int(oddities.filter(unknown)["rows"].sum())
-
-
 def _check(values: np.ndarray, observed: np.ndarray, per_variable: Sequence) -> None:
     fits = values.ndim == 3 and observed.shape == values.shape
     if not (fits and observed.dtype == bool and len(per_variable) == values.shape[-1]):

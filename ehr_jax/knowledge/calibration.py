@@ -4,7 +4,7 @@ Each is taken out in turn and looked for among the rest. Numbers are no matter o
 with other numbers than the mention's are passed over.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -89,18 +89,6 @@ def calibrate(
                 precision = float(hits[at] / accepted[at])
                 found = Calibration(float(score[at]), least, wanted, precision, recall, len(rows))
     return found
-
-
-def by_threshold(right: np.ndarray, score: np.ndarray, thresholds: Sequence[float]) -> pl.DataFrame:
-    """Returns what each threshold gives: threshold, accepted (share), precision, recall_at_1."""
-    rows = []
-    for threshold in thresholds:
-        accepted = score >= np.float32(threshold)
-        hits = int((right & accepted).sum())
-        precision = hits / int(accepted.sum()) if accepted.any() else None
-        rows.append((float(threshold), float(accepted.mean()), precision, hits / len(right)))
-    names = ("threshold", "accepted", "precision", "recall_at_1")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64), orient="row")
 
 
 def best(

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 from ehr_jax.knowledge import files, folder, graph, hetionet_do, primekg
 
 KIND, FORMAT = "knowledge graph", 1  # of the folder
@@ -47,9 +47,8 @@ SOURCES = {
 
 
 def default_folder() -> pathlib.Path:
-    """Returns where built graphs are kept: `$EHR_JAX_CACHE/graphs`, else `~/.cache/ehr_jax`'s."""
-    root = pathlib.Path(os.environ.get("EHR_JAX_CACHE") or "~/.cache/ehr_jax").expanduser()
-    return root / "graphs"
+    """Returns the folder of the user's built graphs."""
+    return storage.cache_folder("graphs")
 
 
 def open_graph(

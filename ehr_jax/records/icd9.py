@@ -35,12 +35,6 @@ def canonical(code: str) -> str:
     return letter + digits.rjust(2 if letter == "V" else 3, "0") + detail
 
 
-def canonical_procedure(code: str) -> str:
-    """Returns a procedure code undotted, its category filled to two digits: "3.9" gives "039"."""
-    category, dot, detail = code.strip().partition(".")
-    return (category.rjust(2, "0") if dot else category) + detail
-
-
 def category(code: str) -> str:
     """Returns the category of an undotted diagnosis code: 3 characters, of an E code 4."""
     return code[: 4 if code.startswith("E") else 3]

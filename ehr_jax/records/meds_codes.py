@@ -13,16 +13,13 @@ import polars as pl
 
 from ehr_jax.records import code_systems, mimic3, mimic4, tables
 
-# What an event may be to us. "billed": a code that its hospital enters after the discharge, and
-# that counts as known at the end of the visit whatever time stands at it.
-ROLES = (
-    "birth", "death", "sex", "admission", "discharge", "unit entry", "unit exit", "code", "billed",
-    "measurement", "note", "none",
-)  # fmt: skip
-
 
 class Pattern(NamedTuple):
-    """Codes that match `code` play `role`; `{name}` in `to` is a group of the pattern."""
+    """Codes that match `code` play `role`; `{name}` in `to` is a group of the pattern.
+
+    The role "billed" is of a code that its hospital enters after the discharge, and that counts as
+    known at the end of the visit whatever time stands at it.
+    """
 
     code: str
     role: str

@@ -13,7 +13,6 @@ and the rows that are found.
 
 import contextlib
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -28,8 +27,8 @@ from ehr_jax.text.parts import KEY
 
 
 def default_folder() -> Path:
-    """Returns `$EHR_JAX_CACHE`, else `~/.cache/ehr_jax/vectors`."""
-    return Path(os.environ.get("EHR_JAX_CACHE") or "~/.cache/ehr_jax/vectors").expanduser()
+    """Returns the folder of the user's vectors."""
+    return storage.cache_folder("vectors")
 
 
 def make_keys(texts: Iterable[bytes], fingerprint: str) -> np.ndarray:

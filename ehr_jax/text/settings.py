@@ -31,7 +31,8 @@ class Text:
         choices=PRECISIONS,
     )
     cache: str = setting(
-        "", "The folder of the vector cache; '' takes $EHR_JAX_CACHE or ~/.cache/ehr_jax."
+        "",
+        "The folder of the vector cache; '' takes vectors/ in $EHR_JAX_CACHE or ~/.cache/ehr_jax.",
     )
     token_budget: int | None = setting(
         None,

@@ -113,19 +113,6 @@ def test_entities_are_named_once_a_sample_at_their_first_hour():
     ]
 
 
-def test_measurements_of_unknown_units_are_counted():
-    oddities = pl.DataFrame(
-        {
-            "variable": ["lactate", "lactate", "glucose"],
-            "rule": ["unknown unit, left out", "out of range, left out", "unknown unit, left out"],
-            "unit": ["x", None, "y"],
-            "rows": [3, 5, 4],
-        }
-    )
-    assert abnormal.unknown_units(oddities) == 7
-    assert abnormal.unknown_units(oddities.head(0)) == 0
-
-
 def test_impossible_arguments_are_refused():
     values, observed = grid()
     usual = abnormal.fit(values, observed, NUMBERS)

@@ -233,13 +233,6 @@ def test_twins_of_a_synonym_do_not_hide_that_it_was_left_out():
     np.testing.assert_allclose(score, 1, rtol=1e-6)
 
 
-def test_the_table_by_threshold_is_counted_by_hand():
-    right = np.array([True, True, False, False])
-    score = np.array([0.9, 0.5, 0.6, 0.2], np.float32)
-    table = calibration.by_threshold(right, score, [0.0, 0.55, 0.95])
-    assert table.rows() == [(0.0, 1.0, 0.5, 0.5), (0.55, 0.5, 0.5, 0.25), (0.95, 0.0, None, 0.0)]
-
-
 def test_only_synonyms_of_nodes_with_other_names_are_left_out():
     terms, *_ = clustered(0)
     rows = calibration.held_out(terms)

@@ -127,7 +127,7 @@ def test_folder_is_private_and_says_its_terms(tmp_path):
 
 def test_environment_names_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "here"))
-    assert cache.open_folder(None, FINGERPRINT).parent == tmp_path / "here"
+    assert cache.open_folder(None, FINGERPRINT).parent == tmp_path / "here" / "vectors"
     monkeypatch.delenv("EHR_JAX_CACHE")
     assert cache.default_folder() == Path.home() / ".cache" / "ehr_jax" / "vectors"
 

@@ -16,6 +16,8 @@ import warnings
 import jax
 import jax.numpy as jnp
 
+from ehr_jax import storage
+
 SOURCE = pathlib.Path(__file__).with_name("sums.cc")
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
 
@@ -29,8 +31,7 @@ def library() -> pathlib.Path:
         _processor(),
     ]
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
-    root = os.environ.get("EHR_JAX_CACHE") or "~/.cache/ehr_jax"
-    return pathlib.Path(root).expanduser() / "native" / f"sums-{key}.so"
+    return storage.cache_folder("native") / f"sums-{key}.so"
 
 
 def built() -> bool:
