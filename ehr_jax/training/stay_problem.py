@@ -168,12 +168,13 @@ def build(
             f"config.train.batch is {batch}, with {train.size} labelled training samples; "
             "both must be 1 or more"
         )
-    batch = min(batch, train.size)
+    asked, batch = batch, min(batch, train.size)
     mesh = mesh if mesh is not None and mesh.size > 1 else None
     if mesh is not None and batch % mesh.size:
         raise errors.ConfigError(
-            f"config.train.batch is {batch}, which {mesh.size} devices do not divide evenly; set a "
-            f"multiple of {mesh.size}, or config.train.devices"
+            f"config.train.batch is {asked}, with {train.size} labelled training samples, and "
+            f"{mesh.size} devices do not divide a batch of {batch} evenly; set a multiple of "
+            f"{mesh.size} that is no more than the samples, or config.train.devices=1"
         )
     labels = arrays.labels.shape[1]
     built = StayProblem(
