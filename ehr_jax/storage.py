@@ -62,7 +62,7 @@ def write_file(path: str | os.PathLike, write: Callable[[str], Any], private: bo
     temporary = _temporary(path)
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with disk_errors():
+        with disk_errors(path):
             write(str(temporary))
         move(temporary, path, private)
     finally:
@@ -122,7 +122,7 @@ def work_folder(target: str | os.PathLike, private: bool = True) -> Iterator[pat
         temporary.mkdir(mode=0o700)
         if not private:
             temporary.chmod(0o777 & ~_mask())
-        with disk_errors():
+        with disk_errors(target):
             yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -207,7 +207,7 @@ def hold(
 def reason(error: BaseException) -> str:
     """Says in a few words why something could not be written or read."""
     code = error.errno if isinstance(error, OSError) else None
-    if code is None and (named := re.search(r"os error (\d+)|Errno (\d+)", str(error))):
+    if code is None and (named := re.search(r"[oO][sS] error (\d+)|Errno (\d+)", str(error))):
         code = int(named[1] or named[2])
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return "the disk is full"
@@ -217,15 +217,22 @@ def reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turns what compiled packages, such as polars, say of a disk into the OSError that it was."""
+def disk_errors(path: pathlib.Path | None = None) -> Iterator[None]:
+    """Turns what compiled packages, such as polars, say of a disk into the OSError that it was.
+
+    Args:
+      path: what is written; an error that names no file, as that of a full disk, gets its name.
+    """
     try:
         yield
-    except OSError:
+    except OSError as error:
+        if path and error.errno and error.filename is None:
+            error.filename = str(path)
         raise
     except Exception as error:
         if code := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+            number = int(code[1])
+            raise OSError(number, os.strerror(number), path and str(path)) from error
         raise
 
 
@@ -248,7 +255,11 @@ def _locked(path: pathlib.Path, purpose: str) -> int:
             if holder and (holder["host"] != platform.node() or _lives(holder)):
                 raise _is_held(path, holder, purpose)
             os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(_own()).encode(), 0)
+            try:
+                os.pwrite(file, json.dumps(_own()).encode(), 0)
+            except OSError:  # a full disk
+                path.unlink()
+                raise
             return file
         except BaseException:
             with contextlib.suppress(OSError):

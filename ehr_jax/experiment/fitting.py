@@ -185,6 +185,11 @@ def shows_validation(arrays: features.Arrays) -> bool:
     return disclosure.enough_of_any(arrays.labels[rows], arrays.subjects[rows])
 
 
+def shows_loss(arrays) -> bool:
+    """May the training loss be shown? It is of the patients that are trained on."""
+    return not disclosure.is_few(len(np.unique(arrays.subjects[rows_of(arrays, "train")])))
+
+
 def write_predictions(
     cohort, seeds, fitted: list[Seed], folder: pathlib.Path, everyone: bool = False
 ) -> None:
@@ -236,8 +241,8 @@ def _fit_network(config, cohort, arrays, data: task.Task, folder) -> list[Seed]:
         )
         log = profile.compile_log(folder / "profile" / "compiled.log")
     with log, memory.explained(job):
-        shown = shows_validation(arrays)
-        found = seeds.fit_seeds(job.model, data, config.train, numbers, folder, name, shown)
+        shown = shows_validation(arrays), shows_loss(arrays)
+        found = seeds.fit_seeds(job.model, data, config.train, numbers, folder, name, *shown)
     explained = job.kind.explain(job, found[0].params, data)
     if explained is not None:
         explanations.write(*explained, cohort, numbers[0], folder)

@@ -61,6 +61,7 @@ def fit(
     show: str,
     compiled: Callable[[], Program] | None = None,
     shows_validation: bool = True,
+    shows_loss: bool = True,
 ) -> Fitted:
     """Fits `model` to `data` by config.train, or goes on where an earlier start stopped.
 
@@ -69,6 +70,7 @@ def fit(
       show: what the progress line says.
       compiled: gives what `compile_chunk` does; asked where there is something left to train.
       shows_validation: the progress line may say how validation goes; of few patients it may not.
+      shows_loss: the same of the training loss.
 
     Raises:
       ConfigError: a setting is not possible, or the loss or a validation score is not finite.
@@ -99,10 +101,10 @@ def fit(
             log.write(step, stepping.logged(metrics), time.monotonic() - began)
             if "input_wait" in metrics:
                 waits.append(metrics["input_wait"])
-            note = f"loss {metrics['loss']:.4f}"
+            notes = [f"loss {metrics['loss']:.4f}"] if shows_loss else []
             if shows_validation:
-                note += f", validation AUROC {metrics['validation_auroc']:.4f}"
-            bar.advance(config.eval_every, note)
+                notes.append(f"validation AUROC {metrics['validation_auroc']:.4f}")
+            bar.advance(config.eval_every, ", ".join(notes))
             if (step // config.eval_every) % config.checkpoint_every == 0:
                 checkpoints.save(manager, step, state)
         if manager.latest_step() != int(state.step):

@@ -27,13 +27,14 @@ def fit_seeds(
     folder: pathlib.Path,
     show: str,
     shows_validation: bool = True,
+    shows_loss: bool = True,
 ) -> list[fit.Fitted]:
     """Fits `model` with every seed by config.train, or goes on where an earlier start stopped.
 
     Args:
       folder: of the run, with its checkpoints/ and metrics.jsonl.
       show: what the progress lines begin with.
-      shows_validation: as of `fit.fit`.
+      shows_validation, shows_loss: as of `fit.fit`.
 
     Raises:
       ConfigError: a setting is not possible, or the loss or a validation score of a seed is not
@@ -42,7 +43,8 @@ def fit_seeds(
     """
     together = at_once(model, data, config, len(seeds))
     if together == 1:
-        return _fit_in_turn(model, data, config, seeds, folder, show, shows_validation)
+        shows = shows_validation, shows_loss
+        return _fit_in_turn(model, data, config, seeds, folder, show, *shows)
     fitted = []
     for first in range(0, len(seeds), together):
         part = seeds[first : first + together]
@@ -91,7 +93,9 @@ def at_once(model: nn.Module, data: task.Task, config, wanted: int) -> int:
     return max(1, min(wanted, fitting, MOST))
 
 
-def _fit_in_turn(model, data, config, seeds, folder, show, shows_validation) -> list[fit.Fitted]:
+def _fit_in_turn(
+    model, data, config, seeds, folder, show, shows_validation, shows_loss
+) -> list[fit.Fitted]:
     compiled = functools.cache(functools.partial(fit.compile_chunk, model, data, config))
     fitted = [
         fit.fit(
@@ -103,6 +107,7 @@ def _fit_in_turn(model, data, config, seeds, folder, show, shows_validation) -> 
             f"{show}, seed {seed}",
             compiled,
             shows_validation,
+            shows_loss,
         )
         for seed in seeds
     ]

@@ -55,16 +55,17 @@ def test_a_fit_ends_after_so_many_validations_that_are_no_better(together, tmp_p
 
 @TOGETHER
 @pytest.mark.parametrize("shows", [False, True])
-def test_validation_of_few_patients_chooses_a_step_and_is_not_told(
+def test_validation_of_few_patients_chooses_a_step_and_is_not_told_nor_is_a_loss_of_few(
     together, shows, tmp_path, capsys
 ):
     model, data, config = parts(together, train__steps=10)
     (fitted, _) = seeds.fit_seeds(
-        model, data, config, SEEDS, tmp_path, "few", shows_validation=shows
+        model, data, config, SEEDS, tmp_path, "few", shows_validation=shows, shows_loss=shows
     )
     told = capsys.readouterr().out
     assert "few" in told and "10/10" in told
     assert ("validation" in told) is shows
+    assert ("loss" in told) is shows
     assert fitted.best_step in (5, 10) and saved.rows(tmp_path)[0]["validation"]
 
 
