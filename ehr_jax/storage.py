@@ -207,8 +207,9 @@ def hold(
 def reason(error: BaseException) -> str:
     """Says in a few words why something could not be written or read."""
     code = error.errno if isinstance(error, OSError) else None
-    if code is None and (named := re.search(r"[oO][sS] error (\d+)|Errno (\d+)", str(error))):
-        code = int(named[1] or named[2])
+    named = re.search(r"(?:[oO][sS] error |os_error_code='|Errno )(\d+)", str(error))
+    if code is None and named:
+        code = int(named[1])
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return "the disk is full"
     if code:

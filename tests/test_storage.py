@@ -115,6 +115,31 @@ def test_a_full_disk_told_by_a_compiled_package_is_an_error_of_the_disk(tmp_path
         storage.write_file(tmp_path / "t", write)
     assert caught.value.errno == errno.ENOSPC
     assert storage.reason(caught.value) == "the disk is full"
+    assert caught.value.filename == str(tmp_path / "t")
+    by_tensorstore = ValueError("OUT_OF_RANGE: Failed to write 9 bytes [os_error_code='28']")
+    assert storage.reason(by_tensorstore) == "the disk is full"
+
+
+def test_a_full_disk_is_told_by_the_file_it_met(tmp_path):
+    def write(temporary: str) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError) as caught:
+        storage.write_file(tmp_path / "t", write)
+    assert caught.value.filename == str(tmp_path / "t")
+
+
+def test_a_folder_whose_lock_cannot_be_written_is_left_as_it_was(tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(storage.os, "pwrite", full)
+    with (
+        pytest.raises(errors.RunFolderError, match="cannot be written: the disk is full"),
+        storage.hold(tmp_path),
+    ):
+        pass
+    assert not os.listdir(tmp_path)
 
 
 def test_temporaries_of_dead_writers_go_and_all_else_stays(tmp_path):

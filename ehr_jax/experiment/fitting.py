@@ -185,7 +185,7 @@ def shows_validation(arrays: features.Arrays) -> bool:
     return disclosure.enough_of_any(arrays.labels[rows], arrays.subjects[rows])
 
 
-def shows_loss(arrays) -> bool:
+def shows_loss(arrays: features.Arrays) -> bool:
     """May the training loss be shown? It is of the patients that are trained on."""
     return not disclosure.is_few(len(np.unique(arrays.subjects[rows_of(arrays, "train")])))
 

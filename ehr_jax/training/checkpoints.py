@@ -5,9 +5,11 @@ import contextlib
 import functools
 import glob
 import hashlib
+import logging
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +26,7 @@ DIGEST = "sha256"  # key of a checkpoint's own metadata
 
 def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     """Opens (and makes) a folder of checkpoints that keeps the two latest steps."""
+    _leave_words_to_explained()
     options = ocp.CheckpointManagerOptions(
         preservation_policy=ocp.checkpoint_managers.LatestN(2), create=True
     )
@@ -146,6 +149,25 @@ def _without_patterns(folder: pathlib.Path) -> pathlib.Path:
     link = pathlib.Path(place) / "checkpoints"
     link.symlink_to(folder, target_is_directory=True)
     return link
+
+
+@functools.cache
+def _leave_words_to_explained() -> None:
+    """Keeps threads of the storage layer from printing a traceback for each array of a failed save.
+
+    The save itself raises what happened, and `_explained` tells it.
+    """
+    logging.getLogger("absl").addFilter(
+        lambda row: row.levelno < logging.ERROR or "orbax" not in row.pathname
+    )
+    logging.getLogger("asyncio").addFilter(lambda row: "never retrieved" not in row.getMessage())
+    shown = sys.unraisablehook
+
+    def hook(told):
+        if str(told.exc_value) != "Event loop is closed":
+            shown(told)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
