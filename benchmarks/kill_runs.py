@@ -1,14 +1,15 @@
-"""Commands are killed at random and started again: are their results those of an unbroken run?
+"""Kills commands at random and starts them again; compares results with an uninterrupted run.
 
     python -m benchmarks.kill_runs --modes=train,realm,benchmark --kills=20
 
-Each mode runs once unbroken on a small generated hospital. Then it is started again and again in
-another folder, and ended at a moment drawn within the unbroken run's length, by SIGKILL and SIGTERM
-in turn; a start that comes to its end is compared, and the next begins in an empty folder. At last
-the command runs to its end. The exit status is 1 where a result differs or an end is not clean.
+Each mode runs once uninterrupted on a small generated hospital. Then it is started repeatedly in
+another folder and ended after a random time, at most that of the uninterrupted run, by SIGKILL and
+SIGTERM in turn. A start that finishes first is compared, and the next begins in an empty folder.
+Finally the command runs to its end. The exit status of this program is 1 if a result differs, or a
+command ends with a status that the signal does not explain.
 
-A start is a fork of this process, which has imported what the modes need: kills meet the command
-at work, and not Python reading its modules.
+Each start is a fork of this process, which has imported the modes: signals meet the command at work
+and not while it imports modules.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from ehr_jax.training import run_folder
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 ENCODER = REPOSITORY / "tests" / "text" / "golden" / "tiny_mean"
 TOLERANCE = 1e-6
-TOLD = 75  # exit status after SIGTERM
+TERMINATED = 75  # the command's exit status after SIGTERM
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 FORKS = multiprocessing.get_context("fork")
 LEARNING = (
@@ -47,7 +48,7 @@ VISITS = (
     "--config=configs/mingle.py:synthetic_readmission", *LEARNING, "--config.model.depth=0",
     "--config.model.width=8", "--config.model.heads=2",
 )  # fmt: skip
-MINGLE = (*VISITS, "--config.train.seeds=(0, 1)")  # trained together
+MINGLE = (*VISITS, "--config.train.seeds=(0, 1)")  # both seeds train as one program
 STAYS = (
     "--config=configs/realm.py:synthetic_mortality", *LEARNING, "--config.realm.width=8",
     "--config.realm.heads=2", "--config.realm.feed_forward=8", "--config.realm.use_notes=False",
@@ -61,7 +62,7 @@ NODES = (
     "--config=configs/hypergraph.py", "--config.data.path={inputs}/graph.npz",
     "--config.model.width=8", "--config.train.splits=10", "--config.train.epochs=200",
 )  # fmt: skip
-# Of each mode its flags, and its results: patterns of files below the run folder.
+# By name: (flags, glob patterns of the result files in the run folder).
 MODES = {
     "train": (MINGLE, ("results.json", "predictions.parquet")),
     "realm": (REALM, ("results.json", "predictions.parquet")),
@@ -103,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the times of signals")
     arguments = parser.parse_args()
     for name in ("train", "benchmark", "sweep", "prepare", "meds", "embed", "nodes"):
         importlib.import_module(f"ehr_jax.modes.{name}")
@@ -112,55 +113,58 @@ def main() -> int:
         "|---|---|---|---|---|---|---|",
         flush=True,
     )
-    good = True
+    passed = True
     for name in arguments.modes.split(","):
         with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-            good &= measure(name, pathlib.Path(folder), arguments.kills, arguments.seed)
-    return 0 if good else 1
+            passed &= measure(name, pathlib.Path(folder), arguments.kills, arguments.seed)
+    return 0 if passed else 1
 
 
 def measure(name: str, folder: pathlib.Path, kills: int, seed: int) -> bool:
-    """Kills one mode `kills` times and prints its row; returns whether all was as it should."""
-    rng, began = np.random.default_rng(seed), time.monotonic()
-    whole, broken = folder / "whole", folder / "broken"
+    """Kills one mode `kills` times and prints its row; returns True if there was no fault."""
+    rng, measure_start = np.random.default_rng(seed), time.monotonic()
+    reference, interrupted = folder / "reference", folder / "interrupted"
     write_inputs(folder)
-    # Compiled programs are kept from start to start, so that a kill meets more than compilation.
-    run(name, whole, folder)
-    shutil.rmtree(whole)
-    begun = time.monotonic()
-    run(name, whole, folder)
-    length = time.monotonic() - begun
-    ended, compared, with_work, faults = dict.fromkeys(SIGNALS, 0), 0, 0, []
-    while sum(ended.values()) < kills:
-        kind = SIGNALS[sum(ended.values()) % len(SIGNALS)]
-        process = start(name, broken, folder)
-        process.join(rng.uniform(0, length))
+    # The first run fills the compilation cache, so that signals meet more than compilation.
+    run(name, reference, folder)
+    shutil.rmtree(reference)
+    run_start = time.monotonic()
+    run(name, reference, folder)
+    duration = time.monotonic() - run_start
+    counts, compared, with_work, faults = dict.fromkeys(SIGNALS, 0), 0, 0, []
+    while sum(counts.values()) < kills:
+        signum = SIGNALS[sum(counts.values()) % len(SIGNALS)]
+        process = start(name, interrupted, folder)
+        process.join(rng.uniform(0, duration))
         if process.is_alive():
-            os.kill(process.pid, kind)
+            os.kill(process.pid, signum)
             process.join()
             if process.exitcode:
-                ended[kind] += 1
-                with_work += run_folder.has_work(broken) or (broken / "cache").exists()
-                # Before the command has begun to listen, SIGTERM ends it as it ends any process.
-                if process.exitcode not in (-kind, TOLD):
-                    faults.append(last_words(folder))
+                counts[signum] += 1
+                with_work += run_folder.has_work(interrupted) or (interrupted / "cache").exists()
+                # SIGTERM before the command has installed its handler ends it as any process.
+                if process.exitcode not in (-signum, TERMINATED):
+                    faults.append(last_line(folder))
                 continue
         if process.exitcode:
-            faults.append(last_words(folder))
+            faults.append(last_line(folder))
             break
-        faults += compare(name, whole, broken)
+        faults += compare(name, reference, interrupted)
         compared += 1
-        shutil.rmtree(broken)
-    run(name, broken, folder)
-    faults += compare(name, whole, broken)
-    told = "yes" if not faults else "NO: " + "; ".join(dict.fromkeys(faults))
-    counts = f"{ended[signal.SIGKILL]} | {ended[signal.SIGTERM]} | {with_work} | {compared + 1}"
-    print(f"| {name} | {counts} | {told} | {time.monotonic() - began:.0f} |", flush=True)
+        shutil.rmtree(interrupted)
+    run(name, interrupted, folder)
+    faults += compare(name, reference, interrupted)
+    cells = [
+        name, counts[signal.SIGKILL], counts[signal.SIGTERM], with_work, compared + 1,
+        "NO: " + "; ".join(dict.fromkeys(faults)) if faults else "yes",
+        f"{time.monotonic() - measure_start:.0f}",
+    ]  # fmt: skip
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
     return not faults
 
 
 def write_inputs(folder: pathlib.Path) -> None:
-    """Writes the texts and the hypergraph that modes without a hospital read."""
+    """Writes the input files of the modes embed and nodes: texts and a hypergraph."""
     rng = np.random.default_rng(0)
     words = ["chest", "pain", "fever", "cough", "blood", "heart"]
     texts = [" ".join(rng.choice(words, 60)) for _ in range(3000)]
@@ -192,12 +196,12 @@ def start(name: str, workdir: pathlib.Path, folder: pathlib.Path) -> multiproces
 
 
 def work(flags: list[str], folder: pathlib.Path) -> None:
-    """The command, in a process of its own."""
+    """Runs the command in this process, a fork; its messages go to the file stderr of `folder`."""
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    with open(os.devnull, "w") as nowhere, open(folder / "said", "w") as said:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        os.dup2(said.fileno(), sys.stderr.fileno())  # what compiled packages say as well
+    with open(os.devnull, "w") as null, open(folder / "stderr", "w") as stderr:
+        os.dup2(null.fileno(), sys.stdout.fileno())
+        os.dup2(stderr.fileno(), sys.stderr.fileno())  # of compiled packages too
     command.end(command.main(["ehr_jax.main", *flags]))
 
 
@@ -206,35 +210,35 @@ def run(name: str, workdir: pathlib.Path, folder: pathlib.Path) -> None:
     process = start(name, workdir, folder)
     process.join()
     if process.exitcode:
-        said = (folder / "said").read_text()[-2000:]
-        sys.exit(f"{name}: an unbroken start ended with {process.exitcode}: {said}")
+        stderr = (folder / "stderr").read_text()[-2000:]
+        sys.exit(f"{name}: an uninterrupted start ended with {process.exitcode}: {stderr}")
 
 
-def last_words(folder: pathlib.Path) -> str:
-    """What a start said at last."""
-    return ((folder / "said").read_text().strip().splitlines() or ["no words"])[-1]
+def last_line(folder: pathlib.Path) -> str:
+    """Returns the last line of the messages of a start."""
+    return ((folder / "stderr").read_text().strip().splitlines() or ["no message"])[-1]
 
 
 def compare(name: str, one: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """`differences` in a process of its own: threads in this one would not survive a fork."""
+    """Returns `differences`, computed in another process, whose threads no later fork inherits."""
     with FORKS.Pool(1) as pool:
         return pool.apply(differences, (MODES[name][1], one, other))
 
 
 def differences(patterns: tuple[str, ...], one: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """Results that are not the same in both run folders."""
-    found = []
+    """Returns the result files that differ between two run folders."""
+    differing = []
     for pattern in patterns:
         names = [sorted(p.relative_to(at) for p in at.glob(pattern)) for at in (one, other)]
         if names[0] != names[1] or not names[0]:
-            found.append(f"{pattern}: {len(names[0])} and {len(names[1])} files")
+            differing.append(f"{pattern}: {len(names[0])} and {len(names[1])} files")
             continue
-        found += [str(name) for name in names[0] if not same(one / name, other / name)]
-    return found
+        differing += [str(name) for name in names[0] if not same(one / name, other / name)]
+    return differing
 
 
 def same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two files, or folders of samples, say the same but for clocks and last digits."""
+    """Returns True if two files or stores agree, but for times and rounding."""
     if one.is_dir():
         return same_samples(one, other)
     if one.suffix == ".json":
@@ -251,16 +255,18 @@ def same(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def same_samples(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two stores hold the same samples; their bytes differ from run to run, as a sample's
-    fields are written in no fixed order."""
+    """Returns True if two stores hold the same samples.
+
+    Their bytes may differ, as the fields of a sample are written in no fixed order.
+    """
     import tensorflow_datasets as tfds
 
-    found = [tfds.builder_from_directory(store).as_data_source() for store in (one, other)]
-    if {split: len(found[0][split]) for split in found[0]} != {
-        split: len(found[1][split]) for split in found[1]
+    first, second = (tfds.builder_from_directory(x).as_data_source() for x in (one, other))
+    if {split: len(first[split]) for split in first} != {
+        split: len(second[split]) for split in second
     }:
         return False
-    pairs = [pair for split in found[0] for pair in zip(*(x[split] for x in found), strict=True)]
+    pairs = [pair for split in first for pair in zip(first[split], second[split], strict=True)]
     return all(
         a.keys() == b.keys() and all(np.array_equal(*values(a[k], b[k])) for k in a)
         for a, b in pairs
@@ -268,13 +274,13 @@ def same_samples(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def values(one, other) -> tuple[np.ndarray, np.ndarray]:
-    """Two fields in which what is unknown equals itself."""
+    """Returns two fields with nan replaced by a number, so that nan equals nan."""
     arrays = map(np.asarray, (one, other))
     return tuple(np.nan_to_num(x, nan=-1e30) if x.dtype.kind == "f" else x for x in arrays)
 
 
 def agree(one, other) -> bool:
-    """Whether two values of JSON agree, but for keys of clocks and the last digits."""
+    """Returns True if two JSON values agree, but for times and rounding."""
     match one, other:
         case dict(), dict():
             keys = {key for key in one.keys() | other.keys() if not is_clock(key)}
@@ -287,7 +293,7 @@ def agree(one, other) -> bool:
 
 
 def is_clock(key: str) -> bool:
-    """Whether a key of a result holds what a clock or the folder's place says."""
+    """Returns True for keys whose values depend on time or on the run folder's path."""
     return any(word in key for word in ("second", "time", "started", "created", "workdir"))
 
 

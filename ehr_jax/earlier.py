@@ -1,12 +1,12 @@
-"""Configs that earlier versions wrote to run folders, read with the keys of today."""
+"""Reads configs that earlier versions wrote to run folders, with today's keys."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
-# Section and key, to the key it has now.
+# (section, old key) to the new key of that section.
 RENAMED = {("realm", "dtype"): "precision"}
-# What runs on records did before there was a key for it.
+# Values of keys that are newer than a run on records: how it behaved before they existed.
 ADDED = {
     "train": {
         "optimiser": "adam_l2", "schedule": "constant", "warmup_steps": 0, "final_share": 0.0,
@@ -15,13 +15,13 @@ ADDED = {
 
 
 def current(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of a config.json with the keys, and their names, of now."""
-    made = copy.deepcopy(dict(config))
+    """Returns a copy of the content of a config.json in which keys are renamed and added."""
+    updated = copy.deepcopy(dict(config))
     for (section, old), new in RENAMED.items():
-        if isinstance(made.get(section), dict) and old in made[section]:
-            made[section][new] = made[section].pop(old)
-    if "realm" in made:
+        if isinstance(updated.get(section), dict) and old in updated[section]:
+            updated[section][new] = updated[section].pop(old)
+    if "realm" in updated:  # a run on records
         for section, values in ADDED.items():
-            if isinstance(made.get(section), dict):
-                made[section] = values | made[section]
-    return made
+            if isinstance(updated.get(section), dict):
+                updated[section] = values | updated[section]
+    return updated

@@ -1,9 +1,9 @@
-"""Settings said once: a section of the config is a frozen dataclass, and all else comes of it.
+"""Settings as data: each section of the config is a frozen dataclass that describes its settings.
 
-A field made by `setting` has a default, a meaning and what its values may be; its annotation is
-their type. `section` makes what users change, `read` the checked dataclass, `rows`
-the lines of a help page. A dataclass may have `check_together(self)`, for what only several values
-tell; it raises ConfigError.
+A field made by `setting` has a default, a meaning and a rule for its values; its annotation is
+their type. From such a dataclass `section` makes the defaults of a ConfigDict, `read` checks a
+ConfigDict and returns the dataclass, and `rows` yields the lines of a help page. A dataclass may
+have `check_together(self)`, which raises ConfigError where values contradict each other.
 """
 
 import dataclasses
@@ -23,17 +23,18 @@ Section = TypeVar("Section")
 
 
 class Rule(NamedTuple):
-    """What is said of a setting, and what its values may be; of a tuple, what its items may be.
+    """The meaning of a setting and the rule for its values, or for the items of a tuple.
 
     Attributes:
-      meaning: a sentence's worth of words.
-      unit: of a number.
-      choices: the only values there are.
-      least, above, most, below: bounds of a number; least and most are possible.
-      fits: says whether a value is possible, where bounds do not tell; `expected` says in words
-        what is.
-      filled: of a tuple, whether it must have an item.
-      distinct: of a tuple, whether an item may stand but once.
+      meaning: one or a few sentences for help pages.
+      unit: the unit of a number.
+      choices: the only values allowed; () allows all of the type.
+      least, most: inclusive bounds of a number.
+      above, below: exclusive bounds of a number.
+      fits: returns True for allowed values, where choices and bounds are not enough.
+      expected: the allowed values in words, where they cannot be generated from the rest.
+      filled: whether a tuple must have at least one item.
+      distinct: whether the items of a tuple must differ.
     """
 
     meaning: str
@@ -50,7 +51,7 @@ class Rule(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A setting's type: of a value or of a tuple's items; and whether None is possible."""
+    """The type of a setting's value, or of the items of its tuple, and whether None is allowed."""
 
     type: type
     is_tuple: bool
@@ -58,7 +59,7 @@ class Kind(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A setting as a help page shows it."""
+    """The texts of a setting on a help page."""
 
     key: str
     default: str
@@ -67,7 +68,7 @@ class Row(NamedTuple):
 
 
 def setting(default: Any, meaning: str, **rule) -> Any:
-    """A field of a section; `rule` is what `Rule` has. A mapping as default is copied."""
+    """Returns a field of a section; `rule` has fields of `Rule`. A mapping as default is copied."""
     metadata = {"rule": Rule(meaning, **rule)}
     if isinstance(default, Mapping):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
@@ -75,37 +76,38 @@ def setting(default: Any, meaning: str, **rule) -> Any:
 
 
 def section(cls: type) -> dict[str, Any]:
-    """Returns the defaults of a section as a ConfigDict takes them: a None knows its type."""
-    made: dict[str, Any] = {}
+    """Returns the defaults of a section for a ConfigDict; None becomes a typed placeholder."""
+    defaults: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         default, kind = getattr(cls(), field.name), kind_of(cls, field.name)
         if default is None:
-            made[field.name] = config_dict.placeholder(tuple if kind.is_tuple else kind.type)
+            value = config_dict.placeholder(tuple if kind.is_tuple else kind.type)
         else:
-            made[field.name] = config_dict.ConfigDict(default) if kind.type is dict else default
-    return made
+            value = config_dict.ConfigDict(default) if kind.type is dict else default
+        defaults[field.name] = value
+    return defaults
 
 
 def read(cls: type[Section], values: Mapping[str, Any], where: str) -> Section:
-    """Returns a section of a config as its dataclass; a key that is not there keeps its default.
+    """Returns a section of a config as its dataclass; a missing key keeps its default.
 
     Args:
-      where: how the section is called in messages: "config.train".
+      where: the name of the section in messages, such as "config.train".
 
     Raises:
-      ConfigError: a value is not possible, by itself or beside the others.
+      ConfigError: a value is not allowed, or contradicts the others.
     """
     names = [field.name for field in dataclasses.fields(cls) if field.name in values]
     for name in names:
         check_value(cls, name, values[name], f"{where}.{name}")
-    made = cls(**{name: _plain(values[name]) for name in names})
-    if hasattr(made, "check_together"):
-        made.check_together()
-    return made
+    checked = cls(**{name: _plain(values[name]) for name in names})
+    if hasattr(checked, "check_together"):
+        checked.check_together()
+    return checked
 
 
 def check_keys(cls: type, values: Mapping[str, Any], where: str) -> None:
-    """Raises ConfigError where `values` lack a setting of the section, or have one more."""
+    """Raises ConfigError unless the keys of `values` are the settings of the section."""
     known = {field.name for field in dataclasses.fields(cls)}
     for name in sorted(set(values) - known):
         raise errors.ConfigError(
@@ -119,20 +121,20 @@ def check_keys(cls: type, values: Mapping[str, Any], where: str) -> None:
 
 
 def check_value(cls: type, name: str, value: Any, key: str) -> None:
-    """Raises ConfigError, which tells `key`, unless the setting `name` may have `value`."""
+    """Raises ConfigError, naming `key`, unless `value` is allowed for the setting `name`."""
     rule, kind = rule_of(cls, name), kind_of(cls, name)
     if _fits(rule, kind, value):
         return
-    each = value if isinstance(value, tuple | list) else [value]
-    strange = [one for one in each if isinstance(one, str) and one not in rule.choices]
-    near = errors.did_you_mean(strange[0], rule.choices) if strange else ""
+    items = value if isinstance(value, tuple | list) else [value]
+    unknown = [item for item in items if isinstance(item, str) and item not in rule.choices]
+    near = errors.did_you_mean(unknown[0], rule.choices) if unknown else ""
     raise errors.ConfigError(
         f"{key} is {value!r}; expected {expected(cls, name)}" + (near and f".{near}")
     )
 
 
 def rule_of(cls: type, name: str) -> Rule:
-    """Returns what is said of a setting."""
+    """Returns the rule of a setting."""
     return cls.__dataclass_fields__[name].metadata["rule"]
 
 
@@ -148,7 +150,7 @@ def kind_of(cls: type, name: str) -> Kind:
 
 
 def expected(cls: type, name: str) -> str:
-    """Says in words which values a setting may have."""
+    """Returns the allowed values of a setting in words."""
     rule, kind = rule_of(cls, name), kind_of(cls, name)
     if rule.expected:
         words = rule.expected
@@ -164,7 +166,7 @@ def expected(cls: type, name: str) -> str:
 
 
 def rows(cls: type, where: str) -> Iterator[Row]:
-    """Yields the settings of a section, in their order."""
+    """Yields the settings of a section in their order; keys begin with `where`."""
     for field in dataclasses.fields(cls):
         default = getattr(cls(), field.name)
         yield Row(
@@ -214,15 +216,7 @@ def _fits(rule: Rule, kind: Kind, value: Any) -> bool:
 
 
 def _item_fits(rule: Rule, kind: Kind, value: Any) -> bool:
-    if kind.type is dict:
-        typed = isinstance(value, Mapping | config_dict.ConfigDict)
-    elif kind.type in (bool, str):
-        typed = isinstance(value, kind.type)
-    else:
-        number = numbers.Integral if kind.type is int else numbers.Real
-        typed = isinstance(value, number) and not isinstance(value, bool)
-        typed = typed and (isinstance(value, numbers.Integral) or math.isfinite(value))
-    if not typed:
+    if not _is_of_type(kind.type, value):
         return False
     if rule.choices:
         return value in rule.choices
@@ -233,6 +227,18 @@ def _item_fits(rule: Rule, kind: Kind, value: Any) -> bool:
         and (rule.below is None or value < rule.below)
         and (rule.fits is None or rule.fits(value))
     )
+
+
+def _is_of_type(expected_type: type, value: Any) -> bool:
+    """Returns True if a value is of the type; a float may be an integer, and must be finite."""
+    if expected_type is dict:
+        return isinstance(value, Mapping | config_dict.ConfigDict)
+    if expected_type in (bool, str):
+        return isinstance(value, expected_type)
+    number = numbers.Integral if expected_type is int else numbers.Real
+    if not isinstance(value, number) or isinstance(value, bool):
+        return False
+    return isinstance(value, numbers.Integral) or math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:

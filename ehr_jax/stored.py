@@ -1,11 +1,15 @@
-"""JSON files of a run folder as they are read back: what was written, or refused by name.
+"""Reads JSON files of a run folder back, and checks their content against a form.
 
-A disk, an editor or a copy that broke off may leave anything in a file, so a reader says of which
-form it needs the content. Where that can be made again, `whole_object` gives None instead.
+A failing disk, an editor or an interrupted copy may leave anything in a file, so every reader
+states the form of the content that it needs; other content is refused with the file's name. For
+content that can be made again, `whole_object` returns None instead.
 
-A form is a type; None; [form], a list of such items; {key: form}, an object with these keys, and
-with other ones too, which are of the form of the key `...` where there is one; or a tuple of forms,
-of which the content has one. A key may be missing where its form admits None.
+A form is one of
+  a type, or None;
+  [form], a list whose items have the form;
+  {key: form, ...}, an object with these keys, any of which may be missing if its form allows None;
+    it may have other keys, whose values have the form of the key `...` if there is one;
+  (form, form), content of any of these forms.
 """
 
 import contextlib
@@ -20,7 +24,7 @@ WAY_OUT = (
     "put it back from a copy, or remove this file alone and start the same command again: "
     "checkpoints are kept"
 )
-# What meets a value of another form than it was written with.
+# Exceptions of code that takes a value of another form apart.
 OTHER_FORM = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 NUMBER = (int, float)
 EMPTY: Mapping[Any, Any] = {}  # the form of any object
@@ -31,8 +35,8 @@ def read(path: str | os.PathLike, way_out: str = WAY_OUT) -> Any:
     """Returns the JSON in `path`.
 
     Raises:
-      RunFolderError: the file is missing, a folder, or not JSON; it ends with `way_out`.
-      OSError: the disk does not give it.
+      RunFolderError: the file is missing, a folder, or not JSON; its message ends with `way_out`.
+      OSError: the disk cannot read it.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -48,10 +52,10 @@ def read(path: str | os.PathLike, way_out: str = WAY_OUT) -> Any:
 def read_object(
     path: str | os.PathLike, form: Mapping[Any, Form] = EMPTY, way_out: str = WAY_OUT
 ) -> dict[str, Any]:
-    """Returns the object in `path`, which is of `form`.
+    """Returns the JSON object in `path`, which has the form `form`.
 
     Raises:
-      RunFolderError: as `read`, or the content is no such object; the key is named.
+      RunFolderError: as by `read`, or the content has another form; the key is named.
     """
     content = read(path, way_out)
     if fault := misfit(content, form):
@@ -64,9 +68,9 @@ def whole_object(
     form: Mapping[Any, Form] = EMPTY,
     instead: str = "it is made again",
 ) -> dict[str, Any] | None:
-    """Returns what `read_object` does; None where there is no such file, or a damaged one.
+    """Returns what `read_object` returns; None if the file is missing or damaged.
 
-    A damaged one is told in a line that ends with `instead`.
+    Prints a line about a damaged file, which ends with `instead`, what happens now.
     """
     if not os.path.exists(path):
         return None
@@ -79,9 +83,9 @@ def whole_object(
 
 @contextlib.contextmanager
 def in_form(path: str | os.PathLike, way_out: str = WAY_OUT) -> Iterator[None]:
-    """Turns what a block meets in a value of another form into a RunFolderError that names `path`.
+    """Turns exceptions of the block into a RunFolderError that names `path`.
 
-    The block only takes apart what was read from `path`.
+    The block must only take apart what was read from `path`.
     """
     try:
         yield
@@ -92,26 +96,27 @@ def in_form(path: str | os.PathLike, way_out: str = WAY_OUT) -> Iterator[None]:
 
 
 def misfit(value: Any, form: Form, key: str = "") -> str:
-    """Returns what of a value is not of `form`, with its key; "" where all of it is."""
+    """Returns, in words, where a value deviates from `form`; "" if it does not."""
     if isinstance(form, tuple):
-        faults = [misfit(value, one, key) for one in form]
+        faults = [misfit(value, alternative, key) for alternative in form]
         return "" if "" in faults else faults[0]
     kind = dict if isinstance(form, Mapping) else list if isinstance(form, list) else form
     if not isinstance(value, type(None) if kind is None else kind):
-        said = _KINDS.get(type(value), "a number")
-        return f"has {said} as '{key}'" if key else f"holds {said}"
+        content = _KINDS.get(type(value), "a number")
+        return f"has {content} as '{key}'" if key else f"holds {content}"
     if isinstance(form, list):
-        inner = [(f"{key}[{place}]", item, form[0]) for place, item in enumerate(value)]
+        inner = [(f"{key}[{index}]", item, form[0]) for index, item in enumerate(value)]
     elif isinstance(form, Mapping):
-        lost = [name for name in form if name is not ... and name not in value]
-        lost = [name for name in lost if misfit(None, form[name])]
-        if lost:
-            return f"has no '{_joined(key, lost[0])}'"
+        missing = [name for name in form if name is not ... and name not in value]
+        missing = [name for name in missing if misfit(None, form[name])]
+        if missing:
+            return f"has no '{_joined(key, missing[0])}'"
         others = form.get(..., object)
         inner = [(_joined(key, name), value[name], form.get(name, others)) for name in value]
     else:
         inner = []
-    return next((fault for at, item, one in inner if (fault := misfit(item, one, at))), "")
+    faults = (misfit(item, inner_form, inner_key) for inner_key, item, inner_form in inner)
+    return next(filter(None, faults), "")
 
 
 def _joined(key: str, name: str) -> str:

@@ -36,7 +36,7 @@ def test_keys_are_those_of_the_config_that_is_named(capsys):
 def test_names_are_listed(capsys):
     assert "mimic4\n" in said(capsys, "--list=sources")
     assert "mortality\n" in said(capsys, "--list=tasks")
-    assert "lightgbm  (LightGBM; is given visits)\n" in said(capsys, "--list=methods")
+    assert "lightgbm  (LightGBM; over visits)\n" in said(capsys, "--list=methods")
 
 
 def test_another_list_is_refused(capsys):

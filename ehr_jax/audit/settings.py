@@ -9,4 +9,6 @@ from ehr_jax.settings import setting
 class Audit:
     """Leakage checks, which every run makes."""
 
-    stop: bool = setting(True, "A strict run stops if patients, times or fitted parts leak.")
+    stop: bool = setting(
+        True, "A strict run stops where patients, times, labels or fitted parts leak."
+    )

@@ -113,7 +113,7 @@ class Told(NamedTuple):
 
 
 def _nodes(inputs, known: np.ndarray, truth: np.ndarray, subjects: np.ndarray) -> list[Told]:
-    held = inputs.held[known]
+    held = inputs.incidence[known]
     positives, negatives = truth.sum(), (~truth).sum()
     a = np.asarray(held[truth].sum(axis=0)).ravel()
     b = np.asarray(held[~truth].sum(axis=0)).ravel()
@@ -126,7 +126,7 @@ def _nodes(inputs, known: np.ndarray, truth: np.ndarray, subjects: np.ndarray) -
     chance = 2 * scipy.stats.norm.sf(np.abs(log_odds) / error)
     columns_of = (strength, np.exp(log_odds), low, high, a / positives, chance)
     return [
-        Told(inputs.held_names[n], *(float(column[n]) for column in columns_of))
+        Told(inputs.node_names[n], *(float(column[n]) for column in columns_of))
         for n in np.flatnonzero(columns.holders(held, subjects) >= disclosure.SMALLEST)
     ]
 
@@ -152,8 +152,8 @@ def _stands_out(one: Told) -> bool:
 
 def _table(inputs: features.Columns, train: np.ndarray) -> np.ndarray:
     """[sample, column] float32: the most frequent nodes of training samples, and all numbers."""
-    often = np.asarray(inputs.held[train].sum(axis=0)).ravel()
+    often = np.asarray(inputs.incidence[train].sum(axis=0)).ravel()
     chosen = np.argsort(-often, kind="stable")[:WIDTH]
     numbers = columns.filled(inputs.numbers[:, :WIDTH])
-    table = np.concatenate([inputs.held[:, chosen].toarray(), numbers], axis=1)
+    table = np.concatenate([inputs.incidence[:, chosen].toarray(), numbers], axis=1)
     return table[:, np.ptp(table[train], axis=0) > 0]

@@ -44,13 +44,13 @@ def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
         return evidence.Finding(check, "skip", "the outcome has no words of its own")
     inputs, labels = given.arrays.columns(), columns.labels(given)
     truth = _any_positive(labels)
-    names = pl.DataFrame({"node": range(len(inputs.held_names)), "input": inputs.held_names})
+    names = pl.DataFrame({"node": range(len(inputs.node_names)), "input": inputs.node_names})
     named = names.cast({"input": pl.String}).filter(
         pl.col("input").str.to_lowercase().str.contains(_pattern(words))
     )
     rows = []
     for node, name in named.select("node", "input").iter_rows():
-        held = np.asarray(inputs.held[:, [node]].todense()).ravel() > 0
+        held = np.asarray(inputs.incidence[:, [node]].todense()).ravel() > 0
         rows += [(name, *shares) for shares in _shares(held, truth, columns.subjects(given))]
     schema = {"input": pl.String, **_SHARES}
     return evidence.found(

@@ -1,4 +1,4 @@
-"""The sections `cohort` and `task`: what is predicted, of whom, and who is trained on."""
+"""The sections `cohort` and `task`: what is predicted, for whom, and how patients are split."""
 
 import dataclasses
 from typing import Any
@@ -8,8 +8,8 @@ from ehr_jax.cohorts import spec
 from ehr_jax.settings import setting
 
 PROTOCOLS = ("strict", "paper")
-SPLITTINGS = ("patient", "source")  # of a run that trains
-# The names of `rules.RULES`, here without what they look at.
+SPLITTINGS = ("patient", "source")
+# The names of `rules.RULES`, without importing the rules.
 EXCLUSIONS = (
     "undated", "uncoded", "died", "unknown_outcome", "hospice", "no_stay", "several_stays",
     "under_18", "under_18_or_unknown", "short_stay", "no_end", "gone", "planned",
@@ -23,8 +23,8 @@ class Cohort:
     task: str = setting("phenotype_next", "What is predicted.", choices=spec.NAMES)
     aces: str = setting(
         "",
-        "A file with a query in ACES's YAML, in place of the task; of source meds, and it needs "
-        "the extra aces.",
+        "A YAML file with a query of ACES, in place of the task; for source meds only, with the "
+        "extra aces installed.",
     )
     protocol: str = setting(
         "strict",
@@ -33,37 +33,48 @@ class Cohort:
     )
     split: str = setting(
         "patient",
-        "Of the protocol strict: patient splits patients at random, source takes the source's own "
-        "split.",
+        "With protocol strict: patient splits patients at random, source takes the split that the "
+        "source has.",
         choices=SPLITTINGS,
     )
     folds: int = setting(
-        1, "Of --mode=benchmark: if there are several, every patient is tested once.", least=1
+        1, "Folds of --mode=benchmark; with several, every patient is tested once.", least=1
     )
     split_seed: int = setting(
-        0, "The seed of the split by patient, which is one for all training seeds.",
+        0, "The seed of the split by patient, the same for all training seeds.",
         least=0, most=2**32 - 1,
     )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Changes to the task's own description; None leaves it as it is."""
+    """Changes to the definition of the task; None leaves it as it is."""
 
     after_hours: float | None = setting(
-        None, "From the start of the visit or stay to the prediction time.", unit="hours", least=0
+        None,
+        "The time from the start of the visit or stay to the prediction time.",
+        unit="hours",
+        least=0,
     )
     gap_hours: float | None = setting(
-        None, "From the prediction time to the first outcome that counts.", unit="hours", least=0
+        None,
+        "The time from the prediction time until outcomes begin to count.",
+        unit="hours",
+        least=0,
     )
     horizon_days: float | None = setting(
-        None, "From the prediction time to the last outcome that counts.", unit="days", least=0
+        None,
+        "The time from the prediction time until outcomes no longer count.",
+        unit="days",
+        least=0,
     )
     more_than_days: float | None = setting(
-        None, "Of tasks of a length of stay: how long a long one is.", unit="days", least=0
+        None, "For long_stay: a stay is long if it is longer than this.", unit="days", least=0
     )
     codes: tuple[str, ...] | None = setting(
-        None, "Of tasks of codes: SYSTEM:prefix or SYSTEM:low-high, such as ICD9CM:390-459."
+        None,
+        "For tasks whose outcome is codes: SYSTEM:prefix or SYSTEM:low-high, such as "
+        "ICD9CM:390-459.",
     )
     exclude: tuple[str, ...] | None = setting(
         None, "The rules by which visits are left out.", choices=EXCLUSIONS
@@ -71,7 +82,7 @@ class Task:
 
 
 def check_task(cohort: Cohort, changes: Task, source: str) -> None:
-    """Raises ConfigError or CohortError if a task cannot be changed so, or a query not be asked."""
+    """Raises ConfigError or CohortError if the task or query cannot be used with these settings."""
     changed = changes_of(changes)
     if not cohort.aces:
         spec.find(cohort.task, cohort.protocol, changed)
@@ -89,8 +100,8 @@ def check_task(cohort: Cohort, changes: Task, source: str) -> None:
         )
     if changed:
         raise errors.ConfigError(
-            f"{key}: config.task.{next(iter(changed))} changes a task of ours, not a query; say it "
-            "in the file"
+            f"{key}: config.task.{next(iter(changed))} changes a task of this package, no query; "
+            "write the change into the file of the query"
         )
 
 

@@ -7,9 +7,9 @@ from ehr_jax.settings import setting
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Intervals."""
+    """Confidence intervals."""
 
     resamples: int = setting(
-        1000, "Resamples of patients, for 95 % intervals.", least=1, most=10_000_000
+        1000, "Bootstrap resamples of patients, for 95 % intervals.", least=1, most=10_000_000
     )
     seed: int = setting(0, "The seed of the resamples.", least=0, most=2**63 - 1)

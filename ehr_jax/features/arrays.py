@@ -1,4 +1,4 @@
-"""The contract of what a method is given: samples as arrays, whatever kind of input they are."""
+"""The contract of a method's samples as numpy arrays, the same for every kind of input."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, Self
@@ -8,12 +8,12 @@ import scipy.sparse
 
 
 class Parts(NamedTuple):
-    """Arrays cut into named parts, so that two builds of the same samples can be compared.
+    """Named parts of the arrays, by which the audit compares two builds of the same samples.
 
     Attributes:
-      inputs: each [sample, ...], what the method is given of a sample.
-      targets: each [sample, ...], what training learns beside the labels.
-      fitted: what was fitted to training samples.
+      inputs: by name, [sample, ...] inputs of the method.
+      targets: by name, [sample, ...] auxiliary targets, which are learned beside the labels.
+      fitted: by name, what was fitted to training samples.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -22,32 +22,32 @@ class Parts(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Inputs of samples.
+    """The inputs of samples as a table.
 
     Attributes:
-      held: [sample, node] float32, 1 where the sample holds the node.
-      held_names: of the nodes.
-      numbers: [sample, number] float32, nan where there is none.
-      number_names: of the numbers.
+      incidence: [sample, node] float32, 1 where the sample has the node, such as a code.
+      node_names: names of the node axis.
+      numbers: [sample, number] float32, nan where unknown.
+      number_names: names of the number axis.
     """
 
-    held: scipy.sparse.csr_matrix
-    held_names: tuple[str, ...]
+    incidence: scipy.sparse.csr_matrix
+    node_names: tuple[str, ...]
     numbers: np.ndarray
     number_names: tuple[str, ...]
 
 
 class Arrays(Protocol):
-    """Samples of a cohort as numpy arrays; a frozen dataclass.
+    """The samples of a cohort; implementations are frozen dataclasses.
 
     Attributes:
-      labels: [sample, label] float32, nan where a sample has none.
+      labels: [sample, label] float32, nan where unknown.
       label_names: names of the label axis.
-      split: [sample] of "train", "validation", "test".
-      subjects: [sample] int64, the patient of each.
-      fitted: what was fitted to training samples, by which arrays of other samples are made;
-        None if no others can be made by it.
-      counts: what data.json tells of the features, with the keys "notes" and "encoder".
+      split: [sample] str: "train", "validation" or "test".
+      subjects: [sample] int64, patient ids.
+      fitted: what was fitted to training samples and is needed to make the same arrays of other
+        samples; None if the kind of input cannot do that.
+      counts: the description of the features in data.json; has the keys "notes" and "encoder".
     """
 
     labels: np.ndarray
@@ -61,23 +61,23 @@ class Arrays(Protocol):
 
     @property
     def targets(self) -> np.ndarray:
-        """[sample, target] float32: the labels, and behind them what is learned beside them."""
+        """[sample, target] float32: the labels, followed by the auxiliary targets."""
 
     def with_targets(self, targets: np.ndarray) -> Self:
-        """Returns the same samples with other `targets` to learn."""
+        """Returns the same samples with `targets` [sample, target] in place of their own."""
 
     def read_by(self, config: Any) -> Self:
-        """Returns the same samples without what the method of `config` does not read."""
+        """Returns the same samples without the inputs that the method of `config` does not read."""
 
     def parts(self) -> Parts:
-        """Returns the arrays by name."""
+        """Returns the arrays as named parts."""
 
     def columns(self) -> Columns:
-        """Returns the inputs as columns of a table, all but vectors of texts."""
+        """Returns the inputs as a table, without the vectors of texts."""
 
 
 def training_rows(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labelled samples [row] int of training, and of validation."""
+    """Returns the indices [row] int64 of labelled training samples, and of validation samples."""
     labelled = ~np.isnan(arrays.labels).all(axis=1)
     train, validation = (arrays.split == split for split in ("train", "validation"))
     return np.flatnonzero(labelled & train), np.flatnonzero(labelled & validation)

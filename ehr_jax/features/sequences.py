@@ -1,4 +1,4 @@
-"""A patient's visits in order, as sets of codes: those before a sample, and its own at the end."""
+"""A patient's visits in order, as sets of codes: the earlier visits, then the sample's own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays, known, vocabulary
 from ehr_jax.records import tables
 
-LONGEST = 16  # visits of a sequence, the latest
+LONGEST = 16  # visits of a sequence; earlier ones are left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,11 @@ class SequenceArrays:
 
     Attributes:
       vocabulary: the codes, fitted to what training samples know.
-      visits: "codes" [sample, visit, slot] int32, numbers of codes, `len(vocabulary.codes)` where a
-        slot is padding; "mask" [sample, visit] float32, 1 where there is a visit (the last ones of
-        the axis); "gaps" [sample, visit] float32, log(1 + days) from the end of a visit to the
-        prediction, 0 where the records have no dates.
-      labels, label_names, split, subjects, counts: as of `arrays.Arrays`.
+      visits: "codes" [sample, visit, slot] int32, indices into the vocabulary, its length where a
+        slot is padding; "mask" [sample, visit] float32, 1 where there is a visit (padding comes
+        first); "gaps" [sample, visit] float32, log(1 + days) from the end of a visit to the
+        prediction time, 0 where the records have no dates.
+      labels, label_names, split, subjects, counts: see `arrays.Arrays`.
     """
 
     vocabulary: vocabulary.Vocabulary
@@ -43,11 +43,11 @@ class SequenceArrays:
 
     @property
     def fitted(self) -> None:
-        """None: codes are fitted with the samples, and there is no way to add others."""
+        """None: arrays of other samples cannot be made with a fitted vocabulary."""
         return None
 
     def with_targets(self, targets: np.ndarray) -> "SequenceArrays":
-        """Returns the same samples with other labels to learn."""
+        """Returns the same samples with `targets` [sample, label] as labels."""
         return dataclasses.replace(self, labels=targets)
 
     def read_by(self, config: Any) -> "SequenceArrays":
@@ -55,7 +55,7 @@ class SequenceArrays:
         return self
 
     def parts(self) -> arrays.Parts:
-        """Returns the arrays by name; codes as text, so that a code's number is nothing."""
+        """Returns the arrays as named parts; codes as text, as their indices differ by build."""
         names = np.array([*self.vocabulary.codes, ""], dtype=np.str_)
         codes = [
             "\n".join(sorted(filter(None, names[row].ravel()))) for row in self.visits["codes"]
@@ -64,14 +64,14 @@ class SequenceArrays:
         return arrays.Parts(inputs, {}, {"vocabulary": np.array(self.vocabulary.codes)})
 
     def columns(self) -> arrays.Columns:
-        """Returns the codes of all visits of a sample, and how many visits there are."""
-        rows, _, _ = np.nonzero(self.visits["codes"] < len(self.vocabulary.codes))
-        codes = self.visits["codes"][self.visits["codes"] < len(self.vocabulary.codes)]
-        shape = len(self.labels), len(self.vocabulary.codes)
-        held = scipy.sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, codes)), shape)
-        held.data[:] = 1  # a code of several visits
+        """Returns the codes of all visits of a sample, and the number of visits."""
+        codes, nodes = self.visits["codes"], len(self.vocabulary.codes)
+        sample, visit, slot = np.nonzero(codes < nodes)
+        ones, places = np.ones(len(sample), np.float32), (sample, codes[sample, visit, slot])
+        incidence = scipy.sparse.csr_matrix((ones, places), (len(self.labels), nodes))
+        incidence.data[:] = 1  # scipy adds up a code of several visits
         count = self.visits["mask"].sum(axis=1)[:, None]
-        return arrays.Columns(held, tuple(self.vocabulary.names), count, ("visits",))
+        return arrays.Columns(incidence, tuple(self.vocabulary.names), count, ("visits",))
 
 
 def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceArrays:
@@ -81,7 +81,7 @@ def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceAr
       config: of the experiment; of config.features `categories` and `min_visits` are read.
 
     Raises:
-      CohortError: no code is held by config.features.min_visits training samples.
+      CohortError: no code occurs in config.features.min_visits training samples.
     """
     samples, features = cohort.samples, config.features
     rows = _codes_by_visit(records, cohort)
@@ -90,8 +90,8 @@ def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceAr
     rows = rows.unique()
     names = vocabulary.all_names(records, features.categories)
     training = samples.filter(pl.col("split") == "train")["sample_id"]
-    held = rows.select("sample_id", "code").unique()
-    fitted = vocabulary.fit(held, names, training, features.min_visits)
+    distinct = rows.select("sample_id", "code").unique()
+    fitted = vocabulary.fit(distinct, names, training, features.min_visits)
     label_columns = [f"label.{name}" for name in cohort.labels]
     visits = _padded(rows, fitted, samples.height)
     return SequenceArrays(
@@ -128,6 +128,7 @@ def _codes_by_visit(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataF
 
 
 def _padded(rows: pl.DataFrame, fitted: vocabulary.Vocabulary, count: int) -> dict[str, np.ndarray]:
+    """Returns `SequenceArrays.visits` of `count` samples, of rows (sample_id, order, gap, code)."""
     numbers = pl.DataFrame(
         {"code": fitted.codes, "number": np.arange(len(fitted.codes), dtype=np.int32)},
         schema_overrides={"code": pl.String},

@@ -1,4 +1,4 @@
-"""The sections `features`, `series` and `notes`: what a model is given of a sample."""
+"""The sections `features`, `series` and `notes`: the inputs of a sample."""
 
 import dataclasses
 
@@ -25,9 +25,14 @@ class Features:
     history: bool = setting(
         False, "Codes of the patient's earlier visits become nodes of their own."
     )
-    measurements: bool = setting(False, "The last values before the prediction time become nodes.")
+    measurements: bool = setting(
+        False, "The last measurements before the prediction time become nodes."
+    )
     min_visits: int = setting(
-        1, "So many training visits at least hold a node.", unit="visits", least=1
+        1,
+        "A code or attribute becomes a node if at least so many training visits have it.",
+        unit="visits",
+        least=1,
     )
     bins: int = setting(
         10, "Bins of a numeric attribute, cut at quantiles of training visits.", least=1, most=1000
@@ -36,13 +41,13 @@ class Features:
         64, "The width of structure vectors (NetMF).", least=1, most=65_536
     )
     structure_window: int = setting(
-        5, "The window of the random walks that NetMF stands for.", unit="steps", least=1, most=1000
+        5, "The window of NetMF's random walks.", unit="steps", least=1, most=1000
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Measurements on a grid in time, of stays and of --mode=prepare."""
+    """Measurements on a grid in time, for methods over stays and for --mode=prepare."""
 
     variables: str = setting("", "A set of variables; '' is none.", choices=("", *VARIABLE_SETS))
     step_hours: float = setting(1.0, "The length of a step.", unit="hours", above=0)
@@ -54,7 +59,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """Texts of a sample."""
+    """The texts of a sample."""
 
     source: str = setting(
         "auto",
@@ -62,9 +67,14 @@ class Notes:
         "the source has notes, else record.",
         choices=NOTE_SOURCES,
     )
-    piece_words: int = setting(150, "Of stays: a note is cut after so many.", unit="words", least=1)
+    piece_words: int = setting(
+        150, "For methods over stays: a note is cut after so many words.", unit="words", least=1
+    )
     pieces: int = setting(
-        16, "Of stays: the last so many before the prediction time.", unit="pieces", least=1
+        16,
+        "For methods over stays: the last pieces before the prediction time that are read.",
+        unit="pieces",
+        least=1,
     )
 
 
@@ -73,6 +83,8 @@ class HypergraphData:
     """A hypergraph in a file."""
 
     source: str = setting(
-        "hypergraph_file", "Tells that nodes are classified.", choices=("hypergraph_file",)
+        "hypergraph_file",
+        "The kind of data; its nodes are classified.",
+        choices=("hypergraph_file",),
     )
     path: str = setting("", "The npz file; features/hypergraph_file.py describes its arrays.")

@@ -1,47 +1,59 @@
-"""Static features of a stay: numbers and levels of attributes, fitted to training samples."""
+"""Static features of a stay, made of its attributes and fitted to training samples."""
 
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-RARE = 10  # training samples with a level of an attribute, below which it counts as none
+RARE = 10  # an attribute or level of fewer training samples becomes no feature
 
 
 class Static(NamedTuple):
-    """A static feature: a number of an attribute in standard deviations, whether it is there, or
-    whether the attribute is at a level."""
+    """A static feature of an attribute.
+
+    Attributes:
+      attribute: the name of the attribute.
+      kind: "number" (a z-score), "known" (1 if there is a number) or "level" (1 if the attribute is
+        at `level`).
+      mean, std: of the number over training samples.
+    """
 
     attribute: str
-    kind: str  # number, known or level
+    kind: str
     level: str = ""
     mean: float = 0.0
     std: float = 1.0
 
     @property
     def name(self) -> str:
+        """The name of the feature's column."""
         return self.attribute + {"known": " is known", "level": f" = {self.level}"}.get(
             self.kind, ""
         )
 
 
 def fit(facts: pl.DataFrame, training: pl.DataFrame) -> tuple[Static, ...]:
-    """Numbers that vary, and levels that at least `RARE` training samples have."""
+    """Returns features for numbers that vary, and for levels, of at least `RARE` training samples.
+
+    Args:
+      facts: (sample_id, name, text, number) of attributes of samples.
+      training: (sample_id) of the training samples.
+    """
     of_training = facts.join(training.select("sample_id"), on="sample_id", how="semi")
-    found: list[Static] = []
+    statics: list[Static] = []
     for attribute in of_training["name"].unique().sort():
         rows = _last(of_training, attribute)
         number = rows["number"].fill_nan(None).drop_nulls().to_numpy()
         if number.size >= RARE and number.std() > 0:
             mean, std = float(number.mean()), float(number.std())
-            found += [Static(attribute, "number", "", mean, std), Static(attribute, "known")]
+            statics += [Static(attribute, "number", "", mean, std), Static(attribute, "known")]
         levels = rows.group_by("text").len().filter(pl.col("len") >= RARE)["text"]
-        found += [Static(attribute, "level", level) for level in levels.drop_nulls().sort()]
-    return tuple(found)
+        statics += [Static(attribute, "level", level) for level in levels.drop_nulls().sort()]
+    return tuple(statics)
 
 
 def columns(facts, samples: pl.DataFrame, chosen: tuple[Static, ...]) -> np.ndarray:
-    """[sample, static] float32; an unknown number stands at its mean."""
+    """Returns the features `chosen`, [sample, static] float32; an unknown number has z-score 0."""
     filled = np.zeros((samples.height, len(chosen)), np.float32)
     for attribute in {static.attribute for static in chosen}:
         rows = samples.select("sample_id").join(
@@ -62,7 +74,7 @@ def columns(facts, samples: pl.DataFrame, chosen: tuple[Static, ...]) -> np.ndar
 
 
 def _last(facts: pl.DataFrame, attribute: str) -> pl.DataFrame:
-    """(sample_id, text, number) of an attribute, in the order of samples, so that sums over them
-    are the same bits each time."""
+    """Returns (sample_id, text, number): an attribute's latest value of each sample, in order of
+    sample_id, so that sums over them are the same bits each time."""
     rows = facts.filter(name=attribute).group_by("sample_id", maintain_order=True)
     return rows.agg(pl.col("text", "number").last()).sort("sample_id")

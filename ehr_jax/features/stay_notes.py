@@ -1,4 +1,4 @@
-"""Notes of a stay: which it may use, cut into pieces, and pieces as vectors in slots."""
+"""Notes of a stay: those known at the prediction time, cut into pieces, which become vectors."""
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,7 @@ ROWS = {"sample_id": pl.Int64, "time": tables.TIME, "text": pl.String, "hour": p
 
 
 def none() -> pl.DataFrame:
+    """Returns a table of `ROWS` without a row."""
     return pl.DataFrame(schema=ROWS)
 
 
@@ -43,9 +44,12 @@ def _written(records, cohort, config) -> tuple[pl.DataFrame, str]:
 
 
 def pieces(rows: pl.DataFrame, config) -> pl.DataFrame:
-    """Returns (sample_id, hour, text) of the last `pieces` pieces a sample, in order of time.
+    """Returns (sample_id, hour, text): the last `config.pieces` pieces of a sample, in time order.
 
-    A note is cut after `piece_words` words; all its pieces were charted when it was.
+    A note is cut after every `config.piece_words` words; its pieces all have the hour of the note.
+
+    Args:
+      config: config.notes.
     """
     size = config.piece_words
     cut = [
@@ -67,22 +71,30 @@ def slots(
     encoding: vectors.Vectors | None,
     size: float | None,
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], float]:
-    """Vectors [sample, slot, width], hours and mask [sample, slot] of (sample_id, hour, text).
+    """Returns the vectors of pieces in slots, and the size by which they were divided.
 
-    Vectors are divided by `size`, or by the root mean square of an entry of training samples, which
-    comes second.
+    Args:
+      rows: (sample_id, hour, text), the pieces in the order of their slots.
+      count: the number of samples.
+      train: [sample] bool, True for training samples.
+      encoding: the vectors of texts; may be None if there are no rows.
+      size: the divisor; None takes the root mean square of the entries of training samples.
+
+    Returns:
+      ((vectors [sample, slot, width], hours [sample, slot], mask [sample, slot]), size), the arrays
+      float32, 0 in empty slots.
     """
     width = encoding.width if encoding else 0
     if rows.is_empty():
         empty = np.zeros((count, 0), np.float32)
         return (np.zeros((count, 0, width), np.float32), empty, empty), size or 1.0
-    found = encoding.of(rows["text"].to_list())
+    encoded = encoding.of(rows["text"].to_list())
     sample = rows["sample_id"].to_numpy()
     slot = rows.select(pl.int_range(pl.len()).over("sample_id")).to_series().to_numpy()
     filled = np.zeros((count, int(slot.max()) + 1, width), np.float32)
     hours, mask = np.zeros(filled.shape[:2], np.float32), np.zeros(filled.shape[:2], np.float32)
     if size is None:
-        size = prepare.root_mean_square(found[train[sample]])
-    filled[sample, slot] = found / size
+        size = prepare.root_mean_square(encoded[train[sample]])
+    filled[sample, slot] = encoded / size
     hours[sample, slot], mask[sample, slot] = rows["hour"].to_numpy(), 1
     return (filled, hours, mask), size

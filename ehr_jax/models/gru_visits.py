@@ -1,8 +1,8 @@
-"""A GRU over a patient's visits, each the sum of its codes' learned vectors (as in Doctor AI).
+"""A GRU over a patient's visits, each embedded as the sum of its codes' vectors (as in Doctor AI).
 
-Doctor AI (Choi et al. 2016, arXiv 1511.05942) embeds the multi-hot codes of a visit, with the time
-since the visit before, and reads the patient by a GRU. Inferred here: the time is that from the end
-of a visit to the prediction, and the last state alone is classified.
+Doctor AI (Choi et al. 2016, arXiv 1511.05942) embeds the multi-hot codes of a visit with the time
+since the visit before, and runs a GRU over the visits. This implementation differs in two points:
+the time is from the end of a visit to the prediction time, and only the last state is classified.
 """
 
 import flax.linen as nn
@@ -17,10 +17,11 @@ class Sequences(flax.struct.PyTreeNode):
     """A batch of patients as sequences of visits.
 
     Attributes:
-      codes: [batch, visit, slot] int32, numbers of codes; `num_codes` where a slot is padding.
+      codes: [batch, visit, slot] int32, indices of codes; `num_codes` where a slot is padding.
       mask: [batch, visit] float32, 1 where there is a visit.
-      gaps: [batch, visit] float32, log(1 + days) from the end of a visit to the prediction.
-      num_codes: static.
+      gaps: [batch, visit] float32, log(1 + days) from the end of a visit to the prediction
+        time.
+      num_codes: the size of the vocabulary; static under jit.
     """
 
     codes: jax.Array
@@ -30,13 +31,13 @@ class Sequences(flax.struct.PyTreeNode):
 
 
 class VisitGRU(nn.Module):
-    """The network.
+    """The network over sequences of visits.
 
     Attributes:
-      labels: number of outputs.
-      width: of codes, visits and states.
-      dropout: rate of visits and of the last state.
-      precision: of the operands of products (`nn.operands`).
+      labels: the number of outputs.
+      width: the width of code vectors, visit vectors and states.
+      dropout: the rate on visit vectors and on the last state.
+      precision: the type of the operands of matrix products (`nn.operands`).
     """
 
     RATES = ("dropout",)
@@ -56,11 +57,11 @@ class VisitGRU(nn.Module):
         vectors = self.param("codes", nn.initializers.normal(0.1), shape)
         padded = jnp.concatenate([vectors, jnp.zeros((1, self.width))])
         time = dense.Dense(self.width, dtype, name="time")(sequences.gaps[..., None])
-        visits = drop(nn.relu(padded[sequences.codes].sum(axis=2) + time), train)
+        visits = drop(nn.relu(padded[sequences.codes].sum(axis=2) + time), train)  # [b, visit, w]
         state = recurrent.Recurrent("gru", self.width, dtype=dtype)(visits, sequences.mask)[1]
         return dense.Dense(self.labels, name="out")(drop(state, train))
 
 
 def build(config, labels: int) -> VisitGRU:
-    """Returns the network of `config.model`."""
+    """Returns the network of `config`, the section config.model."""
     return VisitGRU(labels, config.width, config.dropout, config.precision)

@@ -1,8 +1,9 @@
-"""Methods by name: which file makes one, and what a config must say for it.
+"""The registry of methods: by name, the file that makes it and the config keys it sets.
 
-A new method is one file with `build(config.model, labels)` (a network) or
-`fit_predict(arrays, config, seed)` (anything else; with `USES_SEED = False` it is fitted once for
-all seeds), and one entry here. `resolve` imports it.
+A new method is one entry here and one file. The file of a network has `build(section, labels)`,
+where `section` is the entry's section of the config. The file of any other method has
+`fit_predict(arrays, config, seed)`; with `USES_SEED = False` it is fitted once for all seeds.
+`resolve` imports the file; nothing heavy is imported before.
 """
 
 import dataclasses
@@ -16,13 +17,13 @@ from ehr_jax import errors, plugins
 
 
 class Inputs(NamedTuple):
-    """A kind of input as far as it is known without importing it.
+    """A kind of input, by what is known of it before its module is imported.
 
     Attributes:
-      module: the file that makes it, a `training.kinds.Kind`.
-      name: what messages say a method is given. Kinds of one name have arrays of one form, which
-        their methods can share.
-      in_shards: True if one device can compute it in shards, one after another.
+      module: the module of the kind, a `training.kinds.Kind`.
+      name: the name of the input in messages. Kinds of the same name have arrays of the same class,
+        so that one benchmark can compare their methods.
+      in_shards: True if one device can compute the input in shards, one after another.
       stored: True if --mode=prepare writes its arrays.
     """
 
@@ -39,17 +40,17 @@ SEQUENCES = Inputs("ehr_jax.training.sequence_kind", "sequences of visits")
 
 
 class Entry(NamedTuple):
-    """What the registry holds of a method, without importing it.
+    """A method, by what is known of it before its module is imported.
 
     Attributes:
-      label: what tables call it.
-      module: the file that makes it.
-      overrides: the config keys it sets.
-      inputs: the kind of input it is given.
-      section: that of the config a network is built from, "" for all of it.
-      teaches: the kinds of input whose networks can learn what it says of training samples.
-      is_network: True if it is trained by steps of an optimiser (its file has `build`), False if it
-        is fitted by its own `fit_predict`.
+      label: the method's name in tables.
+      module: the module that makes it.
+      overrides: config keys, such as "model.use_notes", with the values that the method sets.
+      inputs: its kind of input.
+      section: the section of the config that its network is built from; "" for the whole config.
+      teaches: the kinds of input whose networks it can teach (config.train.teacher).
+      is_network: True if it is trained by steps of an optimiser (its module has `build`), False if
+        it is fitted by its own `fit_predict`.
     """
 
     label: str
@@ -63,13 +64,13 @@ class Entry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method with its files imported.
+    """A method with its modules imported.
 
     Attributes:
-      name: in the registry.
-      entry: what the registry says of it.
-      kind: of its input, a `training.kinds.Kind`.
-      module: its file.
+      name: its key in `METHODS`.
+      entry: its value in `METHODS`.
+      kind: the module of its kind of input, a `training.kinds.Kind`.
+      module: the module that makes it.
     """
 
     name: str
@@ -88,12 +89,12 @@ class Method:
         return getattr(self.module, "USES_SEED", True)
 
     def network(self, config: ml_collections.ConfigDict, labels: int) -> Any:
-        """Returns the network that `config` describes; ConfigError where settings do not fit."""
+        """Returns the network of `config`; ConfigError where its settings contradict each other."""
         section = self.entry.section
         return self.module.build(config[section] if section else config, labels)
 
     def fit_predict(self, arrays: Any, config: ml_collections.ConfigDict, seed: int) -> Any:
-        """Fits what is no network; returns probabilities of every sample, [sample, label]."""
+        """Fits a method that is no network; returns the probabilities [sample, label]."""
         return self.module.fit_predict(arrays, config, seed)
 
 
@@ -104,8 +105,8 @@ UNIFIED = "ehr_jax.models.unified"
 BASELINES = "ehr_jax.models.baselines"
 
 
-# What a method over stays may be given.
-_SOURCES = tuple(
+# The switches of the inputs of a method over stays.
+_SWITCHES = tuple(
     f"realm.use_{name}" for name in ("series", "statics", "notes", "knowledge", "visit")
 )
 
@@ -200,14 +201,14 @@ METHODS = {
     "apache_iv": Entry(
         "APACHE IV",
         f"{BASELINES}.apache_iv",
-        dict.fromkeys(_SOURCES, False),
+        dict.fromkeys(_SWITCHES, False),
         STAYS,
         is_network=False,
     ),
     "lightgbm_windows": Entry(
         "LightGBM on window statistics",
         f"{BASELINES}.lightgbm_windows",
-        dict.fromkeys(_SOURCES, False) | {"realm.use_series": True, "realm.use_statics": True},
+        dict.fromkeys(_SWITCHES, False) | {"realm.use_series": True, "realm.use_statics": True},
         STAYS,
         teaches=(STAYS, STAYS_WITH_VISITS),
         is_network=False,
@@ -235,29 +236,31 @@ def find(name: str) -> Entry:
 
 
 def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
-    """Returns a copy of `config` that runs the method `name`."""
-    made = ml_collections.ConfigDict(config.to_dict())
-    made.model.name = name
-    made.update_from_flattened_dict(find(name).overrides)
-    return made
+    """Returns a copy of `config` for the method `name`, with the keys that the method sets."""
+    copy = ml_collections.ConfigDict(config.to_dict())
+    copy.model.name = name
+    copy.update_from_flattened_dict(find(name).overrides)
+    return copy
 
 
 def resolve(name: str) -> Method:
-    """Imports the method called `name`; ConfigError where there is none or a package is missing."""
+    """Imports the method `name`; ConfigError where there is none or a package is missing."""
     entry = find(name)
-    return Method(name, entry, importlib.import_module(entry.inputs.module), _load(name))
+    return Method(name, entry, importlib.import_module(entry.inputs.module), _load(name, entry))
 
 
 def build(config: ml_collections.ConfigDict, labels: int) -> Any:
-    """Returns the network of config.model.name; ConfigError where its settings do not fit."""
+    """Returns the network of config.model.name with outputs for so many `labels`.
+
+    Raises ConfigError where its settings contradict each other.
+    """
     return resolve(config.model.name).network(config, labels)
 
 
-def _load(name: str) -> ModuleType:
-    """Imports the method's file; ConfigError says how to get a package it needs."""
-    method = find(name)
+def _load(name: str, entry: Entry) -> ModuleType:
+    """Imports the method's module; ConfigError says how to install a package that it needs."""
     try:
-        return importlib.import_module(method.module)
+        return importlib.import_module(entry.module)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ehr_jax"):
             raise

@@ -1,4 +1,4 @@
-"""The sections `model` and `realm`, and that of networks for one hypergraph file."""
+"""The sections `model` and `realm`, and the section `model` of configs of a hypergraph file."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ HALF_LAYERS = ("attention", "deep_set")
 PRECISIONS = ("float32", "bfloat16")
 VARIANTS = ("realm", "emerge_code", "emerge_paper", "concat", "tensor", "mag")
 SERIES_ENCODERS = ("gru", "gru_d", "lstm", "transformer")
-TWO_WAY = ("gru", "lstm")  # of these
+TWO_WAY = ("gru", "lstm")  # series encoders that can be bidirectional
 NORMS = ("layer", "batch")
 GATES = ("scalar", "input")
 NODE_CLASSIFIERS = ("allset_transformer", "alldeepsets", "hgnn")
 WIDEST = 65_536
 
 _RATE = {"least": 0, "below": 1}
-_PRECISION = "The operands of products; with bfloat16 sums stay float32."
+_PRECISION = "The type of the operands of matrix products; sums stay float32 with bfloat16 too."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Model:
 
     name: str = setting("mingle", "A method of models/registry.py.", choices=registry.NAMES)
     depth: int = setting(
-        3, "L, of L + 1 readings of nodes by hyperedges.", unit="layers", least=0, most=1000
+        3, "L; hyperedges read their nodes L + 1 times.", unit="layers", least=0, most=1000
     )
-    width: int = setting(48, "Of every hidden layer.", least=1, most=WIDEST)
-    heads: int = setting(4, "Attention heads, which divide width.", least=1, most=WIDEST)
+    width: int = setting(48, "The width of every hidden layer.", least=1, most=WIDEST)
+    heads: int = setting(4, "Attention heads; width is a multiple of them.", least=1, most=WIDEST)
     feed_forward_depth: int = setting(
         2, "Linear layers in each MLP of a half-layer.", unit="layers", least=1, most=1000
     )
@@ -37,11 +37,11 @@ class Model:
         "attention", "How a hyperedge reads its nodes, and a node its hyperedges.",
         choices=HALF_LAYERS,
     )  # fmt: skip
-    use_notes: bool = setting(True, "Vectors of notes.")
-    use_concepts: bool = setting(True, "Vectors of code names.")
+    use_notes: bool = setting(True, "The network reads vectors of notes.")
+    use_concepts: bool = setting(True, "The network reads vectors of code names.")
     train_nodes: bool = setting(True, "Node vectors are trained.")
-    input_dropout: float = setting(0.2, "The rate on node vectors.", **_RATE)
-    dropout: float = setting(0.0, "The rate between layers.", **_RATE)
+    input_dropout: float = setting(0.2, "The dropout rate on node vectors.", **_RATE)
+    dropout: float = setting(0.0, "The dropout rate between layers.", **_RATE)
     precision: str = setting("float32", _PRECISION, choices=PRECISIONS)
 
 
@@ -51,34 +51,42 @@ class Realm:
 
     variant: str = setting(
         "realm",
-        "realm: REALM's fusion of sequences; of single vectors: emerge_code (as released), "
-        "emerge_paper (as drawn), concat, tensor, mag.",
+        "The fusion: realm fuses sequences; emerge_code (as released), emerge_paper (as drawn), "
+        "concat, tensor and mag fuse one vector of each input.",
         choices=VARIANTS,
     )
     width: int = setting(
-        128, "Of every token and vector; an even multiple of heads.", least=1, most=WIDEST
+        128,
+        "The width of every token and vector; even, and a multiple of heads.",
+        least=1,
+        most=WIDEST,
     )
-    heads: int = setting(4, "Attention heads, which divide width.", least=1, most=WIDEST)
+    heads: int = setting(4, "Attention heads; width is a multiple of them.", least=1, most=WIDEST)
     feed_forward: int = setting(
-        256, "The width within an attention block (not published for REALM).", least=1, most=WIDEST
+        256,
+        "The hidden width of an attention block's MLP (not published for REALM).",
+        least=1,
+        most=WIDEST,
     )
     series_encoder: str = setting(
-        "gru", "The network of the series; gru_d decays since values were last seen.",
+        "gru", "The network of the series; gru_d decays with the time since the last observation.",
         choices=SERIES_ENCODERS,
     )  # fmt: skip
     series_layers: int = setting(
-        1, "Of recurrence, or blocks of the transformer.", unit="layers", least=1, most=1000
+        1, "Recurrent layers, or blocks of the transformer.", unit="layers", least=1, most=1000
     )
-    bidirectional: bool = setting(False, "Run the recurrent layers both ways; gru and lstm alone.")
+    bidirectional: bool = setting(
+        False, "Recurrent layers run in both directions; gru and lstm only."
+    )
     series_summary: bool = setting(
-        False, "The head is given statistics of the series too (in neither paper)."
+        False, "The head also reads statistics of the series (in neither paper)."
     )
     survival_days: tuple[float, ...] = setting(
         (),
-        "Deaths of training patients within so many days of the prediction time, in hospital or "
-        "after, are learned beside the labels by the same head (in neither paper), each with "
-        "weight 1 whatever positive_weight is. The logged loss is of both; scores and validation "
-        "are of labels alone.",
+        "Horizons of auxiliary targets: beside the labels the same head learns whether a training "
+        "patient dies within each of these days after the prediction time, in hospital or later "
+        "(in neither paper), with weight 1 whatever positive_weight is. The logged loss includes "
+        "them; scores and validation do not.",
         unit="days",
         above=0,
         most=36_500,
@@ -86,22 +94,28 @@ class Realm:
     )
     norm: str = setting(
         "layer",
-        "Of attention blocks; batch is over the stays of a training batch, as published, and makes "
-        "a training score depend on its batch.",
+        "The normalisation in attention blocks; batch is over the stays of a training batch, as "
+        "published, so that a training score depends on its batch.",
         choices=NORMS,
     )
     gate: str = setting(
-        "scalar", "Mixing weights as published, or input: each stay has its own.", choices=GATES
+        "scalar",
+        "Mixing weights: scalar, as published, or input, computed for each stay.",
+        choices=GATES,
     )
-    use_series: bool = setting(True, "Series.")
-    use_notes: bool = setting(True, "Notes.")
-    use_knowledge: bool = setting(True, "What is retrieved from the knowledge graph.")
-    use_statics: bool = setting(True, "Statics of the stay.")
+    use_series: bool = setting(True, "The network reads the series.")
+    use_notes: bool = setting(True, "The network reads notes.")
+    use_knowledge: bool = setting(
+        True, "The network reads what is retrieved from the knowledge graph."
+    )
+    use_statics: bool = setting(True, "The network reads static features of the stay.")
     use_visit: bool = setting(
-        False, "The state of the visit's codes, by MINGLE; of model.name unified."
+        False, "The network reads MINGLE's state of the visit's codes; model.name unified sets it."
     )
     dropout: float = setting(
-        0.25, "The rate in blocks, after the series encoder, text and in the head.", **_RATE
+        0.25,
+        "The dropout rate in blocks, after the series encoder and texts, and in the head.",
+        **_RATE,
     )
     precision: str = setting("float32", _PRECISION, choices=PRECISIONS)
 
@@ -112,18 +126,25 @@ class NodeClassifier:
 
     name: str = setting("allset_transformer", "The method.", choices=NODE_CLASSIFIERS)
     depth: int = setting(
-        1, "Two half-layers each; of hgnn, convolutions.", unit="layers", least=1, most=1000
+        1,
+        "Layers of two half-layers each; for hgnn, convolutions.",
+        unit="layers",
+        least=1,
+        most=1000,
     )
-    width: int = setting(256, "Of every hidden layer.", least=1, most=WIDEST)
+    width: int = setting(256, "The width of every hidden layer.", least=1, most=WIDEST)
     heads: int = setting(
-        1, "Attention heads, which divide width; of allset_transformer alone.", least=1, most=WIDEST
+        1,
+        "Attention heads; width is a multiple of them; for allset_transformer only.",
+        least=1,
+        most=WIDEST,
     )
     feed_forward_depth: int = setting(
-        2, "Linear layers in each MLP of a half-layer; not of hgnn.", unit="layers", least=1,
+        2, "Linear layers in each MLP of a half-layer; not for hgnn.", unit="layers", least=1,
         most=1000,
     )  # fmt: skip
-    dropout: float = setting(0.5, "The rate between layers.", **_RATE)
-    input_dropout: float = setting(0.2, "The rate on the node features.", **_RATE)
+    dropout: float = setting(0.5, "The dropout rate between layers.", **_RATE)
+    input_dropout: float = setting(0.2, "The dropout rate on the node features.", **_RATE)
     precision: str = setting("float32", _PRECISION, choices=PRECISIONS)
 
     def check_together(self) -> None:
@@ -136,7 +157,7 @@ class NodeClassifier:
 
 
 def check_model(model: Model) -> None:
-    """Raises ConfigError where MINGLE cannot have these settings together."""
+    """Raises ConfigError where these settings of MINGLE contradict each other."""
     if model.width % model.heads:
         raise errors.ConfigError(
             f"config.model.heads is {model.heads}; it must divide config.model.width, {model.width}"
@@ -144,7 +165,7 @@ def check_model(model: Model) -> None:
 
 
 def check_realm(realm: Realm) -> None:
-    """Raises ConfigError where REALM cannot have these settings together."""
+    """Raises ConfigError where these settings of REALM contradict each other."""
     if realm.width % realm.heads or realm.width % 2:
         raise errors.ConfigError(
             f"config.realm.width is {realm.width}; expected an even multiple of "
@@ -164,9 +185,10 @@ def check_realm(realm: Realm) -> None:
 
 
 def check_method(model: Model, realm: Realm) -> None:
-    """Raises ConfigError where the method of config.model.name cannot have its settings together.
+    """Raises ConfigError where settings of the network of model.name contradict each other.
 
-    They are those that the method sets itself (`registry.configure`).
+    Args:
+      model, realm: sections that `registry.configure` has changed for the method.
     """
     module = registry.find(model.name).module
     if module in (registry.MINGLE, registry.UNIFIED):

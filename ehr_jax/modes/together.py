@@ -1,6 +1,6 @@
-"""What only several sections of a config tell, or a mode beside them, checked before all else.
+"""Checks of several sections of a config together, and of a config with a mode; made first.
 
-What the machine, the records or a package tells is checked by the mode itself.
+Checks that need the machine, the records or a package are made by the mode itself.
 """
 
 import pathlib
@@ -19,10 +19,10 @@ OF_TRAINING = ("train", "benchmark", "sweep")
 
 
 def check(config: ml_collections.ConfigDict, mode: str) -> None:
-    """Raises ConfigError, or CohortError of a task, where `mode` cannot follow a config on records.
+    """Raises ConfigError, or CohortError for a task, if `mode` cannot run with `config`.
 
     Args:
-      config: whose sections have been read each by itself.
+      config: of an experiment on records; each section has been checked by itself.
     """
     if mode in OF_COHORTS:
         cohort = settings.read(cohorts.Cohort, config.cohort, "config.cohort")
@@ -45,7 +45,7 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
 
 
 def check_benchmark(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError unless the methods of a benchmark are of one kind, and can be trained."""
+    """Raises ConfigError unless the methods of a benchmark share their input and can be trained."""
     own = registry.find(config.model.name).inputs.name
     for name in config.benchmark.methods:
         checks.check_method(registry.configure(config, name))
@@ -60,7 +60,7 @@ def check_benchmark(config: ml_collections.ConfigDict) -> None:
 
 
 def check_sweep(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError unless a sweep has a network, and trials that are possible."""
+    """Raises ConfigError unless the method of a sweep is a network and its trials are possible."""
     if not registry.find(config.model.name).is_network:
         raise errors.ConfigError(
             f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
@@ -70,7 +70,7 @@ def check_sweep(config: ml_collections.ConfigDict) -> None:
 
 
 def check_prepared(name: str) -> None:
-    """Raises ConfigError where a method is given stays, which no store holds."""
+    """Raises ConfigError for a method whose arrays --mode=prepare does not write."""
     if not registry.find(name).inputs.stored:
         raise errors.ConfigError(
             f"config.model.name is '{name}', a method over stays; the store holds visits over "

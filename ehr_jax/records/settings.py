@@ -5,7 +5,7 @@ import dataclasses
 from ehr_jax import plugins
 from ehr_jax.settings import setting
 
-# The names of `sources.SOURCES`, here without their readers.
+# The names of `sources.SOURCES`, without importing their readers.
 SOURCES = (
     "diabetes130", "eicu", "fhir", "meds", "mimic3", "mimic4", "omop", "physionet2012",
 )  # fmt: skip
@@ -24,7 +24,7 @@ class Data:
         "", "The folder of the source; '' looks in $EHR_JAX_DATA and in the user cache."
     )
     series: str = setting(
-        "", "Of source eicu: a folder with an hourly series (YAIB dyn.parquet) of its stays."
+        "", "For source eicu: a folder with an hourly series (YAIB dyn.parquet) of its stays."
     )
 
 
@@ -33,27 +33,30 @@ class OtherData:
     """The records that --mode=predict scores."""
 
     source: str | None = setting(
-        None, "In place of the source that the run was trained on.", choices=NAMES
+        None, "Replaces the source that the run was trained on.", choices=NAMES
     )
-    root: str | None = setting(None, "In place of the folder of the run's records.")
-    series: str | None = setting(None, "In place of the hourly series of the run's records.")
+    root: str | None = setting(None, "Replaces the folder of the run's records.")
+    series: str | None = setting(None, "Replaces the hourly series of the run's records.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Synthetic:
-    """The generated hospital; it is read if data.source is synthetic."""
+    """The generated hospital; only with data.source synthetic."""
 
-    patients: int = setting(1500, "How many patients there are.", least=1, most=10_000_000)
-    seed: int = setting(0, "The seed of all that is drawn.", least=0, most=2**63 - 1)
+    patients: int = setting(1500, "The number of patients.", least=1, most=10_000_000)
+    seed: int = setting(0, "The seed of the whole hospital.", least=0, most=2**63 - 1)
     sites: int = setting(
-        1, "Hospitals; if there are several, each writes codes of its own.", least=1, most=1000
+        1, "The number of hospitals; with several, each has codes of its own.", least=1, most=1000
     )
     note_signal: float = setting(
-        1.0, "How far outcomes depend on what only notes tell; at 0 they do not.", least=0
+        1.0,
+        "How strongly outcomes depend on facts that only notes state; 0 is not at all.",
+        least=0,
     )
     knowledge_signal: float | None = setting(
         None,
-        "How far deaths depend on what is known of a rare disease that the notes name; None names "
-        "no disease. With cohort.split='source' the test diseases are not those of training.",
+        "How strongly deaths depend on the severity of a rare disease, which notes name and the "
+        "knowledge graph describes; with None notes name no disease. With cohort.split='source' "
+        "the diseases of test patients are not those of training patients.",
         least=0,
     )

@@ -1,8 +1,8 @@
-"""The contract of a kind of input: how a method's arrays are made, placed and made smaller.
+"""The contract of a kind of input: how its arrays are made, placed on devices, and divided.
 
-A kind is a module with these functions, named by the methods of the registry that are given it.
-Adding one takes a file of features (its arrays), a file of training (its task and its kind) and a
-file of models (its network).
+A kind is a module with the functions of `Kind`; each method of `models/registry.py` names the
+module of its kind. A new kind is a file in features/ (its arrays), one in training/ (its task and
+the functions of `Kind`) and one in models/ (its network).
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from ehr_jax.training import task
 
 
 class Job(NamedTuple):
-    """What is to be trained.
+    """A network, the samples it is trained on, and the training settings.
 
     Attributes:
-      kind: of the input.
+      kind: the kind of input.
       model: the network.
-      arrays: its samples.
-      config: config.train.
+      arrays: the samples, as numpy arrays.
+      config: the section config.train.
     """
 
     kind: "Kind"
@@ -32,22 +32,25 @@ class Job(NamedTuple):
 
 
 def job(config: ml_collections.ConfigDict, arrays: features.Arrays) -> Job:
-    """Returns the training of config.model on `arrays`; ConfigError where settings do not fit."""
+    """Returns the job that trains the network of `config` on `arrays`.
+
+    Raises ConfigError where settings contradict each other.
+    """
     method = registry.resolve(config.model.name)
     network = method.network(config, arrays.labels.shape[1])
     return Job(method.kind, network, arrays, config.train)
 
 
 class Outline(NamedTuple):
-    """A task as shapes alone (`jax.ShapeDtypeStruct`), by `jax.eval_shape` of its own build.
+    """The shapes of a task (`jax.ShapeDtypeStruct`), by `jax.eval_shape` of the kind's own `build`.
 
     Attributes:
-      held: bytes that lie on each device for the whole run.
-      step: the task of what one device computes at a time.
-      program: the task whose compiled step is looked at where memory is short.
+      resident: bytes that stay on each device for the whole run.
+      step: the part of the task that one device computes at a time.
+      program: the task whose step is compiled to measure its memory, where memory is short.
     """
 
-    held: int
+    resident: int
     step: task.Task
     program: task.Task
 
@@ -65,10 +68,10 @@ class Kind(Protocol):
 
     Attributes:
       DIVISOR: the key of config.train that divides the work of a step: "shards" or "batch".
-      DIVISION: what advice to set that key adds.
-      NARROWER: the key whose lower value makes the network smaller.
-      RESTS_ON_TRAINING: True if scoring a sample takes the training samples, which a run folder
-        does not hold.
+      DIVISION: text appended to the advice to change that key, or "".
+      NARROWER: the config key whose lower value makes the network smaller.
+      RESTS_ON_TRAINING: True if the training samples, which a run folder does not hold, are needed
+        to score a sample.
       CAN_BE_FED: True if batches can be read from host memory.
     """
 
@@ -93,24 +96,29 @@ class Kind(Protocol):
         """Makes the arrays of `cohort`.
 
         Args:
-          fitted: of the samples that a model was trained on; None fits to training samples.
+          fitted: `Arrays.fitted` of the samples that a model was trained on; None fits to the
+            training samples of `cohort`.
           encoding: how texts become vectors; None takes the encoder of config.text.
-          knowledge: what entities are found in; None opens the graph of config.knowledge.
+          knowledge: the graph in which entities are looked up; None opens that of config.knowledge.
         """
 
     def graph(self, records: Any, cohort: Any, config: Any, arrays: features.Arrays) -> Any:
-        """Returns (config.features, nodes): all single facts of the samples as hyperedges over
-        nodes, with the fields of `features.prepare.Graph`, for the audit to look at."""
+        """Returns (config.features, graph) for the audit: each sample as a hyperedge over the nodes
+        of its codes and attributes, with the fields of `features.prepare.Graph`."""
 
     def build(self, job: Job, resident: bool = True) -> task.Task:
-        """Places the samples; where `resident` is False they are fed from host memory."""
+        """Places the samples on the devices; if not `resident`, batches are fed from the host."""
 
     def outline(self, job: Job, fed: bool = False) -> Outline:
-        """Returns the shapes of what `build` places, and of a step; places nothing."""
+        """Returns the shapes of what `build` would place, and of a step.
+
+        Args:
+          fed: the samples are in host memory.
+        """
 
     def divided(self, job: Job) -> Iterator[ml_collections.ConfigDict]:
-        """Yields config.train with the work of a step divided further and further."""
+        """Yields copies of config.train that divide the work of a step ever further."""
 
     def explain(self, job: Job, params: Any, data: task.Task) -> Any:
-        """Returns (network over stays, its parameters, its arrays) whose weights explain scores;
-        None where there is none."""
+        """Returns (network over stays, its parameters, its arrays), from whose attention weights
+        scores are explained; None for networks that keep no such weights."""

@@ -1,8 +1,8 @@
-"""Where a run's input lies and what training takes of the device's memory, told before it is taken.
+"""Estimates the device memory of a training run from shapes, before anything is placed.
 
-Arrays lie on the device for the whole run, so that no step waits for input; what can be fed and
-does not fit is fed from the host (`feeding`). What does not fit either way is refused from shapes
-alone, before anything is placed.
+Arrays stay on the device for the whole run if they fit, so that no step waits for input. Those that
+do not fit are fed from host memory where their kind can be (`feeding`). What fits neither way is
+refused with a setting that would fit.
 """
 
 import contextlib
@@ -17,28 +17,28 @@ from ehr_jax.training import fit, kinds, partition, task
 
 
 class Need(NamedTuple):
-    """Bytes on each device: `arrays`, for the whole run, and `work`, of a training step."""
+    """Bytes that each device needs: `arrays` for the whole run, `work` during a training step."""
 
     arrays: int
     work: int
 
     @property
     def total(self) -> int:
-        """Of both."""
+        """The bytes of both."""
         return self.arrays + self.work
 
     def scaled(self, ratio: float) -> "Need":
-        """With so many times the work."""
+        """Returns the need with `work` times `ratio`."""
         return self._replace(work=int(ratio * self.work))
 
 
 class Examined(NamedTuple):
-    """What the compiler says of a need.
+    """A need compared with the free memory, after the step was compiled.
 
     Attributes:
-      need: with the work that the compiler finds, where it tells.
-      fits: whether that is free; where the compiler does not tell, whether the arrays fit.
-      ratio: by how many times the work is what was estimated.
+      need: with the work that the compiler reports, or the estimate where it reports none.
+      fits: whether that much is free; where the compiler reports none, whether the arrays fit.
+      ratio: the reported work divided by the estimate; 1 where the compiler reports none.
     """
 
     need: Need
@@ -47,24 +47,24 @@ class Examined(NamedTuple):
 
 
 def require(job: kinds.Job, alone: bool = True) -> bool:
-    """Prints what training takes of each device; places nothing there.
+    """Prints what training needs of each device; places nothing there.
 
-    Where the estimate is more than is free, the program is compiled to see what it takes indeed;
-    where the compiler does not tell, training may begin if the arrays fit.
+    If the estimate exceeds the free memory, the step is compiled and the compiler's figure counts.
+    Backends that report none may begin to train if the arrays fit.
 
     Args:
-      alone: one member trains at a time, so that its batches can be fed from the host.
+      alone: members train one at a time, so that batches can be fed from the host.
 
     Returns:
-      Whether the arrays shall lie on the devices for the whole run; False if they are to be fed.
+      True if the arrays are to stay on the devices for the whole run; False if they are to be fed.
 
     Raises:
-      ConfigError: it does not fit; names a setting with which it does, where there is one.
+      ConfigError: the job does not fit; names a setting with which it would, where there is one.
     """
     available, fed = free(), False
     examined = Examined(need(job), True, 1.0)
     if available is not None and examined.need.total > available:
-        resident = examined = _examine(job, available, fed)
+        examined = resident = _examine(job, available, fed)
         may_feed = alone and job.kind.CAN_BE_FED and not examined.fits
         if may_feed and need(job, fed=True).total < examined.need.total:
             fed = True
@@ -95,7 +95,7 @@ def require(job: kinds.Job, alone: bool = True) -> bool:
 
 @contextlib.contextmanager
 def explained(job: kinds.Job) -> Iterator[None]:
-    """Raises ConfigError, with what to set, where the device runs out of memory inside."""
+    """Raises ConfigError, which says what to set, if the block runs out of device memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -113,17 +113,17 @@ def explained(job: kinds.Job) -> Iterator[None]:
 
 
 def need(job: kinds.Job, fed: bool = False) -> Need:
-    """What training takes of each device, estimated from shapes.
+    """Returns what training needs of each device, estimated from shapes.
 
     Args:
       fed: the samples are read from host memory.
     """
     outline = job.kind.outline(job, fed)
-    return Need(outline.held, member_bytes(job.model, outline.step))
+    return Need(outline.resident, member_bytes(job.model, outline.step))
 
 
 def free() -> int | None:
-    """Bytes free on each device of this process; None where that cannot be told."""
+    """Returns the bytes free on each device of this process; None where no one reports them."""
     devices = jax.local_devices()
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in of_device for of_device in stats):
@@ -143,11 +143,13 @@ def free() -> int | None:
 
 
 def member_bytes(model: Any, data: task.Task) -> int:
-    """Memory that one more member takes, estimated: what its backward pass keeps, its parameters
-    five times (moments, best, gradient), and as much as the former again for what is in flight.
+    """Returns an estimate of the bytes that one more member of a population needs.
+
+    It is five times the parameters (the parameters, two moments, the best, the gradient) and twice
+    the residuals of the backward pass, for temporaries; it is never 0.
 
     Args:
-      data: a task, or an outline of one.
+      data: a task, or the shapes of one.
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
 
@@ -161,6 +163,7 @@ def member_bytes(model: Any, data: task.Task) -> int:
 
 
 def _examine(job: kinds.Job, available: int, fed: bool) -> Examined:
+    """Compares the need with `available` bytes, by the compiler's figure where one is wanted."""
     estimate = need(job, fed)
     work = None if fed and estimate.total <= available else _compiled(job, fed)
     if work is None:
@@ -171,13 +174,14 @@ def _examine(job: kinds.Job, available: int, fed: bool) -> Examined:
 
 
 def _compiled(job: kinds.Job, fed: bool = False) -> int | None:
-    """Bytes that the compiled program of a step takes beside its data."""
+    """Returns the bytes that the compiled step needs beside its samples; None if not reported."""
     program = job.kind.outline(job, fed).program
     memory = fit.compile_chunk(job.model, program, job.config).memory
     return None if memory is None else max(memory - task.size(program), 0)
 
 
 def _advice(job: kinds.Job, available: int, ratio: float, fed: bool) -> str:
+    """Says which setting would fit into `available` bytes, else how to need less."""
     key, how = job.kind.DIVISOR, job.kind.DIVISION
     for changed in job.kind.divided(job):
         taken = need(job._replace(config=changed), fed).scaled(ratio)

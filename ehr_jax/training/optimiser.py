@@ -1,7 +1,7 @@
-"""The optimiser: Adam after clipping, with decay of either kind and a course of the learning rate.
+"""The optimiser: clipping, then Adam with L2 or decoupled decay and a learning-rate schedule.
 
-All of it may be numbers that a compiled program is given, so that the members of a population
-differ in it. Whatever is asked for, the state is that of `optax.adam` after clipping and decay.
+Every setting may be an array argument of the compiled program, so that the members of a population
+can differ in it. The state is always that of the chain clip, add_decayed_weights, `optax.adam`.
 """
 
 from typing import NamedTuple, Protocol
@@ -15,14 +15,14 @@ from ehr_jax.training import settings as train_settings
 
 
 class Course(NamedTuple):
-    """What differs from Adam with L2 and one learning rate; all are float32 or Python numbers.
+    """The schedule, and the form of decay; each a Python number or a float32 array.
 
     Attributes:
-      decoupled: 1 where decay is of the parameters (AdamW), 0 where it is of the gradient.
-      cosine: 1 where the learning rate falls along a half cosine after the warm-up, 0 where not.
-      warmup_steps: steps in which it rises from 0.
-      final_share: of the learning rate, at the last step of a cosine.
-      steps: of the whole training.
+      decoupled: 1 for decoupled decay (AdamW), 0 for L2 added to the gradient.
+      cosine: 1 if the learning rate falls along a half cosine after the warm-up, 0 if constant.
+      warmup_steps: the number of steps over which the learning rate rises linearly from 0.
+      final_share: the fraction of the learning rate that is left at the last step of a cosine.
+      steps: the number of training steps.
     """
 
     decoupled: float | jax.Array
@@ -33,7 +33,7 @@ class Course(NamedTuple):
 
 
 class Numbers(Protocol):
-    """What `make` is told, of one member."""
+    """The settings of one member that `make` reads; course None is L2 at a constant rate."""
 
     learning_rate: float | jax.Array
     weight_decay: float | jax.Array
@@ -42,7 +42,7 @@ class Numbers(Protocol):
 
 
 class Fixed(NamedTuple):
-    """`Numbers` of a config."""
+    """The `Numbers` of a config, as Python numbers."""
 
     learning_rate: float
     weight_decay: float
@@ -63,7 +63,7 @@ def of_config(config) -> Fixed:
 
 
 def course_of(train: train_settings.Train) -> Course:
-    """Returns what `train` says of it."""
+    """Returns the course that `train` describes."""
     return Course(
         float(train.optimiser == "adamw"),
         float(train.schedule == "cosine"),
@@ -74,48 +74,47 @@ def course_of(train: train_settings.Train) -> Course:
 
 
 def is_plain(course: Course) -> bool:
-    """Is it Adam with L2 and one learning rate, as published?"""
+    """Returns True for Adam with L2 and a constant learning rate, as published."""
     return not (course.decoupled or course.cosine or course.warmup_steps)
 
 
 def make(numbers: Numbers) -> optax.GradientTransformation:
     """Returns the optimiser.
 
-    Without a course it is that of the published code: L2 is added to the gradient (not AdamW),
-    after clipping.
+    Without a course it is that of the published code: L2 is added to the clipped gradient (not
+    AdamW), at a constant learning rate.
     """
     course = numbers.course
     if course is None:
-        of_gradient, adam = numbers.weight_decay, optax.adam(numbers.learning_rate)
+        l2, adam = numbers.weight_decay, optax.adam(numbers.learning_rate)
     else:
-        of_gradient, adam = numbers.weight_decay * (1 - course.decoupled), _adam(numbers, course)
-    return optax.chain(
-        optax.clip_by_global_norm(numbers.clip), optax.add_decayed_weights(of_gradient), adam
-    )
+        l2, adam = numbers.weight_decay * (1 - course.decoupled), _adam(numbers, course)
+    return optax.chain(optax.clip_by_global_norm(numbers.clip), optax.add_decayed_weights(l2), adam)
 
 
 def share(course: Course, step: jax.Array) -> jax.Array:
-    """Returns what part of the learning rate holds after `step` steps, [] float32."""
+    """Returns the factor, [] float32, on the learning rate in the step after `step` steps."""
     step = jnp.asarray(step, jnp.float32)
-    risen = jnp.minimum(1.0, (step + 1) / jnp.maximum(course.warmup_steps, 1.0))
-    left = jnp.maximum(course.steps - course.warmup_steps, 1.0)
-    part = jnp.clip((step - course.warmup_steps) / left, 0.0, 1.0)
-    fallen = course.final_share + (1 - course.final_share) * 0.5 * (1 + jnp.cos(jnp.pi * part))
-    return risen * jnp.where(course.cosine > 0, fallen, 1.0)
+    warmup = jnp.minimum(1.0, (step + 1) / jnp.maximum(course.warmup_steps, 1.0))
+    decay_steps = jnp.maximum(course.steps - course.warmup_steps, 1.0)
+    progress = jnp.clip((step - course.warmup_steps) / decay_steps, 0.0, 1.0)
+    half_cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    decay = course.final_share + (1 - course.final_share) * half_cosine
+    return warmup * jnp.where(course.cosine > 0, decay, 1.0)
 
 
 def _adam(numbers: Numbers, course: Course) -> optax.GradientTransformation:
-    """`optax.adam`, whose learning rate has a course and whose decay may be decoupled."""
-    moments = optax.scale_by_adam()
+    """Returns Adam with the schedule and decay of `course`, and the state of `optax.adam`."""
+    adam = optax.scale_by_adam()
 
     def init(params):
-        return moments.init(params), optax.EmptyState()
+        return adam.init(params), optax.EmptyState()
 
     def update(gradient, state, params):
-        updates, of_moments = moments.update(gradient, state[0], params)
-        rate = numbers.learning_rate * share(course, of_moments.count - 1)
+        directions, moments = adam.update(gradient, state[0], params)
+        rate = numbers.learning_rate * share(course, moments.count - 1)
         decay = numbers.weight_decay * course.decoupled
-        scaled = jax.tree.map(lambda u, p: -rate * (u + decay * p), updates, params)
-        return scaled, (of_moments, optax.EmptyState())
+        updates = jax.tree.map(lambda d, p: -rate * (d + decay * p), directions, params)
+        return updates, (moments, optax.EmptyState())
 
     return optax.GradientTransformation(init, update)

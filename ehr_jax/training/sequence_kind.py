@@ -1,4 +1,4 @@
-"""Patients' sequences of visits as a kind of input: batches on the device, spread over devices."""
+"""Sequences of visits as a kind of input: on the devices for the whole run, batch by batch."""
 
 import dataclasses
 from typing import Any
@@ -36,27 +36,27 @@ def graph(records, cohort, config, arrays) -> tuple[Any, prepare.Graph]:
 
 
 def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Sequences:
-    """Returns the samples `chosen` [row] on the device."""
+    """Returns the samples with the indices `chosen` [row] as a batch on the device."""
     fields = {name: jnp.asarray(array[chosen]) for name, array in arrays.visits.items()}
     return gru_visits.Sequences(**fields, num_codes=len(arrays.vocabulary.codes))
 
 
 def build(job: kinds.Job, resident: bool = True) -> task.Task:
     """Places the sequences, each batch spread over the devices."""
-    asked = job.config
-    mesh = partition.make_mesh(asked.devices)
-    return stay_problem.build(job.arrays, asked.positive_weight, asked.batch, mesh, rows)
+    config = job.config
+    mesh = partition.make_mesh(config.devices)
+    return stay_problem.build(job.arrays, config.positive_weight, config.batch, mesh, rows)
 
 
 def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
-    """Returns the shapes of what `build` places, and of a step on one device at a time."""
+    """Returns the shapes of what `build` places on a device, and of a step on one device."""
 
     def of_batch(batch: int):
-        def built(given):
-            arrays = dataclasses.replace(job.arrays, visits=given)
+        def build_traced(fields):
+            arrays = dataclasses.replace(job.arrays, visits=fields)
             return stay_problem.build(arrays, 1.0, batch, None, rows)
 
-        return jax.eval_shape(built, dict(job.arrays.visits))
+        return jax.eval_shape(build_traced, dict(job.arrays.visits))
 
     devices = partition.make_mesh(job.config.devices).size
     step = of_batch(max(1, job.config.batch // devices))
@@ -64,4 +64,4 @@ def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
 
 
 def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
-    """Returns None: the network keeps no weights that explain a score."""
+    """Returns None: the network keeps no attention weights that explain a score."""

@@ -1,4 +1,4 @@
-"""The sections `train` and `profile`, and that of training on one hypergraph file."""
+"""The section `train` and the key `profile`; also the section `train` of hypergraph files."""
 
 import dataclasses
 import math
@@ -10,14 +10,14 @@ from ehr_jax.settings import setting
 SELECTIONS = ("auroc", "auprc", "loss")
 OPTIMISERS = ("adam_l2", "adamw")
 SCHEDULES = ("constant", "cosine")
-APART = 1_000_000  # between the seeds of a seed's members
-# Methods that can teach a network, by what it is given.
+APART = 1_000_000  # the distance between the seeds of two members of a seed
+# Methods that can teach networks over the same input.
 TEACHERS = tuple(name for name, entry in registry.METHODS.items() if entry.teaches)
-_MOST = 1_000_000_000  # steps and what counts them, which are int32
+_MOST = 1_000_000_000  # of steps and counts of steps, which are int32
 
 
 def _is_weight(value: str) -> bool:
-    """Whether a text is a weight of positive cells: balanced, or a number above 0."""
+    """Returns True for a weight of positive labels: "balanced", or a number above 0."""
     try:
         return value == "balanced" or 0 < float(value) < math.inf
     except ValueError:
@@ -26,28 +26,29 @@ def _is_weight(value: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Optimiser:
-    """A step of a network; its settings are those of `config.train`."""
+    """The settings of `config.train` for one optimiser step."""
 
     optimiser: str = setting(
         "adam_l2",
-        "adam_l2: weight_decay is L2 inside Adam, as published; adamw: it is apart from Adam.",
+        "adam_l2: weight_decay is L2 inside Adam, as published; adamw: decay is decoupled.",
         choices=OPTIMISERS,
     )
     learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
-    weight_decay: float = setting(1e-3, "How strongly parameters are drawn to 0.", least=0)
+    weight_decay: float = setting(
+        1e-3, "The strength of the decay of parameters towards 0.", least=0
+    )
     clip: float = setting(1.0, "The greatest global norm of a gradient.", above=0)
     schedule: str = setting(
         "constant",
-        "The course of the learning rate after the warm-up; cosine falls along a half cosine until "
-        "the last step.",
+        "The learning rate after the warm-up; cosine is half a cosine until the last step.",
         choices=SCHEDULES,
     )
     warmup_steps: int = setting(
-        0, "The learning rate rises linearly in the first so many.", unit="steps", least=0,
+        0, "Steps in which the learning rate rises linearly from 0.", unit="steps", least=0,
         most=_MOST,
     )  # fmt: skip
     final_share: float = setting(
-        0.0, "Of a cosine: the part of the learning rate that is left at the last step.",
+        0.0, "With cosine: the share of the learning rate that is left at the last step.",
         least=0, most=1,
     )  # fmt: skip
 
@@ -67,63 +68,68 @@ class Train(Optimiser):
         "adds to the first)",
     )
     members: int = setting(
-        1, "Fits of a seed; its probabilities are their mean.", least=1, most=1000
+        1, "Fits of each seed; the seed's probabilities are their mean.", least=1, most=1000
     )
-    steps: int = setting(500, "At most so many.", unit="steps", least=1, most=_MOST)
+    steps: int = setting(500, "The greatest number of steps.", unit="steps", least=1, most=_MOST)
     positive_weight: str = setting(
         "1",
-        "The weight of a positive cell in the loss; balanced is negatives over positives.",
+        "The weight of a positive label in the loss; balanced is negatives over positives.",
         fits=_is_weight,
         expected="'balanced' or a number above 0",
     )
-    select: str = setting("auroc", "The validation metric that picks the step.", choices=SELECTIONS)
+    select: str = setting(
+        "auroc", "The validation metric that picks the best step.", choices=SELECTIONS
+    )
     teacher: str = setting(
         "",
         "A method that is no network, such as lightgbm_windows: networks learn, beside the labels, "
-        "what it says of training samples, each from a fit without that patient.",
+        "its probabilities of training samples, each from a fit without that patient; '' is none.",
         choices=("", *TEACHERS),
     )
     teacher_share: float = setting(
-        0.5, "The teacher's share in what is learned; the rest is the labels'.", least=0, most=1
+        0.5,
+        "The teacher's share of every training label; the rest is the label itself.",
+        least=0,
+        most=1,
     )
     batch: int = setting(
-        64, "Stays of a step; networks over visits take all at once.", unit="stays", least=1,
-        most=_MOST,
+        64, "Stays in a step; networks over visits take all visits in every step.",
+        unit="stays", least=1, most=_MOST,
     )  # fmt: skip
     devices: int | None = setting(
         None,
-        "Over how many devices visits, or the stays of a batch, are spread. None is all there are, "
-        "or one if the members of all seeds go over the devices instead.",
+        "The number of devices over which visits, or the stays of a batch, are spread. None is all "
+        "devices, or one if the members of all seeds are spread over the devices instead.",
         unit="devices",
         least=1,
     )
     shards: int = setting(
         1,
-        "Of networks over visits, on one device: so many shards of visits are computed one after "
-        "another, for a hypergraph whose states do not fit into its memory. It is slower, and the "
-        "result is the same.",
+        "For networks over visits, on one device: the number of shards of visits, computed one "
+        "after another, for a hypergraph whose states do not fit into memory. It is slower, and "
+        "the result is the same.",
         least=1,
         most=_MOST,
     )
     eval_every: int = setting(
-        5, "From one validation to the next.", unit="steps", least=1, most=_MOST
+        5, "Steps between two validations.", unit="steps", least=1, most=_MOST
     )
     patience: int = setting(
-        20, "Training stops after so many without a better one.", unit="validations", least=1,
-        most=_MOST,
+        20, "Training stops after so many validations without a better one.",
+        unit="validations", least=1, most=_MOST,
     )  # fmt: skip
     checkpoint_every: int = setting(
-        4, "From one checkpoint to the next.", unit="validations", least=1, most=_MOST
+        4, "Validations between two checkpoints.", unit="validations", least=1, most=_MOST
     )
     population: int | None = setting(
         None,
-        "Seeds, or trials of a sweep, trained as one program at most; 1 is one after another, None "
-        "as many as fit in memory.",
+        "The most seeds, or trials of a sweep, that train as one program; 1 trains one after "
+        "another, None as many as fit in memory.",
         least=1,
     )
 
     def check_together(self) -> None:
-        """Raises ConfigError where the warm-up never ends, or the members of seeds would meet."""
+        """Raises ConfigError where the warm-up never ends, or members would share a seed."""
         if self.warmup_steps >= self.steps:
             raise errors.ConfigError(
                 f"config.train.warmup_steps is {self.warmup_steps}; expected below "
@@ -138,10 +144,10 @@ class Train(Optimiser):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Keys without a section."""
+    """Keys outside the sections."""
 
     profile: bool = setting(
-        False, "Write what training costs to profile/ in the run folder: cost, memory, trace."
+        False, "Write operations, memory and a trace of training to profile/ in the run folder."
     )
 
 
@@ -155,11 +161,11 @@ class NodeTraining:
     splits: int = setting(
         20, "Random splits, each trained from new parameters.", least=1, most=1_000_000
     )
-    train_fraction: float = setting(0.5, "Of the nodes.", above=0, below=1)
+    train_fraction: float = setting(0.5, "The share of nodes to train on.", above=0, below=1)
     validation_fraction: float = setting(
-        0.25, "Of the nodes; the rest is the test part.", above=0, below=1
+        0.25, "The share of nodes to validate on; the rest is the test part.", above=0, below=1
     )
-    epochs: int = setting(500, "Full-batch steps of a split.", unit="steps", least=1, most=_MOST)
+    epochs: int = setting(500, "Full-batch steps on each split.", unit="steps", least=1, most=_MOST)
     learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
     weight_decay: float = setting(0.0, "L2 inside Adam.", least=0)
 
@@ -187,7 +193,7 @@ def check_teacher(config) -> None:
     """Raises ConfigError unless config.train.teacher can teach the method of config.model.name.
 
     Args:
-      config: of records; its sections model, realm and train are read.
+      config: of an experiment on records; its sections model, realm and train are read.
     """
     teacher, name = config.train.teacher, config.model.name
     if not teacher or not config.train.teacher_share:
@@ -200,7 +206,7 @@ def check_teacher(config) -> None:
             f"taught by {', '.join(teachers) or 'none'}, or by none with ''."
             + errors.did_you_mean(teacher, teachers)
         )
-    # What the teacher reads must not come back in what a network learns that does not read it.
+    # A network must not learn, through a teacher's scores, from an input that it does not read.
     switches = [key for key, is_on in registry.find(teacher).overrides.items() if is_on is True]
     sections = {key: config[key.split(".")[0]][key.split(".")[1]] for key in switches}
     if switches and not any(sections.values()):

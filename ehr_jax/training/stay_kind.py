@@ -1,4 +1,4 @@
-"""Stays as a kind of input: on the devices for the whole run, or read from host memory."""
+"""Stays as a kind of input: on the devices for the whole run, or fed from host memory."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -44,39 +44,40 @@ def graph(records, cohort, config, arrays: stays.StayArrays) -> tuple[Any, prepa
 
 def build(job: kinds.Job, resident: bool = True) -> task.Task:
     """Places the stays, each batch spread over the devices, or leaves them in host memory."""
-    room = stay_problem if resident else feeding
+    module = stay_problem if resident else feeding
     mesh = partition.make_mesh(job.config.devices)
-    return room.build(job.arrays, job.config.positive_weight, job.config.batch, mesh)
+    return module.build(job.arrays, job.config.positive_weight, job.config.batch, mesh)
 
 
 def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
-    """Returns the shapes of what `build` places, and of a step on one device at a time."""
-    arrays, asked = job.arrays, job.config
-    devices = partition.make_mesh(asked.devices).size
-    batch = max(1, asked.batch // devices)
-    whole, step = of_batch(arrays, asked.batch), of_batch(arrays, batch)
+    """Returns the shapes of what `build` places on a device, and of a step on one device."""
+    arrays, config = job.arrays, job.config
+    devices = partition.make_mesh(config.devices).size
+    batch = max(1, config.batch // devices)
+    whole, step = of_batch(arrays, config.batch), of_batch(arrays, batch)
     if not fed:
         return kinds.Outline(task.size(whole), step, step)
     train, validation = map(len, features.training_rows(arrays))
     stay = task.size(whole.train) / max(1, train)
-    # On every device of a mesh: the first batch, and of validation a block and the next.
-    block, first = stay_problem.SCORED_AT_ONCE, min(asked.batch, train)
+    # Batches read ahead are spread over the devices. Every device also has the whole first batch
+    # and the block of validation stays that is being scored, with the next one.
+    block, first = stay_problem.SCORED_AT_ONCE, min(config.batch, train)
     rows = feeding.BATCHES * first / devices + first
     rows += validation if validation <= block else 2 * block
-    return kinds.Outline(int(rows * stay), step, of_batch(_few(arrays, batch), batch))
+    return kinds.Outline(int(rows * stay), step, of_batch(_one_batch(arrays, batch), batch))
 
 
 def of_batch(arrays: stays.StayArrays, batch: int) -> stay_problem.StayProblem:
-    """Returns the shapes of the resident problem of `arrays`, of a batch of so many stays."""
+    """Returns the shapes of the resident task of `arrays`, with batches of `batch` stays."""
 
-    def built(given):
-        return stay_problem.build(dataclasses.replace(arrays, stays=given), 1.0, batch)
+    def build_traced(fields):
+        return stay_problem.build(dataclasses.replace(arrays, stays=fields), 1.0, batch)
 
-    return jax.eval_shape(built, dict(arrays.stays))
+    return jax.eval_shape(build_traced, dict(arrays.stays))
 
 
 def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
-    """Yields config.train with half, a quarter, ... of the batch."""
+    """Yields config.train with 1/2, 1/4, 1/8, ... of the batch, while the devices divide it."""
     changed = ml_collections.ConfigDict(job.config.to_dict())
     devices = partition.make_mesh(changed.devices).size
     while True:
@@ -91,8 +92,8 @@ def explain(job: kinds.Job, params: Any, data: task.Task) -> tuple[Any, Any, sta
     return job.model, params, job.arrays
 
 
-def _few(arrays: stays.StayArrays, batch: int) -> stays.StayArrays:
-    """With no more samples than a batch to train on and a block to validate on."""
+def _one_batch(arrays: stays.StayArrays, batch: int) -> stays.StayArrays:
+    """Returns one batch of the training samples, and one block of the validation samples."""
     train, validation = features.training_rows(arrays)
     rows = np.concatenate([train[:batch], validation[: stay_problem.SCORED_AT_ONCE]])
     return dataclasses.replace(

@@ -1,8 +1,9 @@
-"""The contract of what is trained, whatever its input: visits, stays, or a kind not yet thought of.
+"""The contract of a training task, the same for every kind of input.
 
-A `Task` is data where training reads them, with the functions that turn parameters into a loss and
-into validation scores. A `Kind` says how a method's arrays are made and become a task. `fit`,
-`population`, `memory` and the modes know these two and nothing of any one kind.
+A `Task` holds the samples where training reads them (on devices or in host memory) and has the
+functions that turn parameters into a loss and into validation logits. A `kinds.Kind` makes a
+method's arrays and builds a task from them. `fit`, `population`, `memory` and the modes use these
+two contracts and depend on no single kind.
 """
 
 import functools
@@ -19,16 +20,17 @@ from ehr_jax.training import partition, stepping
 
 
 class Task(Protocol):
-    """The samples that fit a network and those that select its best step.
+    """The training samples, and the validation samples that select the best step.
 
     Attributes:
       train_labels: [..., label] float32, the training labels; nan where missing.
-      train_targets: the same, and behind them what is learned beside them.
+      train_targets: [..., target] float32, the training labels, followed by auxiliary targets.
       validation_labels: [validation, label] float32; nan where missing.
-      positive_weight: [label] float32, weight of a positive cell in the loss.
-      mesh: the devices over which the data of one member are spread; None on one device.
-      takes_all: True if training one member takes all devices, or all memory of the one there is.
-      on_device: the pytree of the task that initial parameters are drawn for.
+      positive_weight: [label] float32, the weight of a positive label in the loss.
+      mesh: the devices over which the samples of one member are spread; None on one device.
+      takes_all: True if one member uses all devices, or fills the memory of a single device, so
+        that members train one after another.
+      on_device: the pytree of device arrays that `init` and compiled programs are given.
     """
 
     train_labels: Any
@@ -46,35 +48,40 @@ class Task(Protocol):
     def on_device(self) -> Any: ...
 
     def init(self, model: Any, key: jax.Array) -> Any:
-        """Returns the parameters before the first step."""
+        """Returns the initial parameters."""
 
     def loss(
         self, params: Any, model: Any, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, dict]:
-        """Returns the loss of `step`, and the running statistics that the step leaves, if any.
+        """Returns the loss of `step`, [] float32, and running statistics (of batch norms) to merge
+        into the parameters, {} if there are none.
 
         Args:
-          key: the run's; the randomness of a step is `fold_in(key, step)`.
+          key: the key of the run; a step draws from `fold_in(key, step)`.
+          step: [] int32.
         """
 
     def validation_logits(self, params: Any, model: Any) -> jax.Array:
-        """Returns [validation, label] float32, without dropout."""
+        """Returns logits [validation, label] float32, without dropout."""
 
     def weighed(self, positive_weight: jax.Array) -> "Task":
-        """Returns the task with other weights [label] of positive cells."""
+        """Returns the task with other weights [label] float32 of positive labels."""
 
     def product_size(self, model: Any) -> int:
-        """Returns rows times columns of a step's dense products; 0 if most of its time is not in
-        them (see `nn.compiling.jit`)."""
+        """Returns rows times columns of the dense products that dominate a step, 0 if none do.
+
+        `nn.compiling.jit` picks compiler options by it.
+        """
 
     def compile_chunk(self, chunk: "Chunk", state: Any) -> tuple[Callable, jax.stages.Compiled]:
         """Compiles `eval_every` steps and the validation after them.
 
         Args:
-          state: an outline of `stepping.State`.
+          state: a `stepping.State` of shapes (`jax.ShapeDtypeStruct`).
 
         Returns:
-          (state, task, key) -> (state, metrics); and the compiled program to look at.
+          A function (state, task, key) -> (state, metrics), and the compiled program, whose memory
+          and cost can be read.
         """
 
     def probabilities(self, model: Any, params: Any, arrays: features.Arrays) -> np.ndarray:
@@ -82,17 +89,17 @@ class Task(Protocol):
 
 
 def size(tree: Any) -> int:
-    """Returns the bytes of a task, or of an outline of one."""
+    """Returns the bytes of the arrays of a pytree, or of its shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 class Chunk(NamedTuple):
-    """What a compiled chunk of training is made of.
+    """The static inputs of a compiled chunk of training: some steps and the validation after them.
 
     Attributes:
       model: the network.
-      optimiser: its `optax.GradientTransformation`.
-      steps: steps before the validation, config.train.eval_every.
+      optimiser: an `optax.GradientTransformation`.
+      steps: the number of steps, config.train.eval_every.
       select: the validation metric that picks the best step, config.train.select.
     """
 
@@ -103,16 +110,16 @@ class Chunk(NamedTuple):
 
 
 class Resident(flax.struct.PyTreeNode):
-    """The parts of `Task` that all tasks share whose data lie on the device for the whole run."""
+    """The methods shared by tasks whose samples stay on the device for the whole run."""
 
     @property
     def mesh(self) -> jax.sharding.Mesh | None:
-        """None: the data lie on one device."""
+        """None: the samples are on one device."""
         return None
 
     @property
     def takes_all(self) -> bool:
-        """True if the data of one member are spread over devices."""
+        """True if the samples of one member are spread over devices."""
         return self.mesh is not None
 
     @property
@@ -126,17 +133,17 @@ class Resident(flax.struct.PyTreeNode):
         return self
 
     def weighed(self, positive_weight: jax.Array) -> "Resident":
-        """Returns the task with other weights [label] of positive cells."""
+        """Returns the task with other weights [label] float32 of positive labels."""
         return self.replace(positive_weight=positive_weight)
 
     def product_size(self, model: Any) -> int:
-        """0: most of the time of a step goes to sparse products."""
+        """0: sparse products take most of a step's time."""
         return 0
 
     def compile_chunk(
         self, chunk: Chunk, state: stepping.State
     ) -> tuple[Callable, jax.stages.Compiled]:
-        """Compiles the steps and the validation after them as one program; see `Task`."""
+        """Compiles the steps and the validation after them as one program (see `Task`)."""
         run = compiling.jit(
             functools.partial(stepping.run_chunk, chunk),
             self.product_size(chunk.model),

@@ -1,4 +1,4 @@
-"""Visits over codes as a kind of input: whole on a device, over several, or in shards by turns."""
+"""Visits over codes as a kind of input: on one device, over several, or in shards one by one."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def graph(records, cohort, config, arrays: prepare.Arrays) -> tuple[Any, prepare
 
 
 def build(job: kinds.Job, resident: bool = True) -> task.Task:
-    """Places the visits: on one device, over all of a mesh, or in shards computed in turn."""
+    """Places the visits: on one device, spread over a mesh, or in shards computed one by one."""
     weight, mesh = job.config.positive_weight, partition.make_mesh(job.config.devices)
     if mesh.size > 1:
         return sharded_problem.build(job.arrays, weight, mesh)
@@ -46,28 +46,28 @@ def build(job: kinds.Job, resident: bool = True) -> task.Task:
 
 
 def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
-    """Returns the shapes of what `build` places, and of a step on one device at a time."""
+    """Returns the shapes of what `build` places on a device, and of a step on one device."""
     devices = partition.make_mesh(job.config.devices).size
-    held = of_part(job.arrays, devices)
-    step = of_part(job.arrays, devices * job.config.shards) if job.config.shards > 1 else held
-    return kinds.Outline(task.size(held), step, step)
+    placed = of_part(job.arrays, devices)
+    step = of_part(job.arrays, devices * job.config.shards) if job.config.shards > 1 else placed
+    return kinds.Outline(task.size(placed), step, step)
 
 
 def of_part(arrays: prepare.Arrays, parts: int) -> problem.Problem:
-    """Returns the shapes of one of so many parts of the visits, with all nodes."""
+    """Returns the shapes of one of `parts` equal parts of the visits, with all nodes."""
 
-    def built(vectors):
-        given = dataclasses.replace(arrays, **vectors)
+    def layout(vectors):
+        traced = dataclasses.replace(arrays, **vectors)
         if parts == 1:
-            return problem.layout(given, 1.0)
-        return sharded_problem.first_shard(sharded_problem.layout(given, 1.0, parts))
+            return problem.layout(traced, 1.0)
+        return sharded_problem.first_shard(sharded_problem.layout(traced, 1.0, parts))
 
     vectors = {"structure": arrays.structure, "concepts": arrays.concepts, "notes": arrays.notes}
-    return jax.eval_shape(built, vectors)
+    return jax.eval_shape(layout, vectors)
 
 
 def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
-    """Yields config.train with twice, four times, ... the shards."""
+    """Yields config.train with 2, 4, 8, ... times the shards, where the network can have them."""
     changed = ml_collections.ConfigDict(job.config.to_dict())
     if not job.model.SPREADS or partition.make_mesh(job.config.devices).size > 1:
         return
@@ -77,4 +77,4 @@ def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
 
 
 def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
-    """Returns None: networks over visits keep no weights that explain a score."""
+    """Returns None: networks over visits keep no attention weights that explain a score."""
