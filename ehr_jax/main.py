@@ -248,7 +248,9 @@ def _near_key(key: str) -> str:
 
 def _first_sentence(text: str) -> str:
     text = _without_guess(text)
-    return f"there is no key '{text}'" if text.isidentifier() else text
+    if not text.isidentifier():
+        return text
+    return f"this config has no key '{text}' (--list=keys shows all, with --mode or --config)"
 
 
 def _without_guess(text: str) -> str:

@@ -34,19 +34,19 @@ def fit_f1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def doubts(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
-    """Says of each label whose threshold rests on too few positives what became of it.
+    """Returns a sentence for each label whose threshold rests on too few positives.
 
     Args:
-        labels: [samples, labels] as `fit_f1` is given them.
+        labels: [samples, labels], the labels that `fit_f1` fits to.
     """
-    said = []
+    sentences = []
     for name, positives in zip(label_names, (np.asarray(labels) > 0).sum(axis=0), strict=True):
         if positives < disclosure.SMALLEST:
-            said.append(
-                f"'{name}': validation has fewer than {disclosure.SMALLEST} positives, so the "
-                f"threshold is uncertain, and {WITHOUT} without any"
+            sentences.append(
+                f"'{name}' is uncertain: validation has fewer than {disclosure.SMALLEST} positives "
+                f"(with none it is {WITHOUT})"
             )
-    return said
+    return sentences
 
 
 def _fit_label(scores: np.ndarray, labels: np.ndarray) -> float:

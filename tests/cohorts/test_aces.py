@@ -287,7 +287,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, content):
     [
         ({"data.source": "synthetic"}, "config.data.source is 'synthetic'"),
         ({"cohort.protocol": "paper"}, "set 'strict'"),
-        ({"task.after_hours": 24.0}, "config.task.after_hours changes a task of ours"),
+        ({"task.after_hours": 24.0}, "config.task.after_hours changes a task of this package"),
     ],
 )
 def test_what_a_query_cannot_serve_is_refused(ward, tmp_path, changes, said):

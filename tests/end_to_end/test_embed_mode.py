@@ -279,7 +279,7 @@ def spoil(path: pathlib.Path, kind: str) -> pathlib.Path:
         ),
         ("lines.jsonl", [], "lines.jsonl holds JSON"),
         ("good.txt", ["--config.text.column=note"], "config.text.column is 'note', but good.txt"),
-        ("good.txt", ["--config.text.output=o.npy"], "o.npy ends on '.npy'; expected one of"),
+        ("good.txt", ["--config.text.output=o.npy"], "o.npy ends in '.npy'; expected one of"),
         ("good.txt", ["--config.text.output=no/o.parquet"], "there is no folder no"),
         ("good.txt", ["--config.text.output="], "config.text.output is missing"),
         ("good.txt", ["--config.text.input="], "config.text.input is missing"),
