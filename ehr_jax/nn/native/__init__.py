@@ -8,7 +8,6 @@ import ctypes
 import functools
 import hashlib
 import importlib.metadata
-import os
 import pathlib
 import platform
 import warnings
