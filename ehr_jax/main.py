@@ -190,8 +190,10 @@ def _in_order(arguments: list[str]) -> list[str]:
     """The arguments with --config=FILE first, as its keys are known once the file is read."""
     joined, rest = [], iter(arguments[1:])
     for argument in rest:
-        has_value = not re.fullmatch(r"--?(config|mode)", argument)
+        has_value = not re.fullmatch(r"--?(config|mode|list)", argument)
         joined.append(argument if has_value else f"{argument}={next(rest, '')}")
+    if any(re.fullmatch(r"--?config=", argument) for argument in joined):
+        raise errors.ConfigError(MISSING)
     files = [argument for argument in joined if re.match(r"--?config=", argument)]
     others = [argument for argument in joined if argument not in files]
     if not files and any(re.fullmatch(r"--?mode=predict", argument) for argument in others):

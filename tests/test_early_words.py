@@ -38,6 +38,10 @@ MISTAKES = {
     "value of a sweep": (
         MINGLE, "--mode=sweep", "--config.sweep.grid={'train': {'learning_rate': (0.0,)}}",
     ),
+    "warm-up of a sweep": (
+        MINGLE, "--mode=sweep", "--config.train.steps=10",
+        "--config.sweep.grid={'train': {'warmup_steps': (0, 20)}}",
+    ),
     "teacher": (MINGLE, "--config.train.teacher=lightgbm_windows"),
     "settings together": ("--config=configs/realm.py", "--config.realm.heads=3"),
     "run": ("--mode=predict", "--config.run=no_such_run"),
@@ -45,6 +49,7 @@ MISTAKES = {
     "texts": ("--config=configs/embed.py", "--mode=embed"),
     "hypergraph": ("--config=configs/hypergraph.py:hgnn", "--config.model.width=0"),
     "config": ("--config=configs/mingl.py",),
+    "empty config": ("--config=", "--config.train.steps=5"),
     "no config": ("--config.train.steps=5",),
 }  # fmt: skip
 

@@ -42,3 +42,5 @@ def test_names_are_listed(capsys):
 def test_another_list_is_refused(capsys):
     assert main.main(["main", "--list=key"]) == 2
     assert "Did you mean 'keys'" in capsys.readouterr().err
+    assert main.main(["main", "--list"]) == 2
+    assert "expected one of keys, sources, tasks, methods" in capsys.readouterr().err

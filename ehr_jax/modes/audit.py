@@ -11,6 +11,7 @@ import polars as pl
 from ehr_jax import disclosure
 from ehr_jax.audit import audit, evidence
 from ehr_jax.experiment import stages
+from ehr_jax.models import registry
 from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
@@ -19,6 +20,8 @@ SHOWN = 5  # rows at fault printed a check
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Audits the cohort and inputs of `config`, without encoding texts; 1 where a check fails."""
+    # The config a training run of the same flags has: its inputs, and its folder.
+    config = registry.configure(config, config.model.name)
     workdir = run_folder.claim(workdir, config.to_dict())
     records = stages.read(config)
     stages.bind(records, config, workdir, also=("audit.json",))

@@ -92,7 +92,7 @@ def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     method = registry.resolve(of_run.model.name)
     if method.is_network and method.kind.RESTS_ON_TRAINING:
         raise errors.ConfigError(
-            f"{folder} is a run of '{of_run.model.name}', whose node states rest on the training "
+            f"{folder} is a run of '{of_run.model.name}', whose inputs rest on the training "
             "visits, and a run folder holds no records; predict with a run of 'realm'"
         )
     if not method.is_network or of_run.cohort.aces:

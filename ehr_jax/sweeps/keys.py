@@ -59,6 +59,7 @@ def check(config: ml_collections.ConfigDict) -> None:
             "config.sweep.grid and config.sweep.ranges are empty: a population of size 0. Say what "
             'to try: --config.sweep.grid=\'{"train": {"learning_rate": (1e-3, 3e-3)}}\''
         )
+    _check_warmup(config, grid, drawn)
     seeds(config)
     rungs(config)
     if config.sweep.pbt_every:
@@ -171,6 +172,21 @@ def check_value(key: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     shown = str(value) if is_text and number else value
     settings.check_value(cls, name, shown, f"config.sweep: config.{key}")
+
+
+def _check_warmup(config, grid: dict[str, tuple], drawn: dict[str, Range]) -> None:
+    """Raises ConfigError where a trial could end before its warm-up does."""
+
+    def tried(name: str) -> tuple:
+        key = f"train.{name}"
+        return grid.get(key) or (drawn[key].ends if key in drawn else (config.train[name],))
+
+    longest, shortest = max(tried("warmup_steps")), min(tried("steps"))
+    if longest >= shortest:
+        raise errors.ConfigError(
+            f"config.sweep: a trial has config.train.warmup_steps {longest:g} of "
+            f"config.train.steps {shortest:g}; expected every warm-up below every number of steps"
+        )
 
 
 def _keys(config, where: str) -> Values:

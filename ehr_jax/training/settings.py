@@ -203,7 +203,7 @@ def check_teacher(config) -> None:
     if teacher not in teachers:
         raise errors.ConfigError(
             f"config.train.teacher is '{teacher}'; '{name}' is given {inputs.name} and can be "
-            f"taught by {', '.join(teachers) or 'none'}, or by none with ''."
+            f"taught by {', '.join([*teachers, 'none'])}; for none set it to ''."
             + errors.did_you_mean(teacher, teachers)
         )
     # A network must not learn, through a teacher's scores, from an input that it does not read.

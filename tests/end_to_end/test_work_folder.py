@@ -8,6 +8,7 @@ import pytest
 from ehr_jax import config as configs
 from ehr_jax import errors
 from ehr_jax.experiment import stages
+from ehr_jax.models import registry
 from ehr_jax.modes import audit, benchmark, meds
 from ehr_jax.training import run_folder
 
@@ -53,6 +54,15 @@ def test_work_of_other_records_is_refused(mode, tmp_path, monkeypatch):
         start(mode, config, tmp_path, records("4280"), monkeypatch)
     with pytest.raises(errors.RunFolderError, match="other records"):
         start(mode, config, tmp_path, records("4271"), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["mingle", "hypehr", "gru_visits"])
+def test_the_run_of_the_same_flags_is_audited_in_its_folder(name, tmp_path, monkeypatch):
+    config = small(**{"model.name": name})
+    run_folder.claim(tmp_path, registry.configure(config, name).to_dict())
+    (tmp_path / "results.json").touch()
+    with pytest.raises(Reached):
+        start(audit, config, tmp_path, records("4280"), monkeypatch)
 
 
 def test_meds_copy_of_other_records_is_refused(tmp_path, monkeypatch):

@@ -138,6 +138,7 @@ def test_trees_teach_what_the_network_then_learns(tmp_path):
             "mingle",
             "is given visits and can be taught by logistic_regression,",
         ),
+        ("lightgbm", 0.5, "gru_visits", "sequences of visits and can be taught by none; for none"),
         ("concat", 0.5, "realm", "teacher is 'concat'"),
         ("apache_iv", 0.5, "realm", "teacher is 'apache_iv'"),
         ("lightgbm_windows", 1.5, "realm", "teacher_share is 1.5; expected .* 0 to 1"),
