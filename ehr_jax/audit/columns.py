@@ -1,6 +1,7 @@
 """The inputs of a method as columns of a table, so that each and all can be held to the outcome."""
 
 import numpy as np
+import scipy.sparse
 import scipy.stats
 
 from ehr_jax.audit import evidence
