@@ -50,9 +50,9 @@ def notes_repeated_across_splits(given: evidence.Evidence) -> evidence.Finding:
     Forms and templates may repeat: texts of fewer than `SHORT` words, and up to `FEW` of the texts
     outside training, are a warning.
     """
-    check, source = "notes repeated across splits", given.config.notes.source
-    if source not in ("auto", "own"):
-        return evidence.Finding(check, "skip", f"config.notes.source is '{source}'")
+    check = "notes repeated across splits"
+    if not given.reads.notes:
+        return evidence.Finding(check, "skip", evidence.NO_NOTES)
     used = known.notes(given.records, given.cohort)
     if used.is_empty():
         return evidence.Finding(check, "skip", "the records have no notes")
@@ -179,7 +179,7 @@ def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
     for fact, nodes in _facts(given).items():
         recorded.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
         names.append(fact)
-    if given.config.notes.source in ("auto", "own"):
+    if given.reads.notes:
         noted = known.notes(given.records, given.cohort)["sample_id"].to_numpy()
         if noted.size:
             recorded.append(np.isin(np.arange(held.shape[0]), noted))

@@ -21,19 +21,21 @@ def build(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
+    reads: features.Reads,
     fitted: fitted_parts.Fitted | None = None,
     knowledge: retrieved.Knowledge | None = None,
 ) -> features.Arrays:
     """Makes the arrays of `cohort` as a run does, without an encoder or a language model.
 
     Args:
+      reads: what is made of them.
       fitted, knowledge: as of `stays.prepare_stays`; of no use to methods over visits.
     """
     asked = ml_collections.ConfigDict(config.to_dict())
     asked.knowledge.extractor = "gazetteer"
     digests = vectors.by_digest()
     kind = registry.resolve(config.model.name).kind
-    return kind.make_arrays(records, cohort, asked, fitted, digests, knowledge)
+    return kind.make_arrays(records, cohort, asked, reads, fitted, digests, knowledge)
 
 
 def learned(arrays: features.Arrays, config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
@@ -61,9 +63,11 @@ def quick(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return asked
 
 
-def open_knowledge(config: ml_collections.ConfigDict) -> retrieved.Knowledge | None:
-    """Opens the graph that entities are found in; None where the method has none."""
-    if not reads(config).knowledge:
+def open_knowledge(
+    config: ml_collections.ConfigDict, reads: features.Reads
+) -> retrieved.Knowledge | None:
+    """Opens the graph that entities are found in; None where none is read."""
+    if not reads.knowledge:
         return None
     return retrieved.open_knowledge(config.knowledge, None, None)
 
@@ -73,8 +77,8 @@ def graph(records, cohort, config, arrays: features.Arrays) -> tuple[Any, Any]:
     return registry.resolve(config.model.name).kind.graph(records, cohort, config, arrays)
 
 
-def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
-    """Returns which costly tables the inputs of `config` come from."""
+def reads(config: ml_collections.ConfigDict) -> features.Reads:
+    """Returns what the method of `config` reads."""
     return registry.resolve(config.model.name).kind.reads(config)
 
 

@@ -16,6 +16,7 @@ from ehr_jax.features import vocabulary
 from ehr_jax.records import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
+NO_NOTES = "no method reads notes of the source"
 SHOWN = 1000  # rows at fault that a finding keeps
 EVERY_RUN, WHOLE = 200, 2000  # patients of `Evidence.some`: in every run, in --mode=audit
 # Columns of rows that are of single patients, or of codes that few of them may have.
@@ -27,6 +28,7 @@ class Evidence(NamedTuple):
 
     Attributes:
       config: of the whole experiment.
+      reads: what the methods read.
       features: as config.features, by which the following were made.
       vocabulary, visits, structure: the samples as hyperedges over nodes, as in `prepare.Arrays`;
         where a method is given stays, their statics are nodes beside the codes.
@@ -38,6 +40,7 @@ class Evidence(NamedTuple):
     records: tables.Records
     cohort: cohorts.Cohort
     config: ml_collections.ConfigDict
+    reads: features.Reads
     features: ml_collections.ConfigDict
     vocabulary: vocabulary.Vocabulary
     visits: jraph.GraphsTuple
@@ -77,19 +80,19 @@ def of(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
+    reads: features.Reads,
     arrays: features.Arrays,
     patients: int = EVERY_RUN,
 ) -> Evidence:
-    """Returns the evidence of `arrays`, which a method of `config` is given."""
+    """Returns the evidence of `arrays`, made of `reads`, which a method of `config` is given."""
     asked, graph = building.graph(records, cohort, config, arrays)
     nodes = graph.vocabulary, graph.visits, graph.structure
-    reads = building.reads(config)
     some = subset.collected(
         subset.records_of(records, subset.choose(cohort, patients)),
         reads.measurements,
         reads.notes,
     )
-    return Evidence(records, cohort, config, asked, *nodes, arrays, some)
+    return Evidence(records, cohort, config, reads, asked, *nodes, arrays, some)
 
 
 def gather(
@@ -99,7 +102,9 @@ def gather(
     patients: int = EVERY_RUN,
 ) -> Evidence:
     """Makes the inputs of `cohort` without encoding texts."""
-    return of(records, cohort, config, building.build(records, cohort, config), patients)
+    reads = building.reads(config)
+    arrays = building.build(records, cohort, config, reads)
+    return of(records, cohort, config, reads, arrays, patients)
 
 
 def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status = "fail"):

@@ -61,9 +61,9 @@ def inputs_after_prediction(given: evidence.Evidence) -> evidence.Finding:
 
 def notes_after_prediction(given: evidence.Evidence) -> evidence.Finding:
     """No sample's text holds a note that was written after its prediction time."""
-    check, source = "notes after the prediction time", given.config.notes.source
-    if source not in ("auto", "own"):
-        return evidence.Finding(check, "skip", f"config.notes.source is '{source}'")
+    check = "notes after the prediction time"
+    if not given.reads.notes:
+        return evidence.Finding(check, "skip", evidence.NO_NOTES)
     used = known.notes(given.records, given.cohort)
     if used.is_empty():
         return evidence.Finding(check, "skip", "the records have no notes")
@@ -131,7 +131,10 @@ def fitted_on_training(given: evidence.Evidence) -> evidence.Finding:
         sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
     )
     fitted = prepare.fit_graph(
-        alone, dataclasses.replace(given.cohort, samples=samples), given.features
+        alone,
+        dataclasses.replace(given.cohort, samples=samples),
+        given.features,
+        structured=given.structure.shape[1] > 0,
     )
     rows = [
         ("vocabulary", code)

@@ -32,10 +32,10 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     records = given.some
     subjects = records.patients["subject_id"]
     quick = building.quick(given.config)
-    knowledge = building.open_knowledge(quick)
+    knowledge = building.open_knowledge(quick, given.reads)
 
     def build(records, cohort, fitted=None):
-        return building.build(records, cohort, quick, fitted, knowledge)
+        return building.build(records, cohort, quick, given.reads, fitted, knowledge)
 
     try:
         return [

@@ -25,13 +25,13 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     )
     cohort = subset.renumbered(given.cohort, samples)
     quick = building.quick(given.config)
-    knowledge = building.open_knowledge(quick)
+    knowledge = building.open_knowledge(quick, given.reads)
     try:
-        arrays = building.build(given.some, cohort, quick, None, knowledge)
+        arrays = building.build(given.some, cohort, quick, given.reads, None, knowledge)
         scores = teacher.out_of_fold(given.config, arrays)
         others = samples.filter(split="test")["subject_id"].unique()
         changed = alter.people(given.some, others)
-        made = building.build(changed, cohort, quick, None, knowledge)
+        made = building.build(changed, cohort, quick, given.reads, None, knowledge)
         made = dataclasses.replace(made, labels=_flipped(made.labels, made.split == "test"))
         by_test = teacher.out_of_fold(given.config, made)
         taught, counts = np.unique(

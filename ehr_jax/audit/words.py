@@ -67,7 +67,7 @@ def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
 def _in_notes(given, words: tuple[str, ...]) -> evidence.Finding:
     """Words in the notes that samples are given, which state the outcome."""
     check = "words in notes that state the outcome"
-    if not words or given.config.notes.source not in ("auto", "own"):
+    if not words or not given.reads.notes:
         return evidence.Finding(check, "skip", "no notes are used, or the outcome has no words")
     used = known.notes(given.records, given.cohort)
     if used.is_empty():

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+from collections.abc import Iterable
 
 import ml_collections
 import polars as pl
@@ -26,9 +27,14 @@ UNCHECKED = (
 
 
 def load(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    reads: features.Reads | None = None,
 ) -> tuple[cohorts.Cohort, features.Arrays]:
     """Prepares a run's data; writes data.json, split.parquet, audit.json and DATA_USE.txt.
+
+    Args:
+      reads: what is made of it; None is what the method of `config` reads.
 
     Raises:
       UserError: of the room that finds the fault, or RunFolderError where the records differ from
@@ -36,7 +42,7 @@ def load(
     """
     records = read(config)
     cohort = build_cohort(records, config)
-    return cohort, arrange(records, cohort, config, workdir)
+    return cohort, arrange(records, cohort, config, workdir, reads)
 
 
 def arrange(
@@ -44,8 +50,9 @@ def arrange(
     cohort: cohorts.Cohort,
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
+    reads: features.Reads | None = None,
 ) -> features.Arrays:
-    """Makes the arrays of a cohort; writes and raises as `load` does."""
+    """Makes the arrays of a cohort; writes, takes `reads` and raises as `load` does."""
     run_folder.write_data_use(workdir, records.terms)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
@@ -58,7 +65,9 @@ def arrange(
         "terms": records.terms,
     }
     _check_same(workdir / "data.json", data["fingerprint"])
-    arrays = registry.resolve(config.model.name).kind.make_arrays(records, cohort, config)
+    kind = registry.resolve(config.model.name).kind
+    reads = reads or kind.reads(config)
+    arrays = kind.make_arrays(records, cohort, config, reads)
     if arrays.fitted is not None:
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
     # What lazy tables left out is known once they were read.
@@ -71,7 +80,7 @@ def arrange(
     }
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
-    findings = audit.run(evidence.of(records, cohort, config, arrays))
+    findings = audit.run(evidence.of(records, cohort, config, reads, arrays))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
         print(f"audit, {finding.check}: {finding.message}")
@@ -104,6 +113,12 @@ def bind(
         about = {"source": records.source, "fingerprint": digest, "records": counts(records)}
         about |= {"oddities": dict(records.oddities), "terms": records.terms}
         run_folder.write_json(path, about)
+
+
+def read_by(configs: Iterable[ml_collections.ConfigDict]) -> features.Reads:
+    """Returns what the methods of some configs read, which are given the same arrays."""
+    kinds = ((registry.resolve(config.model.name).kind, config) for config in configs)
+    return features.together(kind.reads(config) for kind, config in kinds)
 
 
 def read(config: ml_collections.ConfigDict) -> tables.Records:

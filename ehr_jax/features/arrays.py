@@ -1,10 +1,42 @@
 """The contract of a method's samples as numpy arrays, the same for every kind of input."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import scipy.sparse
+
+
+class Reads(NamedTuple):
+    """What methods read, of their inputs and of the records: nothing else is made for them.
+
+    Attributes:
+      series, statics, knowledge: of stays.
+      texts: vectors of the texts of samples.
+      visits: samples as hyperedges over nodes.
+      names, structure: vectors of nodes, of what they are called and of where they stand.
+      measurements, notes: the table of the records, as the config has it.
+    """
+
+    series: bool = False
+    statics: bool = False
+    texts: bool = False
+    knowledge: bool = False
+    visits: bool = False
+    names: bool = False
+    structure: bool = False
+    measurements: bool = False
+    notes: bool = False
+
+    @property
+    def encoder(self) -> bool:
+        """True if texts or names become vectors."""
+        return self.texts or self.names or self.knowledge
+
+
+def together(reads: Iterable[Reads]) -> Reads:
+    """Returns what any of several methods reads."""
+    return Reads(*map(any, zip(*reads, strict=True)))
 
 
 class Parts(NamedTuple):

@@ -95,27 +95,32 @@ def prepare(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config,
+    reads: arrays.Reads,
     cache: str | None,
     encoding: vectors.Vectors | None = None,
 ) -> Arrays:
     """Builds the arrays of `cohort` from config.features, config.notes and config.text.
 
     Args:
+      reads: which vectors are made. Without texts and names both have width 0; where one of the
+        two is read, the other is zero.
       cache: folder of the vector cache; None takes the user's.
-      encoding: how texts become vectors; None takes the encoder of config.text.
+      encoding: how texts become vectors; None takes the encoder of config.text, if one is read.
 
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
     samples = cohort.samples
-    graph = fit_graph(records, cohort, config.features)
+    graph = fit_graph(records, cohort, config.features, reads.structure)
     fitted, shapes = graph.vocabulary, graph.shapes
-    written, notes_source = texts.texts(
-        records, cohort, config.notes.source, graph.nodes, graph.names
-    )
-    if encoding is None:
+    source = config.notes.source if reads.texts else "none"
+    written, source = texts.texts(records, cohort, source, graph.nodes, graph.names)
+    if not reads.encoder:
+        encoding = vectors.none()
+    elif encoding is None:
         encoding = vectors.by_encoder(config.text, cache)
-    concepts, notes, has_note = _vectors(fitted, written, shapes, encoding)
+    named = fitted.names if reads.names else ()
+    concepts, notes, has_note = _vectors(len(fitted.names), named, written, shapes, encoding)
     label_columns = [f"label.{name}" for name in cohort.labels]
     labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
     kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
@@ -129,7 +134,7 @@ def prepare(
         - incidences,
         "samples_without_known_code": int(samples.height - np.unique(hyperedge).size),
         "codes_a_sample": round(incidences / max(samples.height, 1), 2),
-        "notes": {"source": notes_source, "samples_with_text": int(has_note.sum())},
+        "notes": {"source": source, "samples_with_text": int(has_note.sum())},
         "encoder": encoding.described,
     }
     return Arrays(
@@ -166,8 +171,10 @@ class Graph:
     names: pl.DataFrame
 
 
-def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config) -> Graph:
+def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config, structured: bool) -> Graph:
     """Fits vocabulary, bins and structure vectors to the training samples; `config` is features.
+
+    Where not `structured`, structure vectors have width 0.
 
     Raises CohortError or ConfigError.
     """
@@ -183,11 +190,13 @@ def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config) -> Graph:
     fitted = vocabulary.fit(distinct, names, fitting, config.min_visits)
     node_index, hyperedge = _incidence(nodes, fitted)
     visits = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
-    walked = structure.netmf(
-        select_visits(visits, np.flatnonzero(shapes)),
-        config.structure_width,
-        config.structure_window,
-    )
+    walked = np.zeros((len(fitted.codes), 0), np.float32)
+    if structured:
+        walked = structure.netmf(
+            select_visits(visits, np.flatnonzero(shapes)),
+            config.structure_width,
+            config.structure_window,
+        )
     return Graph(fitted, visits, walked, shapes, nodes, names)
 
 
@@ -240,10 +249,12 @@ def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
     return pairs["node"].to_numpy(), pairs["sample_id"].to_numpy()
 
 
-def _vectors(fitted, written, shapes, encoding: vectors.Vectors):
+def _vectors(nodes: int, named, written, shapes, encoding: vectors.Vectors):
     """Vectors of names and notes, scaled to a root mean square of 1 an entry of shaping samples."""
-    concepts = encoding.of(fitted.names)
-    notes = np.zeros((shapes.size, concepts.shape[1]), np.float32)
+    concepts = np.zeros((nodes, encoding.width), np.float32)
+    if named:
+        concepts = encoding.of(named)
+    notes = np.zeros((shapes.size, encoding.width), np.float32)
     has_note = np.zeros(shapes.size, bool)
     if written.height:
         rows = written["sample_id"].to_numpy()

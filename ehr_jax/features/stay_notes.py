@@ -37,7 +37,7 @@ def _written(records, cohort, config) -> tuple[pl.DataFrame, str]:
     none = pl.DataFrame(schema={"sample_id": pl.Int64, "code": pl.String})
     nodes, names = none, pl.DataFrame(schema=tables.CODE_NAMES)
     if config.notes.source != "none":
-        graph = prepare.fit_graph(records, cohort, features)
+        graph = prepare.fit_graph(records, cohort, features, structured=False)
         nodes, names = graph.nodes, graph.names
     written, source = texts.texts(records, cohort, config.notes.source, nodes, names)
     return written.with_columns(time=pl.lit(None, tables.TIME)), source

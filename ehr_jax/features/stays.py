@@ -102,6 +102,7 @@ def prepare_stays(
     records: tables.Records,
     cohort: cohorts.Cohort,
     config,
+    reads: arrays.Reads,
     cache: str | None,
     fitted: fitted_parts.Fitted | None = None,
     encoding: vectors.Vectors | None = None,
@@ -109,9 +110,10 @@ def prepare_stays(
 ) -> StayArrays:
     """Builds the arrays of `cohort` from config.series, config.notes, config.text and config.realm.
 
-    Where config.realm.use_visit, config.features says what the nodes of the hypergraph are.
+    Where the hypergraph is read, config.features says what its nodes are.
 
     Args:
+      reads: what is made; what is not read has length 0.
       fitted: of the samples a model was trained on; None fits to the cohort's training samples.
       cache: folder of the vector cache; None takes the user's.
       encoding: how texts become vectors; None takes the encoder of config.text.
@@ -120,23 +122,23 @@ def prepare_stays(
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
-    samples, uses = cohort.samples, config.realm
+    samples = cohort.samples
     train = (samples["split"] == "train").to_numpy()
     counts: dict = {}
-    days_survived = survival.targets(records, cohort, uses.survival_days, counts)
+    days_survived = survival.targets(records, cohort, config.realm.survival_days, counts)
     hours = config.series.step_hours * config.series.length
-    if encoding is None and (uses.use_notes or uses.use_knowledge or uses.use_visit):
+    if encoding is None and reads.encoder:
         encoding = vectors.by_encoder(config.text, cache)
-    told_in_texts = uses.use_notes or uses.use_knowledge
-    grid = _grid(records, cohort, config, fitted)
-    made, names = _features(grid if uses.use_series else None, samples.height)
+    told_in_texts = reads.texts or reads.knowledge
+    grid = _grid(records, cohort, config, reads, fitted)
+    made, names = _features(grid if reads.series else None, samples.height)
     counts["series"] = {"variables": len(names), "steps": int(made["values"].shape[1])}
     usual = fitted.usual if fitted else None
     if grid is not None and fitted is None:
         usual = retrieved.usual_of(grid, train)
     facts = known.attributes(records, cohort)
     chosen = fitted.statics if fitted else statics.fit(facts, samples.filter(pl.Series(train)))
-    static_columns = statics.columns(facts, samples, chosen if uses.use_statics else ())
+    static_columns = statics.columns(facts, samples, chosen if reads.statics else ())
 
     def encoded(rows: pl.DataFrame, size: float | None):
         return stay_notes.slots(
@@ -148,28 +150,28 @@ def prepare_stays(
         written, source = stay_notes.rows(records, cohort, config, hours)
     # First, so that a graph that is not there is said before texts are encoded.
     found = None
-    if uses.use_knowledge:
+    if reads.knowledge:
         if knowledge is None:
             knowledge = retrieved.open_knowledge(config.knowledge, encoding.encoder, cache)
         found = retrieved.retrieve(written, grid, usual, hours, knowledge, config.knowledge)
         counts["knowledge"] = found.counts
-    pieces = stay_notes.pieces(written, config.notes) if uses.use_notes else stay_notes.none()
+    pieces = stay_notes.pieces(written, config.notes) if reads.texts else stay_notes.none()
     notes, note_size = encoded(pieces, fitted.note_size if fitted else None)
     counts["notes"] = {
-        "source": source if uses.use_notes else "none",
+        "source": source if reads.texts else "none",
         "samples_with_text": int(notes[2].any(axis=1).sum()),
         "pieces": int(notes[2].sum()),
     }
     visits, has_visit = None, np.zeros(samples.height, np.float32)
-    if uses.use_visit:
-        visits, has_visit = _visits(records, cohort, config, cache, encoding)
+    if reads.visits:
+        visits, has_visit = _visits(records, cohort, config, reads, cache, encoding)
         counts["visits"] = {
             key: visits.counts[key] for key in ("nodes", "incidences", "samples_without_known_code")
         }
     told = stay_notes.none() if found is None else found.texts
     entities, knowledge_size = encoded(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = static_columns.shape[1]
-    counts["encoder"] = encoding.described if told_in_texts else {"name": "none"}
+    counts["encoder"] = encoding.described if reads.encoder else {"name": "none"}
     label_columns = [f"label.{name}" for name in cohort.labels]
     return StayArrays(
         stays={
@@ -196,16 +198,16 @@ def prepare_stays(
     )
 
 
-def _grid(records, cohort, config, fitted) -> series.Series | None:
+def _grid(records, cohort, config, reads, fitted) -> series.Series | None:
     """The series of the samples; None where nothing asks for them."""
     if not config.series.variables:
-        if config.realm.use_series:
+        if reads.series:
             raise errors.ConfigError(
                 "config.series.variables is '', but config.realm.use_series is True; name a set: "
                 f"{', '.join(variables.SETS)}"
             )
         return None
-    if not (config.realm.use_series or config.realm.use_knowledge):
+    if not (reads.series or reads.knowledge):
         return None
     chosen = variables.named(config.series.variables)
     step_hours, length = config.series.step_hours, config.series.length
@@ -235,11 +237,10 @@ def _features(
     }, names
 
 
-def _visits(records, cohort, config, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
+def _visits(records, cohort, config, reads, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
     """The hypergraph, without notes, which the stays have, and [sample] 1 where a code is known."""
-    of_codes = config.copy_and_resolve_references()
-    of_codes.notes.source = "none"
-    made = prepare.prepare(records, cohort, of_codes, cache, encoding)
+    of_codes = arrays.Reads(visits=True, names=reads.names, structure=reads.structure)
+    made = prepare.prepare(records, cohort, config, of_codes, cache, encoding)
     has = np.zeros(cohort.samples.height, np.float32)
     has[bipartite.unpack(made.visits)[1]] = 1
     return made, has

@@ -44,6 +44,11 @@ def by_encoder(text, cache: str | None) -> Vectors:
     return Vectors(of, encoder.width, options.record(encoder), encoder)
 
 
+def none() -> Vectors:
+    """Vectors of width 0, where no text is read."""
+    return Vectors(lambda texts: np.zeros((len(texts), 0), np.float32), 0, {"name": "none"}, None)
+
+
 def by_digest() -> Vectors:
     """Vectors of `DIGEST_WIDTH` numbers from -1 to 1 that are the text's digest."""
     return Vectors(_digests, DIGEST_WIDTH, {"name": "digest"}, None)

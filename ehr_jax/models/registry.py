@@ -49,6 +49,8 @@ class Entry(NamedTuple):
       inputs: its kind of input.
       section: the section of the config that its network is built from; "" for the whole config.
       teaches: the kinds of input whose networks it can teach (config.train.teacher).
+      reads_nodes: False if, of visits, it reads no vectors of nodes: neither those of structure nor,
+        whatever config.model.use_concepts is, those of names.
       is_network: True if it is trained by steps of an optimiser (its module has `build`), False if
         it is fitted by its own `fit_predict`.
     """
@@ -59,6 +61,7 @@ class Entry(NamedTuple):
     inputs: Inputs = VISITS
     section: str = "model"
     teaches: tuple[Inputs, ...] = ()
+    reads_nodes: bool = True
     is_network: bool = True
 
 
@@ -143,17 +146,20 @@ METHODS = {
         "MLP",
         f"{BASELINES}.mlp",
         {"model.use_notes": False, "model.width": 128, "model.dropout": 0.5},
+        reads_nodes=False,
     ),
     "mlp_notes": Entry(
         "MLP with notes",
         f"{BASELINES}.mlp",
         {"model.use_notes": True, "model.width": 128, "model.dropout": 0.5},
+        reads_nodes=False,
     ),
     "logistic_regression": Entry(
         "Logistic regression",
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": False},
         teaches=(VISITS,),
+        reads_nodes=False,
         is_network=False,
     ),
     "logistic_regression_notes": Entry(
@@ -161,6 +167,7 @@ METHODS = {
         f"{BASELINES}.logistic_regression",
         {"model.use_notes": True},
         teaches=(VISITS,),
+        reads_nodes=False,
         is_network=False,
     ),
     "gru_visits": Entry(
@@ -218,6 +225,7 @@ METHODS = {
         f"{BASELINES}.lightgbm_trees",
         {"model.use_notes": False},
         teaches=(VISITS,),
+        reads_nodes=False,
         is_network=False,
     ),
 }

@@ -10,6 +10,7 @@ from ehr_jax import storage, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.experiment import finished, fitting, folds, stages
+from ehr_jax.features import arrays as features
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.reporting import predictions, report, tables
@@ -23,7 +24,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     for name in methods:
         fitting.check_method(registry.configure(config, name))
     workdir = run_folder.claim(workdir, config.to_dict())
-    prepared = _prepare(config, workdir)
+    reads = stages.read_by(registry.configure(config, name) for name in methods)
+    prepared = _prepare(config, workdir, reads)
     cohort, arrays = prepared[0]
     rows = []
     for name in methods:
@@ -67,18 +69,18 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     return 0
 
 
-def _prepare(config, workdir: pathlib.Path) -> list[tuple]:
+def _prepare(config, workdir: pathlib.Path, reads: features.Reads) -> list[tuple]:
     """(cohort, arrays), or one of each fold."""
     count = config.cohort.folds
     if count == 1:
-        return [stages.load(config, workdir)]
+        return [stages.load(config, workdir, reads)]
     records = stages.read(config)
     stages.bind(records, config, workdir)
     whole = stages.build_cohort(records, config)
     prepared = []
     for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):
         folder = storage.make_folder(workdir / f"fold_{fold}")
-        prepared.append((cohort, stages.arrange(records, cohort, config, folder)))
+        prepared.append((cohort, stages.arrange(records, cohort, config, folder, reads)))
     run_folder.write_whole(
         workdir / "DATA_USE.txt",
         lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),

@@ -41,7 +41,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
     learned = fitted.read(folder / "fitted.json", FITTED_AGAIN)
     cache = of_run.text.cache or None
-    arrays = stays.prepare_stays(records, cohort, of_run, cache, learned)
+    reads = stages.read_by([of_run])
+    arrays = stays.prepare_stays(records, cohort, of_run, reads, cache, learned)
     own = own_patients.splits(folder, records, stages.fingerprint(records, of_run))
     found = own_patients.counts(cohort.samples, own)
     samples = own_patients.marked(cohort.samples, own)

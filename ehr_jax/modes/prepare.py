@@ -6,6 +6,7 @@ import ml_collections
 
 from ehr_jax import disclosure, errors
 from ehr_jax.experiment import stages
+from ehr_jax.features import arrays as features
 from ehr_jax.features import series, store, variables
 from ehr_jax.models import registry
 from ehr_jax.modes import together
@@ -35,12 +36,19 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
             for variable, rule, unit, rows in grid.oddities.rows():
                 shown, of = disclosure.shown(rows), f" ({unit})" if unit else ""
                 print(f"series, {variable}{of}: {shown} row(s) {rule}")
-        arrays = stages.arrange(records, cohort, config, workdir)
+        arrays = stages.arrange(records, cohort, config, workdir, _stored(config))
         fingerprint = stages.fingerprint(records, config)
         store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
     print(_summary(store.open_folder(folder)))
     print(f"store: {folder}")
     return 0
+
+
+def _stored(config) -> features.Reads:
+    """What the store holds, whichever method of `config` it is made for."""
+    asked = ml_collections.ConfigDict(config.to_dict())
+    asked.model.use_notes = True
+    return stages.read_by([asked])._replace(names=False, structure=False)
 
 
 def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:

@@ -19,6 +19,7 @@ import ml_collections
 import numpy as np
 
 from ehr_jax.experiment import fitting, stages
+from ehr_jax.features import arrays as features
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.sweeps import journal as sweep_journal
@@ -46,7 +47,7 @@ def _shared(config, workdir: pathlib.Path) -> None:
     sweep_optuna.check(config)
     workdir = run_folder.claim(workdir, config.to_dict())
     study = sweep_journal.join(config)
-    cohort, arrays = stages.load(config, workdir)
+    cohort, arrays = stages.load(config, workdir, _reads(config))
     found = sweep_optuna.search(config, study, _networks(config, arrays, workdir), workdir)
     sweep_results.write(config, found, cohort, arrays, workdir)
 
@@ -64,7 +65,7 @@ def _planned(config, workdir: pathlib.Path) -> None:
         "program each",
         flush=True,
     )
-    cohort, arrays = stages.load(config, workdir)
+    cohort, arrays = stages.load(config, workdir, _reads(config))
     parts = sweep_parts.Parts(
         _networks(config, arrays, workdir),
         dict(enumerate(trials)),
@@ -75,6 +76,12 @@ def _planned(config, workdir: pathlib.Path) -> None:
     )
     found = sweep_pbt.train(config, parts) if evolving else _halve(config, parts, rungs)
     sweep_results.write(config, found, cohort, arrays, workdir)
+
+
+def _reads(config) -> features.Reads:
+    """What any trial reads."""
+    tried = sweep_keys.switches(config)
+    return stages.read_by([config, *(sweep_plan.configured(config, values) for values in tried)])
 
 
 def _networks(config, arrays, workdir: pathlib.Path) -> sweep_parts.Networks:

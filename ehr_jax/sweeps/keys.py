@@ -101,6 +101,16 @@ def ranges(config: ml_collections.ConfigDict) -> dict[str, Range]:
     return drawn
 
 
+def switches(config: ml_collections.ConfigDict) -> list[Values]:
+    """Every value of every key that some trials turn on and others off, each by itself."""
+    tried = grid_of(config) | {
+        key: one.ends for key, one in ranges(config).items() if one.kind == "choice"
+    }
+    return [
+        {key: value} for key, values in tried.items() for value in values if isinstance(value, bool)
+    ]
+
+
 def seeds(config: ml_collections.ConfigDict) -> tuple[int, ...]:
     """Training seeds of every trial; ConfigError where they are not distinct."""
     chosen = tuple(config.sweep.seeds) or tuple(config.train.seeds)

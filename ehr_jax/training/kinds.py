@@ -55,14 +55,6 @@ class Outline(NamedTuple):
     program: task.Task
 
 
-class Reads(NamedTuple):
-    """Which costly tables of the records the inputs of a config come from."""
-
-    measurements: bool
-    notes: bool
-    knowledge: bool
-
-
 class Kind(Protocol):
     """A kind of input.
 
@@ -81,14 +73,15 @@ class Kind(Protocol):
     RESTS_ON_TRAINING: bool
     CAN_BE_FED: bool
 
-    def reads(self, config: ml_collections.ConfigDict) -> Reads:
-        """Returns which costly tables `make_arrays` reads."""
+    def reads(self, config: ml_collections.ConfigDict) -> features.Reads:
+        """Returns what the method of `config` reads, and its teacher."""
 
     def make_arrays(
         self,
         records: Any,
         cohort: Any,
         config: ml_collections.ConfigDict,
+        reads: features.Reads,
         fitted: Any = None,
         encoding: Any = None,
         knowledge: Any = None,
@@ -96,9 +89,10 @@ class Kind(Protocol):
         """Makes the arrays of `cohort`.
 
         Args:
+          reads: what is made; the rest is left empty.
           fitted: `Arrays.fitted` of the samples that a model was trained on; None fits to the
             training samples of `cohort`.
-          encoding: how texts become vectors; None takes the encoder of config.text.
+          encoding: how texts become vectors; None takes the encoder of config.text, if one is read.
           knowledge: the graph in which entities are looked up; None opens that of config.knowledge.
         """
 

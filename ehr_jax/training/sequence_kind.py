@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ehr_jax.features import arrays as features
 from ehr_jax.features import prepare, sequences
 from ehr_jax.models import gru_visits
 from ehr_jax.training import kinds, partition, stay_problem, task
@@ -18,21 +19,21 @@ RESTS_ON_TRAINING = True
 CAN_BE_FED = False
 
 
-def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
-    """Returns that no costly table is read."""
-    return kinds.Reads(measurements=False, notes=False, knowledge=False)
+def reads(config: ml_collections.ConfigDict) -> features.Reads:
+    """Returns that codes alone are read."""
+    return features.Reads(visits=True)
 
 
 def make_arrays(
-    records, cohort, config, fitted=None, encoding=None, knowledge=None
+    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
 ) -> sequences.SequenceArrays:
-    """Makes the sequences of `cohort`; `fitted`, `encoding` and `knowledge` are of no use here."""
+    """Makes the sequences of `cohort`; what follows `config` is of no use here."""
     return sequences.build(records, cohort, config)
 
 
 def graph(records, cohort, config, arrays) -> tuple[Any, prepare.Graph]:
     """Returns (config.features, nodes) of the codes of the samples' own visits."""
-    return config.features, prepare.fit_graph(records, cohort, config.features)
+    return config.features, prepare.fit_graph(records, cohort, config.features, structured=False)
 
 
 def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Sequences:

@@ -19,27 +19,36 @@ RESTS_ON_TRAINING = False
 CAN_BE_FED = True
 
 
-def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
-    """Returns which costly tables `make_arrays` reads."""
+def reads(config: ml_collections.ConfigDict) -> features.Reads:
+    """Returns what the method of `config` reads; its teacher is given no more."""
     uses = config.realm
     grid = bool(config.series.variables) and (uses.use_series or uses.use_knowledge)
-    of_source = config.notes.source in ("auto", "own")
-    return kinds.Reads(grid or bool(config.features.measurements), of_source, uses.use_knowledge)
+    return features.Reads(
+        series=uses.use_series,
+        statics=uses.use_statics,
+        texts=uses.use_notes,
+        knowledge=uses.use_knowledge,
+        visits=uses.use_visit,
+        names=uses.use_visit and config.model.use_concepts,
+        structure=uses.use_visit,
+        measurements=grid or config.features.measurements,
+        notes=(uses.use_notes or uses.use_knowledge) and config.notes.source in ("auto", "own"),
+    )
 
 
 def make_arrays(
-    records, cohort, config, fitted=None, encoding=None, knowledge=None
+    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
 ) -> stays.StayArrays:
     """Makes the stays of `cohort`; see `kinds.Kind`."""
     cache = config.text.cache or None
-    return stays.prepare_stays(records, cohort, config, cache, fitted, encoding, knowledge)
+    return stays.prepare_stays(records, cohort, config, reads, cache, fitted, encoding, knowledge)
 
 
 def graph(records, cohort, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
     """Returns (config.features, nodes) of the codes and statics that the stays have."""
     asked = config.features.copy_and_resolve_references()
     asked.columns = "full"
-    return asked, prepare.fit_graph(records, cohort, asked)
+    return asked, prepare.fit_graph(records, cohort, asked, structured=False)
 
 
 def build(job: kinds.Job, resident: bool = True) -> task.Task:

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import ml_collections
 
+from ehr_jax.features import arrays as features
 from ehr_jax.features import prepare
-from ehr_jax.training import kinds, partition, problem, sharded_problem, task
+from ehr_jax.models import registry
+from ehr_jax.training import kinds, partition, problem, sharded_problem, task, teacher
 
 DIVISOR = "shards"
 DIVISION = "; visits are then streamed, to the same result"
@@ -17,17 +19,27 @@ RESTS_ON_TRAINING = True
 CAN_BE_FED = False
 
 
-def reads(config: ml_collections.ConfigDict) -> kinds.Reads:
-    """Returns which costly tables `make_arrays` reads."""
-    of_source = config.notes.source in ("auto", "own")
-    return kinds.Reads(bool(config.features.measurements), of_source, knowledge=False)
+def reads(config: ml_collections.ConfigDict) -> features.Reads:
+    """Returns what the method of `config` reads, and its teacher."""
+    reads_nodes = registry.find(config.model.name).reads_nodes
+    texts = config.model.use_notes
+    if teacher.used(config):
+        texts |= registry.configure(config, config.train.teacher).model.use_notes
+    return features.Reads(
+        texts=texts,
+        visits=True,
+        names=reads_nodes and config.model.use_concepts,
+        structure=reads_nodes,
+        measurements=config.features.measurements,
+        notes=texts and config.notes.source in ("auto", "own"),
+    )
 
 
 def make_arrays(
-    records, cohort, config, fitted=None, encoding=None, knowledge=None
+    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
 ) -> prepare.Arrays:
     """Makes the hypergraph of `cohort`; `fitted` and `knowledge` are of no use here."""
-    return prepare.prepare(records, cohort, config, config.text.cache or None, encoding)
+    return prepare.prepare(records, cohort, config, reads, config.text.cache or None, encoding)
 
 
 def graph(records, cohort, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:

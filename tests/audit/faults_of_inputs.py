@@ -129,8 +129,8 @@ def bins_of_all_patients(scene, patch):
 def structure_of_all_visits(scene, patch):
     right = prepare.fit_graph
 
-    def fitted(records, cohort, config):
-        made = right(records, cohort, config)
+    def fitted(records, cohort, config, structured):
+        made = right(records, cohort, config, structured)
         return dataclasses.replace(made, structure=structure.netmf(made.visits, 4, 1))
 
     patch.setattr(prepare, "fit_graph", fitted)

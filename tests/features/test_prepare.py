@@ -9,6 +9,7 @@ from ehr_jax import config as configs
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import prepare, vectors
 from ehr_jax.nn import bipartite
+from ehr_jax.training import visit_kind
 from tests import hospital
 
 TRAINING = (("4280", "25000"), ("4280", "V1582"), ("25000", "V1582", "4280"), ("4019", "25000"))
@@ -25,7 +26,8 @@ def prepared(*held_out: tuple[str, ...], **features) -> prepare.Arrays:
     cohort = dataclasses.replace(cohort, samples=cohort.samples.with_columns(split))
     config = configs.defaults()
     config.features.update(structure_width=3, structure_window=2, **features)
-    return prepare.prepare(records, cohort, config, None, vectors.by_digest())
+    reads = visit_kind.reads(config)
+    return prepare.prepare(records, cohort, config, reads, None, vectors.by_digest())
 
 
 def test_the_scale_of_note_vectors_is_that_of_the_fitting_rows():

@@ -15,6 +15,7 @@ from ehr_jax.features import fitted, known, statics, stay_notes, stays, vectors,
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
 from ehr_jax.synthetic import hospital as synthetic
+from ehr_jax.training import stay_kind
 
 
 def config(**changes):
@@ -24,6 +25,11 @@ def config(**changes):
     for key, value in changes.items():
         made.update_from_flattened_dict({key.replace("__", "."): value})
     return made
+
+
+def prepared(records, cohort, config, cache=None, of_run=None) -> stays.StayArrays:
+    """What the method of a config reads."""
+    return stays.prepare_stays(records, cohort, config, stay_kind.reads(config), cache, of_run)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def cohort(records):
 
 @pytest.fixture(scope="module")
 def arrays(records, cohort):
-    return stays.prepare_stays(records, cohort, config(), None)
+    return prepared(records, cohort, config())
 
 
 def test_shapes_fit_each_other(arrays, cohort):
@@ -54,16 +60,14 @@ def test_what_is_fitted_does_not_depend_on_test_samples(records, cohort, arrays)
     samples = cohort.samples.filter(pl.col("split") != "test").with_columns(
         sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
     )
-    alone = stays.prepare_stays(
-        records, dataclasses.replace(cohort, samples=samples), config(), None
-    )
+    alone = prepared(records, dataclasses.replace(cohort, samples=samples), config())
     assert json.dumps(fitted.as_json(alone.fitted)) == json.dumps(fitted.as_json(arrays.fitted))
 
 
 def test_arrays_made_with_what_was_fitted_are_those_of_the_run(records, cohort, arrays):
     read = fitted.from_json(json.loads(json.dumps(fitted.as_json(arrays.fitted))))
     everyone = tasks.build(records, "mortality", split="none")
-    again = stays.prepare_stays(records, everyone, config(), None, read)
+    again = prepared(records, everyone, config(), None, read)
     assert set(again.split) == {"test"}
     for name, expected in arrays.stays.items():
         np.testing.assert_array_equal(again.stays[name], expected)
@@ -71,7 +75,7 @@ def test_arrays_made_with_what_was_fitted_are_those_of_the_run(records, cohort, 
 
 def test_deaths_are_told_of_training_samples_alone(records, cohort):
     asked = config(realm__survival_days=(10, 3_650))
-    found = stays.prepare_stays(records, cohort, asked, None)
+    found = prepared(records, cohort, asked)
     train = (found.split == "train") & ~np.isnan(found.labels[:, 0])
     assert np.isnan(found.survival[~train]).all()
     soon, ever = found.survival[train].T
@@ -86,7 +90,7 @@ def test_deaths_are_told_of_training_samples_alone(records, cohort):
 def test_a_patient_with_a_test_sample_too_teaches_no_death(records, cohort):
     mixed = cohort.samples.with_columns(subject_id=pl.lit(cohort.samples["subject_id"][0]))
     asked = config(realm__survival_days=(30,))
-    made = stays.prepare_stays(records, dataclasses.replace(cohort, samples=mixed), asked, None)
+    made = prepared(records, dataclasses.replace(cohort, samples=mixed), asked)
     assert np.isnan(made.survival).all() and "deaths_learned" not in made.counts
 
 
@@ -94,7 +98,7 @@ def test_deaths_cannot_be_learned_from_records_that_tell_none(records, cohort):
     immortal = records.patients.with_columns(death_time=pl.lit(None, tables.TIME))
     lacking = dataclasses.replace(records, patients=immortal)
     with pytest.raises(errors.ConfigError, match="config.realm.survival_days is .30,.*set it to"):
-        stays.prepare_stays(lacking, cohort, config(realm__survival_days=(30,)), None)
+        prepared(lacking, cohort, config(realm__survival_days=(30,)))
 
 
 def test_a_static_level_that_training_never_saw_is_no_level(arrays):
@@ -159,7 +163,7 @@ def with_codes(records, cohort, tmp_path_factory):
     fewer = records.codes.filter(pl.col("visit_id") != bare)
     changed = dataclasses.replace(records, codes=fewer, scores=scores)
     made = config(realm__use_visit=True, text__encoder=str(TINY))
-    return stays.prepare_stays(changed, cohort, made, str(tmp_path_factory.mktemp("cache")))
+    return prepared(changed, cohort, made, str(tmp_path_factory.mktemp("cache")))
 
 
 def test_visits_hold_codes_known_in_time_and_a_stay_without_one_is_masked(
@@ -188,7 +192,7 @@ def test_scores_of_the_source_stand_beside_the_inputs_and_are_none(with_codes, a
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_at_discharge_the_grid_is_the_end_of_the_visit(records, protocol):
     cohort = tasks.build(records, "readmission30", protocol)
-    made = stays.prepare_stays(records, cohort, config(), None)
+    made = prepared(records, cohort, config())
     length = cohort.samples.join(records.visits, on="visit_id", maintain_order="left")
     hours = (length["end"] - length["start"]).dt.total_seconds().to_numpy() / 3600
     np.testing.assert_array_equal(made.stays["steps"], np.minimum(np.floor(hours) + 1, 48))
@@ -198,4 +202,4 @@ def test_at_discharge_the_grid_is_the_end_of_the_visit(records, protocol):
 
 def test_series_that_are_not_named_are_an_error(records, cohort):
     with pytest.raises(stays.errors.ConfigError, match="config.series.variables is ''"):
-        stays.prepare_stays(records, cohort, config(series__variables=""), None)
+        prepared(records, cohort, config(series__variables=""))
