@@ -9,7 +9,7 @@ import scipy.stats
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence, near_duplicates
-from ehr_jax.features import as_columns, known
+from ehr_jax.features import as_columns
 
 NEARLY_PERFECT = 0.95  # AUROC of one column
 BEYOND_CHANCE = 0.01  # over all columns and labels (Bonferroni)
@@ -53,7 +53,7 @@ def notes_repeated_across_splits(given: evidence.Evidence) -> evidence.Finding:
     check = "notes repeated across splits"
     if not given.reads.notes:
         return evidence.Finding(check, "skip", evidence.NO_NOTES)
-    used = known.notes(given.records, given.cohort)
+    used = given.known.notes
     if used.is_empty():
         return evidence.Finding(check, "skip", "the records have no notes")
     placed = used.join(given.cohort.samples, on="sample_id").sort("sample_id")
@@ -180,7 +180,7 @@ def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:
         recorded.append(np.asarray(held[:, nodes].sum(axis=1)).ravel() > 0)
         names.append(fact)
     if given.reads.notes:
-        noted = known.notes(given.records, given.cohort)["sample_id"].to_numpy()
+        noted = given.known.notes["sample_id"].to_numpy()
         if noted.size:
             recorded.append(np.isin(np.arange(held.shape[0]), noted))
             names.append("notes")

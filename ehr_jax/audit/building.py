@@ -8,24 +8,21 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import fitted as fitted_parts
-from ehr_jax.features import retrieved, vectors
+from ehr_jax.features import once, retrieved, vectors
 from ehr_jax.models import registry
-from ehr_jax.records import tables
 from ehr_jax.training import kinds
 
 
 def build(
-    records: tables.Records,
-    cohort: cohorts.Cohort,
+    known: once.Known,
     config: ml_collections.ConfigDict,
     reads: features.Reads,
     fitted: fitted_parts.Fitted | None = None,
     knowledge: retrieved.Knowledge | None = None,
 ) -> features.Arrays:
-    """Makes the arrays of `cohort` as a run does, without an encoder or a language model.
+    """Makes the arrays of a cohort as a run does, without an encoder or a language model.
 
     Args:
       reads: what is made of them.
@@ -35,7 +32,7 @@ def build(
     asked.knowledge.extractor = "gazetteer"
     digests = vectors.by_digest()
     kind = registry.resolve(config.model.name).kind
-    return kind.make_arrays(records, cohort, asked, reads, fitted, digests, knowledge)
+    return kind.make_arrays(known, asked, reads, fitted, digests, knowledge)
 
 
 def learned(arrays: features.Arrays, config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
@@ -72,9 +69,9 @@ def open_knowledge(
     return retrieved.open_knowledge(config.knowledge, None, None)
 
 
-def graph(records, cohort, config, arrays: features.Arrays) -> tuple[Any, Any]:
+def graph(known: once.Known, config, arrays: features.Arrays) -> tuple[Any, Any]:
     """Returns (config.features, nodes) as of `training.kinds.Kind.graph`."""
-    return registry.resolve(config.model.name).kind.graph(records, cohort, config, arrays)
+    return registry.resolve(config.model.name).kind.graph(known, config, arrays)
 
 
 def reads(config: ml_collections.ConfigDict) -> features.Reads:

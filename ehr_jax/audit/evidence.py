@@ -1,6 +1,7 @@
 """What the checks look at, and what each of them says."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jraph
@@ -12,7 +13,7 @@ from ehr_jax import disclosure
 from ehr_jax.audit import building, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
-from ehr_jax.features import vocabulary
+from ehr_jax.features import once, vocabulary
 from ehr_jax.records import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
@@ -27,6 +28,7 @@ class Evidence(NamedTuple):
     """A cohort, the records it came from, and the inputs made of it.
 
     Attributes:
+      known: what the samples may use, as they were given it.
       config: of the whole experiment.
       reads: what the methods read.
       features: as config.features, by which the following were made.
@@ -39,6 +41,7 @@ class Evidence(NamedTuple):
 
     records: tables.Records
     cohort: cohorts.Cohort
+    known: once.Known
     config: ml_collections.ConfigDict
     reads: features.Reads
     features: ml_collections.ConfigDict
@@ -76,23 +79,35 @@ class Finding:
         return bool(OF_PATIENTS & set(self.rows.columns))
 
 
-def of(
+def known_of(
     records: tables.Records,
-    cohort: cohorts.Cohort,
+    folds: Sequence[cohorts.Cohort],
+    config: ml_collections.ConfigDict,
+    reads: features.Reads,
+    patients: int = EVERY_RUN,
+) -> once.Known:
+    """Returns what is known of the first of `folds`, which are one cohort however it is split.
+
+    The rows that the costly checks look at, of some patients of each, are read with the others.
+    """
+    some = pl.concat([subset.choose(cohort, patients) for cohort in folds]).unique()
+    visits = records.visits.filter(pl.col("subject_id").is_in(some.implode()))["visit_id"]
+    return once.known_of(records, folds[0], config, reads, visits)
+
+
+def of(
+    known: once.Known,
     config: ml_collections.ConfigDict,
     reads: features.Reads,
     arrays: features.Arrays,
     patients: int = EVERY_RUN,
 ) -> Evidence:
     """Returns the evidence of `arrays`, made of `reads`, which a method of `config` is given."""
-    asked, graph = building.graph(records, cohort, config, arrays)
+    records, cohort = known.records, known.cohort
+    asked, graph = building.graph(known, config, arrays)
     nodes = graph.vocabulary, graph.visits, graph.structure
-    some = subset.collected(
-        subset.records_of(records, subset.choose(cohort, patients)),
-        reads.measurements,
-        reads.notes,
-    )
-    return Evidence(records, cohort, config, reads, asked, *nodes, arrays, some)
+    some = subset.collected(known, reads, subset.choose(cohort, patients))
+    return Evidence(records, cohort, known, config, reads, asked, *nodes, arrays, some)
 
 
 def gather(
@@ -103,8 +118,9 @@ def gather(
 ) -> Evidence:
     """Makes the inputs of `cohort` without encoding texts."""
     reads = building.reads(config)
-    arrays = building.build(records, cohort, config, reads)
-    return of(records, cohort, config, reads, arrays, patients)
+    known = known_of(records, [cohort], config, reads, patients)
+    arrays = building.build(known, config, reads)
+    return of(known, config, reads, arrays, patients)
 
 
 def found(check: str, rows: pl.DataFrame, fault: str, fine: str, status: Status = "fail"):

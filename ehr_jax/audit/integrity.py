@@ -1,13 +1,11 @@
 """Checks of what is certain: patients, times and fitted parts. A failure is an error of the run."""
 
-import dataclasses
-
 import numpy as np
 import polars as pl
 import scipy.stats
 
 from ehr_jax.audit import evidence, subset
-from ehr_jax.features import known, prepare, vocabulary
+from ehr_jax.features import prepare, vocabulary
 from ehr_jax.nn import bipartite
 
 # Kinds of nodes.
@@ -64,7 +62,7 @@ def notes_after_prediction(given: evidence.Evidence) -> evidence.Finding:
     check = "notes after the prediction time"
     if not given.reads.notes:
         return evidence.Finding(check, "skip", evidence.NO_NOTES)
-    used = known.notes(given.records, given.cohort)
+    used = given.known.notes
     if used.is_empty():
         return evidence.Finding(check, "skip", "the records have no notes")
     rows = _late_notes(given, used)
@@ -123,16 +121,10 @@ def windows_by_label(given: evidence.Evidence) -> evidence.Finding:
 
 def fitted_on_training(given: evidence.Evidence) -> evidence.Finding:
     """Vocabulary, bins and structure vectors come out the same from training patients alone."""
-    train = pl.col("split") == "train"
-    alone = subset.records_of(
-        given.records, given.cohort.samples.filter(train)["subject_id"].unique()
-    )
-    samples = given.cohort.samples.filter(train).with_columns(
-        sample_id=pl.int_range(pl.len(), dtype=pl.Int64)
-    )
+    samples = given.cohort.samples.filter(split="train")
+    records = subset.records_of(given.records, samples["subject_id"].unique())
     fitted = prepare.fit_graph(
-        alone,
-        dataclasses.replace(given.cohort, samples=samples),
+        given.known.alone(records, samples),
         given.features,
         structured=given.structure.shape[1] > 0,
     )
@@ -212,14 +204,13 @@ def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
     held = held.with_columns(fact=pl.col("name").str.extract(r"(?s)^(.*?): "))
     in_time = [_times(given.records.attributes, given).select("sample_id", fact="name").unique()]
     if given.features.measurements:
-        samples = given.cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
+        samples = given.cohort.samples.select("sample_id", "visit_id", "prediction_time")
         measured = (
-            given.records.measurements.join(samples, on="visit_id")
+            given.known.measured.first.join(samples, on="visit_id")
             .filter(pl.col("time") <= pl.col("prediction_time"))
             .select("sample_id", pl.format("last {}", "variable").alias("fact"))
-            .unique()
         )
-        in_time.append(measured.collect(engine="streaming"))
+        in_time.append(measured)
     facts = pl.concat(in_time)
     late = held.join(facts, on=["sample_id", "fact"], how="anti")
     return _named(late, given)
@@ -228,7 +219,7 @@ def _late_facts(given: evidence.Evidence) -> pl.DataFrame:
 def _late_notes(given: evidence.Evidence, used: pl.DataFrame) -> pl.DataFrame:
     cohort = given.cohort
     samples = cohort.samples.lazy().select("sample_id", "subject_id", "visit_id", "prediction_time")
-    notes = given.records.notes.join(samples, on="visit_id").drop_nulls("text")
+    notes = given.known.written.lazy().join(samples, on="visit_id").drop_nulls("text")
     day = pl.col("prediction_time").dt.truncate("1d")
     if cohort.at_discharge:
         late = pl.when("date_only").then(pl.col("time") > day)

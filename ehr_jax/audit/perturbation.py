@@ -16,6 +16,7 @@ from ehr_jax import disclosure, errors
 from ehr_jax.audit import alter, building, evidence, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
+from ehr_jax.features import once
 from ehr_jax.records import tables
 
 FUTURE = "inputs changed by the future"
@@ -35,7 +36,8 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     knowledge = building.open_knowledge(quick, given.reads)
 
     def build(records, cohort, fitted=None):
-        return building.build(records, cohort, quick, given.reads, fitted, knowledge)
+        known = once.known_of(records, cohort, quick, given.reads)
+        return building.build(known, quick, given.reads, fitted, knowledge)
 
     try:
         return [

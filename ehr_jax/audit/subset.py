@@ -6,6 +6,8 @@ import hashlib
 import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import arrays as features
+from ehr_jax.features import once
 from ehr_jax.records import tables
 
 
@@ -69,16 +71,22 @@ def records_of(records: tables.Records, subjects: pl.Series) -> tables.Records:
     )
 
 
-def collected(records: tables.Records, measurements: bool, notes: bool) -> tables.Records:
-    """Returns the records with lazy tables in memory, and without those that nothing reads."""
-    kept = {
-        name: getattr(records, name).collect().lazy() if wanted else tables.empty(schema).lazy()
-        for name, wanted, schema in (
-            ("measurements", measurements, tables.MEASUREMENTS),
-            ("notes", notes, tables.NOTES),
-        )
-    }
-    return dataclasses.replace(records, **kept)
+def collected(known: once.Known, reads: features.Reads, subjects: pl.Series) -> tables.Records:
+    """Returns the records of these patients, lazy tables as they were read, or without rows where
+    nothing reads them."""
+    measurements = known.measured.rows if reads.measurements else tables.empty(tables.MEASUREMENTS)
+    notes = known.written if reads.notes else tables.empty(tables.NOTES)
+    read = dataclasses.replace(known.records, measurements=measurements.lazy(), notes=notes.lazy())
+    return in_memory(records_of(read, subjects))
+
+
+def in_memory(records: tables.Records) -> tables.Records:
+    """Returns the records with lazy tables in memory."""
+    return dataclasses.replace(
+        records,
+        measurements=records.measurements.collect().lazy(),
+        notes=records.notes.collect().lazy(),
+    )
 
 
 def _digest(subject: int) -> int:

@@ -11,6 +11,8 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.audit import alter, building, evidence, subset
+from ehr_jax.features import once
+from ehr_jax.records import tables
 from ehr_jax.training import teacher
 
 CHECK = "the teacher's scores"
@@ -26,12 +28,17 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     cohort = subset.renumbered(given.cohort, samples)
     quick = building.quick(given.config)
     knowledge = building.open_knowledge(quick, given.reads)
+
+    def build(records: tables.Records):
+        known = once.known_of(records, cohort, quick, given.reads)
+        return building.build(known, quick, given.reads, None, knowledge)
+
     try:
-        arrays = building.build(given.some, cohort, quick, given.reads, None, knowledge)
+        arrays = build(given.some)
         scores = teacher.out_of_fold(given.config, arrays)
         others = samples.filter(split="test")["subject_id"].unique()
         changed = alter.people(given.some, others)
-        made = building.build(changed, cohort, quick, given.reads, None, knowledge)
+        made = build(changed)
         made = dataclasses.replace(made, labels=_flipped(made.labels, made.split == "test"))
         by_test = teacher.out_of_fold(given.config, made)
         taught, counts = np.unique(

@@ -10,7 +10,6 @@ import scipy.stats
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence
-from ehr_jax.features import known
 
 _DEATH = (
     "death", "dead", "died", "deceased", "expired", "passed away", "comfort measures",
@@ -69,7 +68,7 @@ def _in_notes(given, words: tuple[str, ...]) -> evidence.Finding:
     check = "words in notes that state the outcome"
     if not words or not given.reads.notes:
         return evidence.Finding(check, "skip", "no notes are used, or the outcome has no words")
-    used = known.notes(given.records, given.cohort)
+    used = given.known.notes
     if used.is_empty():
         return evidence.Finding(check, "skip", "the records have no notes")
     lowered = used.with_columns(pl.col("text").str.to_lowercase())

@@ -12,7 +12,7 @@ from ehr_jax.audit import audit, evidence
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
-from ehr_jax.features import fitted
+from ehr_jax.features import fitted, once
 from ehr_jax.models import registry
 from ehr_jax.records import sources, tables
 from ehr_jax.synthetic import hospital as synthetic
@@ -51,8 +51,13 @@ def arrange(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
     reads: features.Reads | None = None,
+    known: once.Known | None = None,
 ) -> features.Arrays:
-    """Makes the arrays of a cohort; writes, takes `reads` and raises as `load` does."""
+    """Makes the arrays of a cohort; writes, takes `reads` and raises as `load` does.
+
+    Args:
+      known: of `cohort`, if something of it was read before.
+    """
     run_folder.write_data_use(workdir, records.terms)
     for fault in cohort.faults:
         print(f"protocol '{cohort.protocol}': {fault}")
@@ -67,7 +72,8 @@ def arrange(
     _check_same(workdir / "data.json", data["fingerprint"])
     kind = registry.resolve(config.model.name).kind
     reads = reads or kind.reads(config)
-    arrays = kind.make_arrays(records, cohort, config, reads)
+    known = known or evidence.known_of(records, [cohort], config, reads)
+    arrays = kind.make_arrays(known, config, reads)
     if arrays.fitted is not None:
         run_folder.write_json(workdir / "fitted.json", fitted.as_json(arrays.fitted))
     # What lazy tables left out is known once they were read.
@@ -80,7 +86,7 @@ def arrange(
     }
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
-    findings = audit.run(evidence.of(records, cohort, config, reads, arrays))
+    findings = audit.run(evidence.of(known, config, reads, arrays))
     run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
     for finding in audit.failed(findings):
         print(f"audit, {finding.check}: {finding.message}")

@@ -50,14 +50,28 @@ def last_measurements(records: tables.Records, cohort: cohorts.Cohort) -> pl.Dat
 
     In the form of `attributes`, so that values become nodes by the same train-fitted bins.
     """
+    return as_facts(last_values(records.measurements, cohort))
+
+
+def last_values(rows: pl.LazyFrame, cohort: cohorts.Cohort) -> pl.DataFrame:
+    """Returns (sample_id, variable, time, value): of measurements, each variable's last in time."""
     samples = cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
-    last = (
-        records.measurements.join(samples, on="visit_id")
+    in_time = (
+        rows.join(samples, on="visit_id")
         .filter(pl.col("time") <= pl.col("prediction_time"), pl.col("value").is_finite())
-        .group_by("sample_id", "variable")
-        .agg(pl.col("value").sort_by("time", "value").last())
-        .collect()
+        .select("sample_id", "variable", "time", "value")
     )
+    return latest(in_time).collect()
+
+
+def latest(values: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+    """Returns the last of the `last_values` of each sample and variable, the largest of a time."""
+    last = pl.col("value").sort_by("time", "value").last()
+    return values.group_by("sample_id", "variable").agg(pl.col("time").max(), last)
+
+
+def as_facts(last: pl.DataFrame) -> pl.DataFrame:
+    """Returns `last_values` as `last_measurements`."""
     return last.select(
         "sample_id",
         pl.format("last {}", "variable").alias("name"),
@@ -79,11 +93,13 @@ def scores(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
 
 def notes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
     """Returns (sample_id, text): the notes a sample may use, joined in order of time."""
-    return (
-        note_rows(records, cohort)
-        .group_by("sample_id", maintain_order=True)
-        .agg(pl.col("text").str.join("\n\n"))
-    )
+    return as_texts(note_rows(records, cohort))
+
+
+def as_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Returns `note_rows` as `notes`."""
+    grouped = rows.group_by("sample_id", maintain_order=True)
+    return grouped.agg(pl.col("text").str.join("\n\n"))
 
 
 def note_rows(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:

@@ -8,11 +8,9 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import settings
-from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import arrays, as_columns, known, structure, texts, vectors, vocabulary
+from ehr_jax.features import arrays, as_columns, once, structure, texts, vectors, vocabulary
 from ehr_jax.features import settings as feature_settings
 from ehr_jax.nn import bipartite
-from ehr_jax.records import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +90,13 @@ class Arrays:
 
 
 def prepare(
-    records: tables.Records,
-    cohort: cohorts.Cohort,
+    known: once.Known,
     config,
     reads: arrays.Reads,
     cache: str | None,
     encoding: vectors.Vectors | None = None,
 ) -> Arrays:
-    """Builds the arrays of `cohort` from config.features, config.notes and config.text.
+    """Builds the arrays of a cohort from config.features, config.notes and config.text.
 
     Args:
       reads: which vectors are made. Without texts and names both have width 0; where one of the
@@ -110,11 +107,11 @@ def prepare(
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
-    samples = cohort.samples
-    graph = fit_graph(records, cohort, config.features, reads.structure)
+    cohort, samples = known.cohort, known.cohort.samples
+    graph = fit_graph(known, config.features, reads.structure)
     fitted, shapes = graph.vocabulary, graph.shapes
     source = config.notes.source if reads.texts else "none"
-    written, source = texts.texts(records, cohort, source, graph.nodes, graph.names)
+    written, source = texts.texts(known, source, graph.nodes, graph.names)
     if not reads.encoder:
         encoding = vectors.none()
     elif encoding is None:
@@ -171,7 +168,7 @@ class Graph:
     names: pl.DataFrame
 
 
-def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config, structured: bool) -> Graph:
+def fit_graph(known: once.Known, config, structured: bool) -> Graph:
     """Fits vocabulary, bins and structure vectors to the training samples; `config` is features.
 
     Where not `structured`, structure vectors have width 0.
@@ -179,12 +176,12 @@ def fit_graph(records: tables.Records, cohort: cohorts.Cohort, config, structure
     Raises CohortError or ConfigError.
     """
     settings.read(feature_settings.Features, config, "config.features")
-    samples = cohort.samples
+    samples = known.cohort.samples
     training = samples.filter(pl.col("split") == "train")["sample_id"]
     shapes = np.ones(samples.height, bool)
-    if cohort.protocol == "strict":
+    if known.cohort.protocol == "strict":
         shapes = (samples["split"] == "train").to_numpy()
-    nodes, names = _nodes(records, cohort, config, training)
+    nodes, names = _nodes(known, config, training)
     fitting = samples["sample_id"].filter(pl.Series(shapes))
     distinct = nodes.select("sample_id", "code").unique()
     fitted = vocabulary.fit(distinct, names, fitting, config.min_visits)
@@ -209,27 +206,27 @@ def select_visits(graph: jraph.GraphsTuple, rows: np.ndarray) -> jraph.GraphsTup
     return bipartite.pack(node[keep], position[hyperedge[keep]], num_nodes, len(rows))
 
 
-def _nodes(records, cohort, config, training) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _nodes(known: once.Known, config, training) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(sample_id, code, position) and (code, kind, name) of all that may become nodes."""
-    coded = known.codes(records, cohort)
+    coded = known.codes
     if config.categories:
         coded = coded.with_columns(code=vocabulary.at_category_level(pl.col("code")))
     coded = coded.group_by("sample_id", "code").agg(pl.col("position").min())
-    plain_names = names = vocabulary.all_names(records, config.categories)
+    plain_names = names = vocabulary.all_names(known.records, config.categories)
     if config.main_diagnosis:
         first, first_names = vocabulary.main_diagnosis_nodes(coded, plain_names)
         coded, names = pl.concat([coded, first]), pl.concat([names, first_names])
     if config.history:
-        earlier = known.earlier_codes(records, cohort)
+        earlier = known.earlier_codes
         if config.categories:
             earlier = earlier.with_columns(code=vocabulary.at_category_level(pl.col("code")))
         earlier, earlier_names = vocabulary.earlier_nodes(earlier, plain_names)
         coded, names = pl.concat([coded, earlier]), pl.concat([names, earlier_names])
     facts = []
     if config.columns == "full":
-        facts.append(known.attributes(records, cohort))
+        facts.append(known.attributes)
     if config.measurements:
-        facts.append(known.last_measurements(records, cohort))
+        facts.append(known.last_measurements)
     if not facts:
         return coded, names
     attributes = pl.concat(facts)

@@ -8,9 +8,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse
 
-from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import arrays, known, vocabulary
-from ehr_jax.records import tables
+from ehr_jax.features import arrays, once, vocabulary
 
 LONGEST = 16  # visits of a sequence; earlier ones are left out
 
@@ -74,8 +72,8 @@ class SequenceArrays:
         return arrays.Columns(incidence, tuple(self.vocabulary.names), count, ("visits",))
 
 
-def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceArrays:
-    """Makes the sequences of `cohort`.
+def build(known: once.Known, config) -> SequenceArrays:
+    """Makes the sequences of a cohort.
 
     Args:
       config: of the experiment; of config.features `categories` and `min_visits` are read.
@@ -83,12 +81,12 @@ def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceAr
     Raises:
       CohortError: no code occurs in config.features.min_visits training samples.
     """
-    samples, features = cohort.samples, config.features
-    rows = _codes_by_visit(records, cohort)
+    cohort, samples, features = known.cohort, known.cohort.samples, config.features
+    rows = _codes_by_visit(known)
     if features.categories:
         rows = rows.with_columns(code=vocabulary.at_category_level(pl.col("code")))
     rows = rows.unique()
-    names = vocabulary.all_names(records, features.categories)
+    names = vocabulary.all_names(known.records, features.categories)
     training = samples.filter(pl.col("split") == "train")["sample_id"]
     distinct = rows.select("sample_id", "code").unique()
     fitted = vocabulary.fit(distinct, names, training, features.min_visits)
@@ -111,18 +109,19 @@ def build(records: tables.Records, cohort: cohorts.Cohort, config) -> SequenceAr
     )
 
 
-def _codes_by_visit(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:
+def _codes_by_visit(known: once.Known) -> pl.DataFrame:
     """Returns (sample_id, order, gap, code): what is known of each visit by the prediction."""
-    ends = cohort.samples.select("sample_id", "prediction_time")
-    earlier = known.earlier_visits(records, cohort).join(ends, on="sample_id")
+    records, samples = known.records, known.cohort.samples
+    ends = samples.select("sample_id", "prediction_time")
+    earlier = known.earlier_visits.join(ends, on="sample_id")
     days = (pl.col("prediction_time") - pl.col("end")).dt.total_seconds() / 86400
     earlier = earlier.with_columns(gap=days.fill_null(0).clip(0).cast(pl.Float32).log1p())
     codes = records.codes.select("visit_id", "code")
     before = earlier.join(codes, on="visit_id").select("sample_id", "order", "gap", "code")
-    orders = cohort.samples.select("sample_id", "visit_id").join(
+    orders = samples.select("sample_id", "visit_id").join(
         records.visits.select("visit_id", "order"), on="visit_id"
     )
-    own = known.codes(records, cohort).join(orders, on="sample_id")
+    own = known.codes.join(orders, on="sample_id")
     own = own.select("sample_id", "order", pl.lit(0, pl.Float32).alias("gap"), "code")
     return pl.concat([before.cast({"order": own.schema["order"]}), own])
 

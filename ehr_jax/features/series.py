@@ -8,6 +8,7 @@ is ever read.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,11 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import variable
+from ehr_jax.features import cells, measured, variable
 from ehr_jax.records import tables
 
 NEVER = -1.0  # the value of a category that was not seen so far (REALM's)
 FARTHEST = 1e4  # in standard deviations; what lies beyond is set to the mean (REALM's)
-
-_BATCH_ROWS = 1 << 18  # measurements of the samples taken at once
-_UNSEEN = np.iinfo(np.int64).min
 
 
 class Scale(NamedTuple):
@@ -65,12 +63,14 @@ def build(
     step_hours: float = 1.0,
     length: int = 48,
     scale: Scale | None = None,
+    seen: Callable[[], cells.Cells] | None = None,
 ) -> Series:
     """Builds the series of a cohort; measurements are read in a stream.
 
     Args:
       scale: fitted before, on the samples a model was trained on; None fits it to the cohort's
         training samples.
+      seen: returns what was last seen, read before; None reads the measurements.
 
     Memory is that of the grid and of one batch of rows, however many measurements there are.
 
@@ -87,7 +87,9 @@ def build(
             f"series: {undated} of {cohort.samples.height} samples have no prediction time; "
             f"{records.source} gives no dates for them"
         )
-    values, elapsed, counts = _last_seen(records, cohort, variables, step_hours, length)
+    wanted = measured.Wanted(variables, step_hours, length)
+    found = seen() if seen else measured.read(records, cohort, wanted).cells
+    values, elapsed, counts = found.values.copy(), found.elapsed.copy(), found.counts
     if counts.is_empty():
         raise errors.CohortError(
             f"series: {records.source} holds no measurement, by the prediction times, of any of "
@@ -165,89 +167,11 @@ def one_hot(series: Series) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.stack(columns, axis=-1), tuple(names)
 
 
-def _last_seen(records, cohort, variables, step_hours: float, length: int):
-    """Returns the last value of each cell, when it was seen, and counts of rows for `_oddities`.
-
-    values: [sample, length + 1, variable] float32, NaN where nothing was seen; the first step is
-      what was seen before the window.
-    elapsed: of the same shape, int64 microseconds from the window's start, or _UNSEEN.
-    """
-    shape = (cohort.samples.height, length + 1, len(variables))
-    values = np.full(shape, np.nan, np.float32)
-    elapsed = np.full(shape, _UNSEEN)
-    counts = [pl.DataFrame(schema=_COUNTS)]
-    items = sorted({item.name for v in variables for item in v.items})
-    rows = records.measurements.filter(
-        pl.col("variable").is_in(items),
-        pl.col("visit_id").is_in(cohort.samples["visit_id"].unique().implode()),
-        pl.col("time").is_not_null(),
-        pl.col("value").is_finite(),
-    ).select("visit_id", "time", "variable", "value", "unit")
-    # Joined batch by batch, so that it is not left to a query's plan which side is kept whole.
-    batches = rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming")
-    for read in batches:
-        batch = _in_time(read, cohort, _microseconds(step_hours), length)
-        found = variable.in_common_units(batch.lazy(), variables).collect()
-        unit = pl.when(pl.col("fault") == 1).then("spelling").alias("unit")
-        counts.append(
-            found.group_by("index", "fault", unit)
-            .agg(rows=pl.len().cast(pl.Int64), clipped=pl.col("clipped").sum().cast(pl.Int64))
-            .select(*_COUNTS)
-        )
-        _take(found.filter(pl.col("fault") == 0), values, elapsed)
-    return values, elapsed, pl.concat(counts)
-
-
-_COUNTS = {
-    "index": pl.Int32,
-    "fault": pl.Int8,
-    "unit": pl.String,
-    "rows": pl.Int64,
-    "clipped": pl.Int64,
-}
-
-
-def _in_time(rows: pl.DataFrame, cohort, step: int, length: int) -> pl.DataFrame:
-    """Returns the measurements that samples have up to their prediction times.
-
-    `step` is -1 for what was seen before the window; `elapsed` counts microseconds from its start.
-    """
-    samples = cohort.samples.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("sample"), "visit_id", "prediction_time"
-    )
-    elapsed = (pl.col("time") - pl.col("prediction_time")).dt.total_microseconds() + step * length
-    # A step is closed on its right, so that the last ends with the prediction time.
-    at = pl.when(pl.col("elapsed") == 0).then(0).otherwise((pl.col("elapsed") - 1).floordiv(step))
-    return (
-        rows.lazy()
-        .join(samples.lazy(), on="visit_id")
-        .filter(pl.col("time") <= pl.col("prediction_time"))
-        .with_columns(elapsed=elapsed)
-        .select("sample", "elapsed", "variable", "value", "unit", step=at.clip(lower_bound=-1))
-        .collect()
-    )
-
-
-def _take(good: pl.DataFrame, values: np.ndarray, elapsed: np.ndarray) -> None:
-    """Enters rows into the cells for which they are the last seen so far."""
-    _, steps, num_variables = values.shape
-    cell = (pl.col("sample") * steps + pl.col("step") + 1) * num_variables + pl.col("index")
-    # Of values of one instant the largest, whatever the order of the rows.
-    ordered = good.select(cell.alias("cell"), "elapsed", pl.col("value").cast(pl.Float32))
-    ordered = ordered.sort("cell", "elapsed", "value")
-    last = ordered.filter((pl.col("cell") != pl.col("cell").shift(-1)).fill_null(True))
-    at, when, value = (last[name].to_numpy() for name in ("cell", "elapsed", "value"))
-    held, held_when = values.reshape(-1), elapsed.reshape(-1)
-    newer = (when > held_when[at]) | ((when == held_when[at]) & (value > held[at]))
-    held[at[newer]] = value[newer]
-    held_when[at[newer]] = when[newer]
-
-
 def _carried(values: np.ndarray, elapsed: np.ndarray, step_hours: float):
     """Returns values (NaN where nothing was seen so far), observed and hours_since."""
     length = values.shape[1] - 1
     observed = ~np.isnan(values[:, 1:])
-    seen_at = np.where(elapsed == _UNSEEN, np.nan, elapsed / 3.6e9).astype(np.float32)
+    seen_at = np.where(elapsed == cells.UNSEEN, np.nan, elapsed / 3.6e9).astype(np.float32)
     for t in range(1, length + 1):
         unseen = ~observed[:, t - 1]
         values[:, t] = np.where(unseen, values[:, t - 1], values[:, t])
@@ -264,12 +188,8 @@ def _present(records, cohort, step_hours: float, length: int) -> np.ndarray:
     )
     before = (pl.col("prediction_time") - pl.col("start")).dt.total_microseconds()
     lived = starts.select(before).to_series().fill_null(2**62).to_numpy()
-    to_prediction = np.arange(length - 1, -1, -1) * _microseconds(step_hours)
+    to_prediction = np.arange(length - 1, -1, -1) * cells.microseconds(step_hours)
     return lived[:, None] >= to_prediction[None, :]
-
-
-def _microseconds(hours: float) -> int:
-    return round(hours * 3.6e9)
 
 
 def _oddities(counts: pl.DataFrame, variables: tuple[variable.Variable, ...]) -> pl.DataFrame:

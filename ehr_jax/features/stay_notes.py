@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from ehr_jax.features import known, prepare, texts, vectors
+from ehr_jax.features import once, prepare, texts, vectors
 from ehr_jax.records import tables
 
 ROWS = {"sample_id": pl.Int64, "time": tables.TIME, "text": pl.String, "hour": pl.Float32}
@@ -14,32 +14,32 @@ def none() -> pl.DataFrame:
     return pl.DataFrame(schema=ROWS)
 
 
-def rows(records, cohort, config, hours: float) -> tuple[pl.DataFrame, str]:
+def rows(known: once.Known, config, hours: float) -> tuple[pl.DataFrame, str]:
     """Returns `ROWS`, each note a sample may use, and the source used.
 
     What is written from the record is known at the prediction time, where the grid ends.
     """
     usable, source = pl.DataFrame(), "own"
     if config.notes.source in ("auto", "own"):
-        usable = known.note_rows(records, cohort)
+        usable = known.note_rows
     if usable.is_empty():
-        usable, source = _written(records, cohort, config)
-    ends = cohort.samples.select("sample_id", "prediction_time")
+        usable, source = _written(known, config)
+    ends = known.cohort.samples.select("sample_id", "prediction_time")
     before = (pl.col("prediction_time") - pl.col("time")).dt.total_seconds() / 3600
     return usable.join(ends, on="sample_id", maintain_order="left").select(
         "sample_id", "time", "text", hour=(hours - before.fill_null(0.0)).cast(pl.Float32)
     ), source
 
 
-def _written(records, cohort, config) -> tuple[pl.DataFrame, str]:
+def _written(known: once.Known, config) -> tuple[pl.DataFrame, str]:
     features = config.features.copy_and_resolve_references()
     features.columns = "full"  # where there are no codes, attributes tell of the stay
     none = pl.DataFrame(schema={"sample_id": pl.Int64, "code": pl.String})
     nodes, names = none, pl.DataFrame(schema=tables.CODE_NAMES)
     if config.notes.source != "none":
-        graph = prepare.fit_graph(records, cohort, features, structured=False)
+        graph = prepare.fit_graph(known, features, structured=False)
         nodes, names = graph.nodes, graph.names
-    written, source = texts.texts(records, cohort, config.notes.source, nodes, names)
+    written, source = texts.texts(known, config.notes.source, nodes, names)
     return written.with_columns(time=pl.lit(None, tables.TIME)), source
 
 

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import (
     arrays,
     as_columns,
-    known,
+    once,
     prepare,
     retrieved,
     series,
@@ -27,7 +26,6 @@ from ehr_jax.features import (
 )
 from ehr_jax.features import fitted as fitted_parts
 from ehr_jax.nn import bipartite
-from ehr_jax.records import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +97,7 @@ class StayArrays:
 
 
 def prepare_stays(
-    records: tables.Records,
-    cohort: cohorts.Cohort,
+    known: once.Known,
     config,
     reads: arrays.Reads,
     cache: str | None,
@@ -108,7 +105,7 @@ def prepare_stays(
     encoding: vectors.Vectors | None = None,
     knowledge: retrieved.Knowledge | None = None,
 ) -> StayArrays:
-    """Builds the arrays of `cohort` from config.series, config.notes, config.text and config.realm.
+    """Builds the arrays of a cohort from config.series, config.notes, config.text, config.realm.
 
     Where the hypergraph is read, config.features says what its nodes are.
 
@@ -122,7 +119,7 @@ def prepare_stays(
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
-    samples = cohort.samples
+    records, cohort, samples = known.records, known.cohort, known.cohort.samples
     train = (samples["split"] == "train").to_numpy()
     counts: dict = {}
     days_survived = survival.targets(records, cohort, config.realm.survival_days, counts)
@@ -130,13 +127,13 @@ def prepare_stays(
     if encoding is None and reads.encoder:
         encoding = vectors.by_encoder(config.text, cache)
     told_in_texts = reads.texts or reads.knowledge
-    grid = _grid(records, cohort, config, reads, fitted)
+    grid = _grid(known, config, reads, fitted)
     made, names = _features(grid if reads.series else None, samples.height)
     counts["series"] = {"variables": len(names), "steps": int(made["values"].shape[1])}
     usual = fitted.usual if fitted else None
     if grid is not None and fitted is None:
         usual = retrieved.usual_of(grid, train)
-    facts = known.attributes(records, cohort)
+    facts = known.attributes
     chosen = fitted.statics if fitted else statics.fit(facts, samples.filter(pl.Series(train)))
     static_columns = statics.columns(facts, samples, chosen if reads.statics else ())
 
@@ -147,7 +144,7 @@ def prepare_stays(
 
     written, source = stay_notes.none(), "none"
     if told_in_texts:
-        written, source = stay_notes.rows(records, cohort, config, hours)
+        written, source = stay_notes.rows(known, config, hours)
     # First, so that a graph that is not there is said before texts are encoded.
     found = None
     if reads.knowledge:
@@ -164,7 +161,7 @@ def prepare_stays(
     }
     visits, has_visit = None, np.zeros(samples.height, np.float32)
     if reads.visits:
-        visits, has_visit = _visits(records, cohort, config, reads, cache, encoding)
+        visits, has_visit = _visits(known, config, reads, cache, encoding)
         counts["visits"] = {
             key: visits.counts[key] for key in ("nodes", "incidences", "samples_without_known_code")
         }
@@ -194,11 +191,11 @@ def prepare_stays(
         counts=counts,
         retrieved=found,
         visits=visits,
-        scores=_scores(records, cohort),
+        scores=_scores(known),
     )
 
 
-def _grid(records, cohort, config, reads, fitted) -> series.Series | None:
+def _grid(known, config, reads, fitted) -> series.Series | None:
     """The series of the samples; None where nothing asks for them."""
     if not config.series.variables:
         if reads.series:
@@ -209,10 +206,7 @@ def _grid(records, cohort, config, reads, fitted) -> series.Series | None:
         return None
     if not (reads.series or reads.knowledge):
         return None
-    chosen = variables.named(config.series.variables)
-    step_hours, length = config.series.step_hours, config.series.length
-    scale = fitted.scale if fitted else None
-    return series.build(records, cohort, chosen, step_hours, length, scale)
+    return known.grid(fitted.scale if fitted else None)
 
 
 def _features(
@@ -237,18 +231,18 @@ def _features(
     }, names
 
 
-def _visits(records, cohort, config, reads, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
+def _visits(known, config, reads, cache, encoding) -> tuple[prepare.Arrays, np.ndarray]:
     """The hypergraph, without notes, which the stays have, and [sample] 1 where a code is known."""
     of_codes = arrays.Reads(visits=True, names=reads.names, structure=reads.structure)
-    made = prepare.prepare(records, cohort, config, of_codes, cache, encoding)
-    has = np.zeros(cohort.samples.height, np.float32)
+    made = prepare.prepare(known, config, of_codes, cache, encoding)
+    has = np.zeros(len(made.labels), np.float32)
     has[bipartite.unpack(made.visits)[1]] = 1
     return made, has
 
 
-def _scores(records, cohort) -> dict[str, np.ndarray]:
+def _scores(known: once.Known) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
-    for (name,), rows in known.scores(records, cohort).partition_by("name", as_dict=True).items():
-        found[name] = np.full(cohort.samples.height, np.nan)
+    for (name,), rows in known.scores.partition_by("name", as_dict=True).items():
+        found[name] = np.full(known.cohort.samples.height, np.nan)
         found[name][rows["sample_id"].to_numpy()] = rows["probability"].to_numpy()
     return found

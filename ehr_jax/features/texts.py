@@ -3,9 +3,7 @@
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import known, settings
-from ehr_jax.records import tables
+from ehr_jax.features import once, settings
 
 HEADINGS = {
     "attribute": "Patient and stay",
@@ -16,8 +14,7 @@ HEADINGS = {
 
 
 def texts(
-    records: tables.Records,
-    cohort: cohorts.Cohort,
+    known: once.Known,
     source: str,
     nodes: pl.DataFrame,
     names: pl.DataFrame,
@@ -41,12 +38,12 @@ def texts(
     if source == "none":
         return none, "none"
     if source in ("auto", "own"):
-        own = known.notes(records, cohort)
+        own = known.notes
         if own.height:
             return own, "own"
         if source == "own":
             raise errors.ConfigError(
-                f"config.notes.source is 'own', but {records.source} has no note known at "
+                f"config.notes.source is 'own', but {known.records.source} has no note known at "
                 "prediction time; set it to 'record' or 'none'"
             )
     return written(nodes, names), "record"

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import storage, stored
+from ehr_jax.audit import evidence
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.experiment import finished, fitting, folds, stages
@@ -77,10 +78,12 @@ def _prepare(config, workdir: pathlib.Path, reads: features.Reads) -> list[tuple
     records = stages.read(config)
     stages.bind(records, config, workdir)
     whole = stages.build_cohort(records, config)
-    prepared = []
-    for fold, cohort in enumerate(tasks.folds(whole, count, config.cohort.split_seed)):
-        folder = storage.make_folder(workdir / f"fold_{fold}")
-        prepared.append((cohort, stages.arrange(records, cohort, config, folder, reads)))
+    prepared, cut = [], list(tasks.folds(whole, count, config.cohort.split_seed))
+    known = evidence.known_of(records, cut, config, reads)
+    for fold, cohort in enumerate(cut):
+        folder, known = storage.make_folder(workdir / f"fold_{fold}"), known.of(cohort)
+        arrays = stages.arrange(records, cohort, config, folder, reads, known)
+        prepared.append((cohort, arrays))
     run_folder.write_whole(
         workdir / "DATA_USE.txt",
         lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),

@@ -16,7 +16,7 @@ from ehr_jax import disclosure, earlier, errors, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import evaluate
 from ehr_jax.experiment import fitting, own_patients, stages
-from ehr_jax.features import fitted, stays
+from ehr_jax.features import fitted, once, stays
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.reporting import tables
@@ -42,7 +42,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     learned = fitted.read(folder / "fitted.json", FITTED_AGAIN)
     cache = of_run.text.cache or None
     reads = stages.read_by([of_run])
-    arrays = stays.prepare_stays(records, cohort, of_run, reads, cache, learned)
+    known = once.known_of(records, cohort, of_run, reads)
+    arrays = stays.prepare_stays(known, of_run, reads, cache, learned)
     own = own_patients.splits(folder, records, stages.fingerprint(records, of_run))
     found = own_patients.counts(cohort.samples, own)
     samples = own_patients.marked(cohort.samples, own)

@@ -5,9 +5,10 @@ import pathlib
 import ml_collections
 
 from ehr_jax import disclosure, errors
+from ehr_jax.audit import evidence
 from ehr_jax.experiment import stages
 from ehr_jax.features import arrays as features
-from ehr_jax.features import series, store, variables
+from ehr_jax.features import store
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.records import tables
@@ -20,7 +21,6 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     # The config a training run of the same flags has, so that it may follow in the same folder.
     config = registry.configure(config, config.model.name)
     together.check_prepared(config.model.name)
-    chosen = variables.named(config.series.variables) if config.series.variables else ()
     workdir = run_folder.claim(workdir, config.to_dict())
     records = stages.read(config)
     folder = workdir / "store"
@@ -29,14 +29,15 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         print("nothing to do: prepared by an earlier start")
     else:
         cohort = stages.build_cohort(records, config)
+        reads = _stored(config)
+        known = evidence.known_of(records, [cohort], config, reads)
         grid = None  # before the arrays, whose texts take long to encode
-        if chosen:
-            step_hours, length = config.series.step_hours, config.series.length
-            grid = series.build(records, cohort, chosen, step_hours, length)
+        if reads.series:
+            grid = known.grid()
             for variable, rule, unit, rows in grid.oddities.rows():
                 shown, of = disclosure.shown(rows), f" ({unit})" if unit else ""
                 print(f"series, {variable}{of}: {shown} row(s) {rule}")
-        arrays = stages.arrange(records, cohort, config, workdir, _stored(config))
+        arrays = stages.arrange(records, cohort, config, workdir, reads, known)
         fingerprint = stages.fingerprint(records, config)
         store.write(folder, cohort, arrays, grid, config, fingerprint, records.terms)
     print(_summary(store.open_folder(folder)))
@@ -48,7 +49,8 @@ def _stored(config) -> features.Reads:
     """What the store holds, whichever method of `config` it is made for."""
     asked = ml_collections.ConfigDict(config.to_dict())
     asked.model.use_notes = True
-    return stages.read_by([asked])._replace(names=False, structure=False)
+    has_series = bool(config.series.variables)
+    return stages.read_by([asked])._replace(names=False, structure=False, series=has_series)
 
 
 def _check_same(folder: pathlib.Path, config, records: tables.Records) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import ml_collections
 
 from ehr_jax.features import arrays as features
+from ehr_jax.features import once
 from ehr_jax.models import registry
 from ehr_jax.training import task
 
@@ -78,15 +79,14 @@ class Kind(Protocol):
 
     def make_arrays(
         self,
-        records: Any,
-        cohort: Any,
+        known: once.Known,
         config: ml_collections.ConfigDict,
         reads: features.Reads,
         fitted: Any = None,
         encoding: Any = None,
         knowledge: Any = None,
     ) -> features.Arrays:
-        """Makes the arrays of `cohort`.
+        """Makes the arrays of the cohort that `known` is of.
 
         Args:
           reads: what is made; the rest is left empty.
@@ -96,7 +96,7 @@ class Kind(Protocol):
           knowledge: the graph in which entities are looked up; None opens that of config.knowledge.
         """
 
-    def graph(self, records: Any, cohort: Any, config: Any, arrays: features.Arrays) -> Any:
+    def graph(self, known: once.Known, config: Any, arrays: features.Arrays) -> Any:
         """Returns (config.features, graph) for the audit: each sample as a hyperedge over the nodes
         of its codes and attributes, with the fields of `features.prepare.Graph`."""
 

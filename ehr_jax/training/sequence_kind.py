@@ -25,15 +25,15 @@ def reads(config: ml_collections.ConfigDict) -> features.Reads:
 
 
 def make_arrays(
-    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
+    known, config, reads, fitted=None, encoding=None, knowledge=None
 ) -> sequences.SequenceArrays:
-    """Makes the sequences of `cohort`; what follows `config` is of no use here."""
-    return sequences.build(records, cohort, config)
+    """Makes the sequences of a cohort; what follows `config` is of no use here."""
+    return sequences.build(known, config)
 
 
-def graph(records, cohort, config, arrays) -> tuple[Any, prepare.Graph]:
+def graph(known, config, arrays) -> tuple[Any, prepare.Graph]:
     """Returns (config.features, nodes) of the codes of the samples' own visits."""
-    return config.features, prepare.fit_graph(records, cohort, config.features, structured=False)
+    return config.features, prepare.fit_graph(known, config.features, structured=False)
 
 
 def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Sequences:

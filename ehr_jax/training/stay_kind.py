@@ -37,18 +37,18 @@ def reads(config: ml_collections.ConfigDict) -> features.Reads:
 
 
 def make_arrays(
-    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
+    known, config, reads, fitted=None, encoding=None, knowledge=None
 ) -> stays.StayArrays:
-    """Makes the stays of `cohort`; see `kinds.Kind`."""
+    """Makes the stays of a cohort; see `kinds.Kind`."""
     cache = config.text.cache or None
-    return stays.prepare_stays(records, cohort, config, reads, cache, fitted, encoding, knowledge)
+    return stays.prepare_stays(known, config, reads, cache, fitted, encoding, knowledge)
 
 
-def graph(records, cohort, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
+def graph(known, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
     """Returns (config.features, nodes) of the codes and statics that the stays have."""
     asked = config.features.copy_and_resolve_references()
     asked.columns = "full"
-    return asked, prepare.fit_graph(records, cohort, asked, structured=False)
+    return asked, prepare.fit_graph(known, asked, structured=False)
 
 
 def build(job: kinds.Job, resident: bool = True) -> task.Task:

@@ -35,14 +35,12 @@ def reads(config: ml_collections.ConfigDict) -> features.Reads:
     )
 
 
-def make_arrays(
-    records, cohort, config, reads, fitted=None, encoding=None, knowledge=None
-) -> prepare.Arrays:
-    """Makes the hypergraph of `cohort`; `fitted` and `knowledge` are of no use here."""
-    return prepare.prepare(records, cohort, config, reads, config.text.cache or None, encoding)
+def make_arrays(known, config, reads, fitted=None, encoding=None, knowledge=None) -> prepare.Arrays:
+    """Makes the hypergraph of a cohort; `fitted` and `knowledge` are of no use here."""
+    return prepare.prepare(known, config, reads, config.text.cache or None, encoding)
 
 
-def graph(records, cohort, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:
+def graph(known, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:
     """Returns (config.features, the arrays themselves)."""
     return config.features, arrays
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax.features import (
+    cells,
     known,
     prepare,
     retrieved,
@@ -59,18 +60,14 @@ def codes_of_later_visits_as_history(scene, patch):
 
 
 def measurements_of_two_days_later(scene, patch):
-    right = known.last_measurements
-    patch.setattr(
-        known, "last_measurements", lambda records, cohort: right(records, _later(cohort, 48))
-    )
+    right = known.last_values
+    patch.setattr(known, "last_values", lambda rows, cohort: right(rows, _later(cohort, 48)))
     return scenes.look(scene)
 
 
 def measurements_rounded_up_to_a_second(scene, patch):
-    right = known.last_measurements
-    patch.setattr(
-        known, "last_measurements", lambda records, cohort: right(records, _later(cohort, 1 / 3600))
-    )
+    right, later = known.last_values, 1 / 3600
+    patch.setattr(known, "last_values", lambda rows, cohort: right(rows, _later(cohort, later)))
     return scenes.look(scene)
 
 
@@ -129,8 +126,8 @@ def bins_of_all_patients(scene, patch):
 def structure_of_all_visits(scene, patch):
     right = prepare.fit_graph
 
-    def fitted(records, cohort, config, structured):
-        made = right(records, cohort, config, structured)
+    def fitted(known, config, structured):
+        made = right(known, config, structured)
         return dataclasses.replace(made, structure=structure.netmf(made.visits, 4, 1))
 
     patch.setattr(prepare, "fit_graph", fitted)
@@ -145,9 +142,9 @@ def text_scale_of_all_samples(scene, patch):
 
 
 def series_of_a_day_later(scene, patch):
-    right = series._in_time
+    right = cells._in_time
     patch.setattr(
-        series,
+        cells,
         "_in_time",
         lambda rows, cohort, step, length: right(rows, _later(cohort, 24), step, length),
     )
@@ -160,19 +157,15 @@ def series_of_a_day_later_in_the_run_alone(scene, patch):
 
 
 def series_to_the_end_of_the_next_hour(scene, patch):
-    right = series._last_seen
-
-    def rounded(records, cohort, *grid):
-        return right(records, _later(cohort, 1), *grid)
-
-    patch.setattr(series, "_last_seen", rounded)
+    right = cells.Cells
+    patch.setattr(cells, "Cells", lambda cohort, *grid: right(_later(cohort, 1), *grid))
     return scenes.look(scene)
 
 
 def series_rounded_up_to_a_second(scene, patch):
-    right = series._in_time
+    right = cells._in_time
     patch.setattr(
-        series,
+        cells,
         "_in_time",
         lambda rows, cohort, step, length: right(rows, _later(cohort, 1 / 3600), step, length),
     )
@@ -218,8 +211,9 @@ def note_size_of_all_samples(scene, patch):
 def knowledge_of_later_notes(scene, patch):
     right = stay_notes.pieces
 
-    def whole(records, cohort, config, hours):
-        samples = cohort.samples.lazy().select("sample_id", "visit_id", "prediction_time")
+    def whole(known, config, hours):
+        records, samples = known.records, known.cohort.samples
+        samples = samples.lazy().select("sample_id", "visit_id", "prediction_time")
         rows = records.notes.join(samples, on="visit_id").sort("sample_id", "time", "text")
         after = (pl.col("time") - pl.col("prediction_time")).dt.total_seconds() / 3600
         hour = (hours + after).cast(pl.Float32)
@@ -235,9 +229,9 @@ def knowledge_of_later_notes(scene, patch):
 def survival_as_a_static(scene, patch):
     right = stays.prepare_stays
 
-    def told(records, cohort, *more):
-        made = right(records, cohort, *more)
-        deaths = cohort.samples.join(records.patients, on="subject_id", maintain_order="left")
+    def told(known, *more):
+        made, cohort = right(known, *more), known.cohort
+        deaths = cohort.samples.join(known.records.patients, on="subject_id", maintain_order="left")
         days = (deaths["death_time"] - deaths["prediction_time"]).dt.total_days().fill_null(-1)
         column = days.to_numpy().astype(np.float32)[:, None]
         statics = np.concatenate([made.stays["statics"], column], axis=1)

@@ -77,7 +77,7 @@ def test_the_future_changes_and_the_past_stays():
     records = synthetic.generate(60, 1)
     cohort = tasks.build(records, "mortality", split="none")
     focal = subset.one_each(cohort.samples, cohort.samples["subject_id"].unique())
-    some = subset.collected(subset.records_of(records, focal["subject_id"]), True, True)
+    some = subset.in_memory(subset.records_of(records, focal["subject_id"]))
     made = tables.check(alter.future(some, focal, False))
     for name in moments.CLOCKED:
         before, after = (getattr(one, name).lazy().collect() for one in (some, made))
@@ -91,7 +91,7 @@ def test_the_future_changes_and_the_past_stays():
 
 
 def test_other_people_change_and_these_stay():
-    records = subset.collected(synthetic.generate(40, 2), True, True)
+    records = subset.in_memory(synthetic.generate(40, 2))
     others = records.patients["subject_id"].head(20)
     made = tables.check(alter.people(records, others))
     visits = records.visits.filter(~pl.col("subject_id").is_in(others.implode()))["visit_id"]

@@ -7,7 +7,7 @@ import polars as pl
 
 from ehr_jax import config as configs
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import prepare, vectors
+from ehr_jax.features import once, prepare, vectors
 from ehr_jax.nn import bipartite
 from ehr_jax.training import visit_kind
 from tests import hospital
@@ -27,7 +27,8 @@ def prepared(*held_out: tuple[str, ...], **features) -> prepare.Arrays:
     config = configs.defaults()
     config.features.update(structure_width=3, structure_window=2, **features)
     reads = visit_kind.reads(config)
-    return prepare.prepare(records, cohort, config, reads, None, vectors.by_digest())
+    known = once.known_of(records, cohort, config, reads)
+    return prepare.prepare(known, config, reads, None, vectors.by_digest())
 
 
 def test_the_scale_of_note_vectors_is_that_of_the_fitting_rows():

@@ -9,7 +9,7 @@ from ehr_jax import config as base
 from ehr_jax.cohorts import tasks
 from ehr_jax.experiment import stages
 from ehr_jax.features import arrays as features
-from ehr_jax.features import structure, vectors
+from ehr_jax.features import once, structure, vectors
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep
 from ehr_jax.records import synthetic
@@ -42,7 +42,9 @@ def made(config, reads: features.Reads | None = None, texts: list | None = None)
 
     encoding = None if texts is None else digests._replace(of=of)
     kind = registry.resolve(config.model.name).kind
-    return kind.make_arrays(*hospital(), config, reads or kind.reads(config), None, encoding)
+    reads = reads or kind.reads(config)
+    known = once.known_of(*hospital(), config, reads)
+    return kind.make_arrays(known, config, reads, None, encoding)
 
 
 def refuse(*_):
@@ -76,7 +78,8 @@ def test_methods_that_read_no_structure_vectors_compute_none(monkeypatch, name, 
     config = config_of(name, **changes)
     arrays = made(config, texts=[])
     kind = registry.resolve(name).kind
-    _, nodes = kind.graph(*hospital(), config, arrays)  # the audit's
+    known = once.known_of(*hospital(), config, kind.reads(config))
+    _, nodes = kind.graph(known, config, arrays)  # the audit's
     assert nodes.structure.shape[1] == 0 < len(nodes.vocabulary.codes)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import series, variable, variables
+from ehr_jax.features import cells, series, variable, variables
 from ehr_jax.records import mimic3, physionet2012, tables
 from tests import hospital
 
@@ -324,9 +324,9 @@ def test_largest_of_one_instant_counts_whatever_batch_it_comes_in(ward, values):
     base, cohort = ward
     rows = [(0, 70.5, "CHART:211", value, None) for value in values]
     whole = series.build(measured(base, rows), cohort, (HEART,), 1.0, 4)
-    held, elapsed = np.full((1, 2, 1), np.nan, np.float32), np.full((1, 2, 1), series._UNSEEN)
+    held, elapsed = np.full((1, 2, 1), np.nan, np.float32), np.full((1, 2, 1), cells.UNSEEN)
     for value in values:
         batch = pl.DataFrame({"sample": [0], "step": [0], "index": [0], "elapsed": [5]})
-        series._take(batch.with_columns(value=pl.lit(value)), held, elapsed)
+        cells._enter(batch.with_columns(value=pl.lit(value)), held, elapsed)
     assert held[0, 1, 0] == 95.0
     assert whole.values[0, -1, 0] * whole.scale.std[0] + whole.scale.mean[0] == pytest.approx(95)

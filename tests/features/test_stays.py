@@ -11,7 +11,7 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import fitted, known, statics, stay_notes, stays, vectors, vocabulary
+from ehr_jax.features import fitted, known, once, statics, stay_notes, stays, vectors, vocabulary
 from ehr_jax.nn import bipartite
 from ehr_jax.records import tables
 from ehr_jax.synthetic import hospital as synthetic
@@ -29,7 +29,9 @@ def config(**changes):
 
 def prepared(records, cohort, config, cache=None, of_run=None) -> stays.StayArrays:
     """What the method of a config reads."""
-    return stays.prepare_stays(records, cohort, config, stay_kind.reads(config), cache, of_run)
+    reads = stay_kind.reads(config)
+    known = once.known_of(records, cohort, config, reads)
+    return stays.prepare_stays(known, config, reads, cache, of_run)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import pytest
 from ehr_jax import config as base
 from ehr_jax.cohorts import tasks
 from ehr_jax.experiment import fitting
+from ehr_jax.features import arrays as features
+from ehr_jax.features import once, sequences
 from ehr_jax.features import sequences
 from ehr_jax.models import registry
 from ehr_jax.synthetic import hospital as synthetic
@@ -33,7 +35,9 @@ def config_of(**changes):
 @functools.cache
 def arrays_of():
     records, cohort = cohort_of()
-    return sequences.build(records, cohort, config_of())
+    config = config_of()
+    known = once.known_of(records, cohort, config, features.Reads())
+    return sequences.build(known, config)
 
 
 def test_every_kind_has_every_part_of_the_contract():
