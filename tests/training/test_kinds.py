@@ -14,7 +14,6 @@ from ehr_jax.cohorts import tasks
 from ehr_jax.experiment import fitting
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once, sequences
-from ehr_jax.features import sequences
 from ehr_jax.models import registry
 from ehr_jax.synthetic import hospital as synthetic
 from ehr_jax.training import fit, kinds, member_settings, memory, population, task
