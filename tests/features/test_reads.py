@@ -12,8 +12,8 @@ from ehr_jax.features import arrays as features
 from ehr_jax.features import once, structure, vectors
 from ehr_jax.models import registry
 from ehr_jax.modes import sweep
-from ehr_jax.records import synthetic
 from ehr_jax.sweeps import keys
+from ehr_jax.synthetic import hospital as synthetic
 
 
 @functools.cache
