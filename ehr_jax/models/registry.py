@@ -49,8 +49,8 @@ class Entry(NamedTuple):
       inputs: its kind of input.
       section: the section of the config that its network is built from; "" for the whole config.
       teaches: the kinds of input whose networks it can teach (config.train.teacher).
-      reads_nodes: False if, of visits, it reads no vectors of nodes: neither those of structure nor,
-        whatever config.model.use_concepts is, those of names.
+      reads_nodes: False if, of visits, it reads no vectors of nodes: neither those of structure
+        nor, whatever config.model.use_concepts is, those of names.
       is_network: True if it is trained by steps of an optimiser (its module has `build`), False if
         it is fitted by its own `fit_predict`.
     """
