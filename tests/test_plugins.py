@@ -96,9 +96,7 @@ def test_a_method_at_a_path_is_fitted_and_scored(package, tmp_path):
     base.check(config, "train")
     records = synthetic.generate(60, 0)
     cohort = tasks.build(records, "readmission30", "strict", 0)
-    arrays = registry.resolve("theirs:PREVALENCE").kind.make_arrays(
-        records, cohort, config, encoding=stages.evidence.building.vectors.by_digest()
-    )
+    arrays = stages.arrange(records, cohort, config, tmp_path)
     results = fitting.fit_and_score(config, cohort, arrays, tmp_path)
     assert results["label"] == "Prevalence"
     scored = pl.read_parquet(tmp_path / "predictions.parquet")
@@ -122,7 +120,7 @@ def test_entry_points_are_names_like_any_other(package, points, capsys):
     base.check(config_of(**{"model.name": "prevalence"}), "train")
     with pytest.raises(SystemExit):
         main(["ehr_jax", "--list=methods"])
-    assert "prevalence  (Prevalence; is given visits)" in capsys.readouterr().out
+    assert "prevalence  (Prevalence; over visits)" in capsys.readouterr().out
 
 
 def test_two_packages_of_one_name_are_told_and_so_is_one_that_does_not_import(points):
