@@ -46,6 +46,9 @@ def check_method(config: ml_collections.ConfigDict) -> None:
         )
 
 
+FEW_LABELS = 3  # whose uncertain thresholds are told one by one
+
+
 class Seed(NamedTuple):
     """What one training seed gave: probabilities [sample, label] and a few facts of the fit."""
 
@@ -127,7 +130,14 @@ def fit_thresholds(
         rows = rows_of(arrays, "validation", scored)
         cuts = thresholds.fit_f1(probabilities[:, rows], arrays.labels[rows])
         results["thresholds_in_doubt"] = thresholds.doubts(arrays.labels[rows], cohort.labels)
-        for doubt in results["thresholds_in_doubt"]:
+        doubtful = results["thresholds_in_doubt"]
+        if len(doubtful) > FEW_LABELS:
+            print(
+                f"thresholds of {len(doubtful)} of {len(cohort.labels)} labels are uncertain: "
+                f"validation has fewer than {disclosure.SMALLEST} positives of each (results.json "
+                "names them)"
+            )
+        for doubt in doubtful if len(doubtful) <= FEW_LABELS else ():
             print(f"threshold of label {doubt}")
     results["thresholds"] = cuts.tolist()
     return cuts

@@ -71,9 +71,10 @@ def check_sweep(config: ml_collections.ConfigDict) -> None:
 
 def check_prepared(name: str) -> None:
     """Raises ConfigError for a method whose arrays --mode=prepare does not write."""
-    if not registry.find(name).inputs.stored:
+    inputs = registry.find(name).inputs
+    if not inputs.stored:
         raise errors.ConfigError(
-            f"config.model.name is '{name}', a method over stays; the store holds visits over "
+            f"config.model.name is '{name}', a method over {inputs.name}; the store holds visits over "
             "codes, with their series beside them: take configs/mingle.py and "
             "config.series.variables"
         )
