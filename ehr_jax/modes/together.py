@@ -74,8 +74,8 @@ def check_prepared(name: str) -> None:
     inputs = registry.find(name).inputs
     if not inputs.stored:
         raise errors.ConfigError(
-            f"config.model.name is '{name}', a method over {inputs.name}; the store holds visits over "
-            "codes, with their series beside them: take configs/mingle.py and "
+            f"config.model.name is '{name}', a method over {inputs.name}; the store holds visits "
+            "over codes, with their series beside them: take configs/mingle.py and "
             "config.series.variables"
         )
 
