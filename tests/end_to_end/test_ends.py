@@ -76,15 +76,22 @@ STARTS = {
     "mingle": (MINGLE,),
     "realm": (REALM,),
     "nodes": ("--config=configs/hypergraph.py",),
-    **{mode: (MINGLE, f"--mode={mode}") for mode in ("benchmark", "sweep", "prepare", "meds")},
-    "audit": (MINGLE, "--mode=audit"),
-    "predict": ("--mode=predict",),
+    **{mode: (MINGLE, f"--mode={mode}") for mode in ("benchmark", "prepare", "meds", "audit")},
+    "sweep": (
+        MINGLE,
+        "--mode=sweep",
+        "--config.sweep.grid={'train': {'learning_rate': (1e-3, 1e-2)}}",
+    ),
+    "predict": ("--mode=predict", "--config.run={done}"),
 }
 
 
 @pytest.mark.parametrize("flags", STARTS.values(), ids=STARTS)
 def test_of_two_starts_in_one_folder_the_second_is_refused_by_the_first(tmp_path, capsys, flags):
-    folder = tmp_path / "run"
+    folder, done = tmp_path / "run", tmp_path / "done"
+    done.mkdir()
+    (done / "results.json").write_text("{}")
+    flags = [flag.replace("{done}", str(done)) for flag in flags]
     with storage.hold(folder):
         holder = json.loads((folder / storage.LOCK).read_text())
         assert main.main(["main", *flags, f"--workdir={folder}"]) == 2

@@ -6,6 +6,8 @@ import pytest
 
 from ehr_jax import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def counts(data_root, tmp_path_factory):

@@ -13,6 +13,8 @@ from ehr_jax.knowledge import disk, graph
 from ehr_jax.synthetic import conditions as synthetic_conditions
 from ehr_jax.synthetic import rare as synthetic_rare
 
+pytestmark = pytest.mark.slow
+
 TINY = pathlib.Path(__file__).parent.parent / "text" / "golden" / "tiny_mean"
 SMALL = (
     "--config.train.seeds=(0,)",

@@ -124,6 +124,7 @@ def test_no_patient_is_in_two_splits(finished):
     assert split.group_by("subject_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
+@pytest.mark.slow
 def test_a_second_start_gives_the_same_results(finished):
     before = json.loads((finished / "results.json").read_text())
     assert run(finished, *TWO_SEEDS) == 0
@@ -143,6 +144,7 @@ def test_report_is_rebuilt_without_data(finished):
     assert (finished / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     command = [
         sys.executable,
@@ -171,6 +173,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_benchmark_compares_methods_on_one_split(tmp_path):
     methods = ("logistic_regression", "lightgbm", "mlp", "mingle")
     chosen = f"--config.benchmark.methods={methods}"
@@ -220,6 +223,7 @@ def test_a_mistake_leaves_a_folder_that_the_right_command_can_use(tmp_path):
     assert run(tmp_path, *ONE_SEED) == 0
 
 
+@pytest.mark.slow
 def test_paper_protocol_prints_what_it_gets_wrong(tmp_path, capsys):
     assert run(tmp_path, "--config.cohort.protocol=paper", *ONE_SEED) == 0
     assert "protocol 'paper':" in capsys.readouterr().out

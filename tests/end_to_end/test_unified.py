@@ -8,6 +8,8 @@ import pytest
 
 from ehr_jax import main
 
+pytestmark = pytest.mark.slow
+
 TINY = pathlib.Path(__file__).parent.parent / "text" / "golden" / "tiny_mean"
 
 
@@ -59,7 +61,6 @@ def test_other_records_are_not_scored_without_the_training_visits(finished, tmp_
     assert "rest on the training visits" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_methods_with_and_without_codes_share_a_benchmark(small, tmp_path):
     config = "--config=configs/unified.py:synthetic_mortality"
     methods = "--config.benchmark.methods=('unified','realm_series','unified_codes')"

@@ -155,8 +155,8 @@ def test_a_threshold_that_rests_on_few_positives_is_said_to():
     labels = np.zeros((40, 3))
     labels[:9, 1], labels[:10, 2] = 1, 1
     first, second = thresholds.doubts(labels, ("none", "few", "enough"))
-    assert "'none': validation has fewer than 10" in first and "0.5 without any" in first
-    assert "'few': validation has fewer than 10" in second
+    assert "'none' is uncertain: validation has fewer than 10" in first and "it is 0.5" in first
+    assert "'few' is uncertain: validation has fewer than 10" in second
 
 
 def test_a_probability_at_the_threshold_is_predicted_positive():

@@ -48,6 +48,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("method", ["mingle", "hypehr", "mlp_notes"])
+@pytest.mark.slow
 def test_scores_and_gradients_are_near_those_of_float32(method):
     params = first(method)
     full, full_gradient = figures(method, "float32", params)
@@ -58,6 +59,7 @@ def test_scores_and_gradients_are_near_those_of_float32(method):
     assert 0.98 < np.linalg.norm(half_gradient) / np.linalg.norm(full_gradient) < 1.02
 
 
+@pytest.mark.slow
 def test_alldeepsets_strays_no_further_than_by_rounding_its_parameters():
     # Its norms of sums amplify any rounding, so that no tolerance of the others holds.
     params = first("alldeepsets")
@@ -69,6 +71,7 @@ def test_alldeepsets_strays_no_further_than_by_rounding_its_parameters():
     assert np.median(np.abs(half - full)) < 5 * np.median(np.abs(near - full))
 
 
+@pytest.mark.slow
 def test_a_short_training_ranks_as_well_as_in_float32():
     arrays = make.make_arrays(2000)
     given, reached = problem.build(arrays, "1"), {}

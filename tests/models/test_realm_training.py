@@ -41,6 +41,7 @@ def train(model):
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_a_masked_modality_has_no_gradient_and_all_gradients_are_finite(name):
     for gone in ((), ("series",), ("notes",), ("knowledge", "visit"), tuple(MODALITIES)):
         batch = stays.masked(BATCH, *gone)

@@ -20,6 +20,7 @@ def softmax_mean(weights, values, axis):
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
 @settings(max_examples=8)
+@pytest.mark.slow
 def test_a_stream_of_shards_equals_the_whole(shards, rows, seed):
     rng = np.random.default_rng(seed)
     values = jnp.asarray(rng.normal(size=(shards, rows, 3)), jnp.float32)

@@ -118,6 +118,7 @@ def test_stays_that_do_not_fit_are_fed_and_sweeps_of_them_refused(monkeypatch, c
     assert isinstance(fitting.make_task(config, arrays), feeding.FedStays)
 
 
+@pytest.mark.slow
 def test_the_memory_that_feeding_takes_does_not_grow_with_the_samples(monkeypatch):
     config, few, many = config_of(), learnable(4_000), learnable(20_000)
     needs = [memory.need(kinds.job(config, arrays), fed=True) for arrays in (few, many)]

@@ -46,6 +46,7 @@ def without_samples(arrays, dropped: np.ndarray):
 
 
 @pytest.mark.parametrize("method", ["mingle", "hypehr", "alldeepsets", "mlp_notes"])
+@pytest.mark.slow
 def test_in_strict_a_test_visit_is_scored_alone(method):
     config = registry.configure(make.make_config(), method)
     arrays = make.make_arrays()
@@ -70,6 +71,7 @@ def test_in_paper_a_test_visit_shapes_the_others():
     assert np.abs(alone[test[0]] - everyone[test[0]]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_reading_the_shaping_visits_gives_their_encoded_scores():
     config = make.make_config(model__depth=2)
     arrays = make.make_arrays()
@@ -111,6 +113,7 @@ def test_notes_change_scores_only_where_they_are_used():
         assert (np.abs(scores - other).max() > 1e-4) == changes
 
 
+@pytest.mark.slow
 def test_fit_learns_and_keeps_the_best_validation(tmp_path):
     config = make.make_config(train__steps=60, train__learning_rate=0.03)
     config.model.input_dropout = 0.0
@@ -217,6 +220,7 @@ def test_balanced_weight_counts_training_labels():
     np.testing.assert_allclose(problem.build(arrays, "balanced").positive_weight, expected)
 
 
+@pytest.mark.slow
 def test_a_diverging_loss_names_the_key(tmp_path):
     config = make.make_config(train__learning_rate=1e30)
     data = problem.build(make.make_arrays(), "1")

@@ -101,6 +101,7 @@ def test_its_memory_is_told_from_the_shapes_of_its_own_build(monkeypatch, capsys
     assert memory.require(job) and "no step waits" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_population_equals_its_members_one_by_one(tmp_path):
     config = config_of(train__steps=10, train__eval_every=5, train__devices=1)
     job = kinds.job(config, arrays_of())

@@ -108,6 +108,7 @@ def test_memory_that_cannot_be_told_refuses_nothing(monkeypatch, capsys):
     assert "of an unknown number of bytes free" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_hypergraph_too_large_is_refused_before_it_is_placed_and_the_shards_named_fit(
     monkeypatch, capsys
 ):

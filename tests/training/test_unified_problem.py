@@ -184,6 +184,7 @@ def test_a_stay_without_codes_has_no_visit_state_and_others_have():
     np.testing.assert_allclose(whole[~has], whole[~has][:1].repeat((~has).sum(), 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_only_codes_tell_is_learnt(tmp_path):
     arrays = draw(160, seed=1)
     data, config = unified_problem.build(arrays, 1.0, batch=32), base.defaults().train
