@@ -203,7 +203,9 @@ def test_a_start_after_a_kill_keeps_what_was_finished(finished, tmp_path, monkey
     trained = []
     advance = population._advance
     monkeypatch.setattr(
-        population, "_advance", lambda *given: trained.append(given[0].until) or advance(*given)
+        population,
+        "_advance",
+        lambda work, watch, whole: trained.append(watch.show) or advance(work, watch, whole),
     )
     assert run(folder, f"--config.sweep.grid={GRID}", "--config.sweep.halving=(5,)") == 0
     assert trained == ["population 2 of 2"]
