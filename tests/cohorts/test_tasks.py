@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ehr_jax import errors
-from ehr_jax.cohorts import cohort, draft, phenotypes, rules, tasks
+from ehr_jax.cohorts import cohort, draft, labels, phenotypes, rules, tasks
 from ehr_jax.cohorts import spec as specs
 from ehr_jax.records import diabetes130, mimic3, tables
 from ehr_jax.synthetic import hospital as synthetic
@@ -511,3 +511,9 @@ def test_folds_of_a_cohort_test_every_sample_once():
     tested = [fold.samples.filter(split="test")["sample_id"].to_list() for fold in folds]
     assert sorted(sum(tested, [])) == whole.samples["sample_id"].to_list()
     assert all(len(some) > 30 for some in tested)
+
+
+def test_a_range_of_codes_holds_both_its_ends_and_all_codes_of_them():
+    codes = pl.DataFrame({"code": ["ICD9CM:389", "ICD9CM:390", "ICD9CM:4599", "ICD9CM:460"]})
+    held = codes.select(labels.matches(("ICD9CM:390-459",)))
+    assert held.to_series().to_list() == [False, True, True, False]
