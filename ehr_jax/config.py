@@ -175,28 +175,32 @@ def keys(*kinds: Mapping[str, type]) -> Iterator[settings.Row]:
 def _made(sections: Mapping[str, type]) -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     for name, cls in sections.items():
-        made = settings.section(cls)
-        for key, value in ({name: ml_collections.ConfigDict(made)} if name else made).items():
+        values = settings.section(cls)
+        for key, value in ({name: ml_collections.ConfigDict(values)} if name else values).items():
             config[key] = value
     return config
 
 
 def _bare(config: Mapping) -> dict[str, Any]:
     """The keys of a config that stand in no section."""
-    return {key: value for key, value in config.items() if not hasattr(value, "keys")}
+    return {key: value for key, value in config.items() if not _is_section(value)}
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, Mapping | ml_collections.ConfigDict)
 
 
 def _check_sections(config: Mapping, sections: Mapping[str, type]) -> None:
     known = [name for name in sections if name]
-    given = [name for name, value in config.items() if hasattr(value, "keys")]
-    for name in given:
+    present = [name for name, value in config.items() if _is_section(value)]
+    for name in present:
         if name not in known:
             raise errors.ConfigError(
                 f"config.{name} is no section; this config has {', '.join(known)}."
                 + errors.did_you_mean(name, known)
             )
     for name in known:
-        if name not in given:
+        if name not in present:
             raise errors.ConfigError(
                 f"config.{name} is missing; start the config from ehr_jax.config.defaults()"
             )

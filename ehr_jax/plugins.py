@@ -26,6 +26,10 @@ _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 class Names(Collection):
     """The names that a setting may have: this project's own and those of other packages.
 
+    Attributes:
+      group: of entry points, one of `GROUPS`.
+      own: this project's own; a mapping to what each stands for, if `find` is asked.
+
     A path `package.module:name` is one of them whatever it names, and is not listed.
     """
 
@@ -48,10 +52,11 @@ def is_path(name: object) -> bool:
     return isinstance(name, str) and _PATH.fullmatch(name) is not None
 
 
-def find(group: str, own: Mapping[str, Any], name: str, kind: type) -> Any:
-    """Returns what `name` stands for: one of `own`, of an entry point, or at a path.
+def find(key: str, names: Names, name: str, kind: type) -> Any:
+    """Returns what `name` stands for: one of this project's own, of an entry point, or at a path.
 
     Args:
+      key: of the config, for messages, such as "config.model.name".
       kind: the class whose instances a name may stand for.
 
     Raises:
@@ -59,23 +64,23 @@ def find(group: str, own: Mapping[str, Any], name: str, kind: type) -> Any:
         something else.
     """
     if is_path(name):
-        return _loaded(name, name, kind)
-    there = entry_points(group).get(name, ())
-    if name in own and not there:
-        return own[name]
-    if not there:
-        known = Names(group, own)
+        return _loaded(f"{key}: {name}", name, kind)
+    points = entry_points(names.group).get(name, ())
+    if name in names.own and not points:
+        return names.own[name]
+    if not points:
         raise errors.ConfigError(
-            f"'{name}' is none of {', '.join(known)}, nor a path such as package.module:name."
-            + errors.did_you_mean(name, known)
+            f"{key}: '{name}' is none of {', '.join(names)}, nor a path such as "
+            f"package.module:name.{errors.did_you_mean(name, names)}"
         )
-    if name in own or len(there) > 1:
-        packages = ["ehr_jax"] * (name in own) + [point.dist.name for point in there if point.dist]
+    packages = [point.dist.name for point in points if point.dist]
+    if name in names.own or len(points) > 1:
+        owners = ["ehr_jax"] * (name in names.own) + packages
         raise errors.ConfigError(
-            f"'{name}' is what {' and '.join(packages)} have in the group {group}; uninstall one, "
-            "or name the other by its path, package.module:name"
+            f"{key}: '{name}' is what {' and '.join(owners)} have in the group {names.group}; "
+            "uninstall one, or name the other by its path, package.module:name"
         )
-    return _loaded(there[0].value, f"'{name}' of {there[0].dist and there[0].dist.name}", kind)
+    return _loaded(f"{key}: '{name}' of {' '.join(packages)}", points[0].value, kind)
 
 
 @functools.cache
@@ -87,17 +92,17 @@ def entry_points(group: str) -> Mapping[str, tuple[importlib.metadata.EntryPoint
     return points
 
 
-def _loaded(path: str, said: str, kind: type) -> Any:
+def _loaded(subject: str, path: str, kind: type) -> Any:
     module, _, name = path.partition(":")
     try:
         loaded = getattr(importlib.import_module(module), name)
     except Exception as error:  # a package of someone else's may raise anything as it is imported
         raise errors.ConfigError(
-            f"{said} cannot be imported ({type(error).__name__}: {error}); install or mend the "
+            f"{subject} cannot be imported ({type(error).__name__}: {error}); install or mend the "
             "package it is in"
         ) from error
     if not isinstance(loaded, kind):
         raise errors.ConfigError(
-            f"{said} is a {type(loaded).__name__}; expected a {kind.__module__}.{kind.__name__}"
+            f"{subject} is a {type(loaded).__name__}; expected a {kind.__module__}.{kind.__name__}"
         )
     return loaded

@@ -19,7 +19,15 @@ from ml_collections import config_dict
 
 from ehr_jax import errors
 
-Section = TypeVar("Section")
+
+class Settings:
+    """What every section is: a frozen dataclass of settings, each made by `setting`."""
+
+    def check_together(self) -> None:
+        """Raises ConfigError where values contradict each other; here none do."""
+
+
+Section = TypeVar("Section", bound=Settings)
 
 
 class Rule(NamedTuple):
@@ -101,8 +109,7 @@ def read(cls: type[Section], values: Mapping[str, Any], where: str) -> Section:
     for name in names:
         check_value(cls, name, values[name], f"{where}.{name}")
     checked = cls(**{name: _plain(values[name]) for name in names})
-    if hasattr(checked, "check_together"):
-        checked.check_together()
+    checked.check_together()
     return checked
 
 

@@ -31,14 +31,13 @@ def package(tmp_path, monkeypatch):
             from ehr_jax.records import sources
             from ehr_jax.synthetic import hospital as synthetic
 
-            USES_SEED = False
-
             def fit_predict(arrays, config, seed):
                 train = arrays.split == "train"
                 rate = np.nanmean(arrays.labels[train], axis=0)
                 return np.broadcast_to(rate, arrays.labels.shape).astype(np.float32)
 
-            PREVALENCE = registry.Entry("Prevalence", "theirs", {}, is_network=False)
+            PREVALENCE = registry.Entry("Prevalence", "theirs", {}, is_network=False,
+                                        uses_seed=False)
 
             def read(root):
                 return synthetic.generate(60, 0)

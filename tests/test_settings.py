@@ -30,7 +30,7 @@ KINDS = (configs.RECORDS, configs.PREDICT, configs.EMBED, configs.HYPERGRAPH)
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class Sample(settings.Settings):
     """Settings of every type."""
 
     count: int = settings.setting(3, "How many.", unit="things", least=1, most=9)

@@ -104,10 +104,10 @@ def of(
 ) -> Evidence:
     """Returns the evidence of `arrays`, made of `reads`, which a method of `config` is given."""
     records, cohort = known.records, known.cohort
-    asked, graph = building.graph(known, config, arrays)
+    features_config, graph = building.graph(known, config, arrays)
     nodes = graph.vocabulary, graph.visits, graph.structure
     some = subset.collected(known, reads, subset.choose(cohort, patients))
-    return Evidence(records, cohort, known, config, reads, asked, *nodes, arrays, some)
+    return Evidence(records, cohort, known, config, reads, features_config, *nodes, arrays, some)
 
 
 def gather(

@@ -33,12 +33,12 @@ def _single(given, inputs: features.Columns, labels: np.ndarray) -> evidence.Fin
         truth, subjects = labels[known, k] == 1, columns.subjects(given)[known]
         if not disclosure.enough(truth, subjects):
             continue
-        told = _nodes(inputs, known, truth, subjects) + _numbers(inputs, known, truth)
-        told.sort(key=lambda one: -one.auroc)
-        if told and (best is None or told[0].auroc > best[0]):
-            best = told[0].auroc, told[0].name
-        chance = BEYOND_CHANCE / (len(told) * len(given.cohort.labels) or 1)
-        strong = [one for one in told if one.chance < chance and _stands_out(one)]
+        strengths = _nodes(inputs, known, truth, subjects) + _numbers(inputs, known, truth)
+        strengths.sort(key=lambda one: -one.auroc)
+        if strengths and (best is None or strengths[0].auroc > best[0]):
+            best = strengths[0].auroc, strengths[0].name
+        chance = BEYOND_CHANCE / (len(strengths) * len(given.cohort.labels) or 1)
+        strong = [one for one in strengths if one.chance < chance and _stands_out(one)]
         rows += [(one.name, label, *one[1:-1]) for one in strong[:SHOWN]]
     if best is None:
         return evidence.Finding(check, "skip", FEW)

@@ -38,9 +38,10 @@ def findings(given: evidence.Evidence) -> list[evidence.Finding]:
         scores = teacher.out_of_fold(given.config, arrays)
         others = samples.filter(split="test")["subject_id"].unique()
         changed = alter.people(given.some, others)
-        made = build(changed)
-        made = dataclasses.replace(made, labels=_flipped(made.labels, made.split == "test"))
-        by_test = teacher.out_of_fold(given.config, made)
+        others_changed = build(changed)
+        labels = _flipped(others_changed.labels, others_changed.split == "test")
+        others_changed = dataclasses.replace(others_changed, labels=labels)
+        by_test = teacher.out_of_fold(given.config, others_changed)
         taught, counts = np.unique(
             arrays.subjects[~np.isnan(scores).all(axis=1)], return_counts=True
         )

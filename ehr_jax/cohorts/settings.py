@@ -5,7 +5,7 @@ from typing import Any
 
 from ehr_jax import errors
 from ehr_jax.cohorts import spec
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 PROTOCOLS = ("strict", "paper")
 SPLITTINGS = ("patient", "source")
@@ -17,7 +17,7 @@ EXCLUSIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Cohort:
+class Cohort(Settings):
     """The task, and how its patients are split."""
 
     task: str = setting("phenotype_next", "What is predicted.", choices=spec.NAMES)
@@ -47,7 +47,7 @@ class Cohort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Task(Settings):
     """Changes to the definition of the task; None leaves it as it is."""
 
     after_hours: float | None = setting(

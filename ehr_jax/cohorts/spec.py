@@ -187,16 +187,12 @@ TASKS = {
 }
 
 
-GROUP = "ehr_jax.tasks"  # of entry points of other packages
-NAMES = plugins.Names(GROUP, TASKS)
+NAMES = plugins.Names("ehr_jax.tasks", TASKS)
 
 
 def of(task: str) -> Task:
     """Returns a task by its name; ConfigError where there is none (see `plugins.find`)."""
-    try:
-        return plugins.find(GROUP, TASKS, task, Task)
-    except errors.ConfigError as error:
-        raise errors.ConfigError(f"config.cohort.task: {error}") from error
+    return plugins.find("config.cohort.task", NAMES, task, Task)
 
 
 def find(task: str, protocol: str, changes: dict | None = None) -> Spec:

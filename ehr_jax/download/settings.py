@@ -4,11 +4,11 @@ import dataclasses
 
 from ehr_jax import errors
 from ehr_jax.download import publishers
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Download:
+class Download(Settings):
     """The data set to fetch."""
 
     name: str = setting("", "An open data set of download/publishers.py.")

@@ -67,7 +67,7 @@ def examine(path: str, column: str = "", id_column: str = "") -> Input:
         )
     with damage.unchanged(file):
         if name.endswith(TABLES):
-            found = _examine_table(file, column.strip().lower(), id_column.strip().lower())
+            source = _examine_table(file, column.strip().lower(), id_column.strip().lower())
         else:
             for key, value in (("column", column), ("id", id_column)):
                 if value:
@@ -76,10 +76,10 @@ def examine(path: str, column: str = "", id_column: str = "") -> Input:
                         f"line; a table's name ends on {', '.join(TABLES)}"
                     )
             texts = sum(1 for _ in _lines(file))
-            found = Input(file, None, None, texts, _digest(file))
-    if not found.texts:
+            source = Input(file, None, None, texts, _digest(file))
+    if not source.texts:
         raise errors.ConfigError(f"config.text.input: {file} is empty; it holds no text")
-    return found
+    return source
 
 
 def windows(source: Input) -> Iterator[Window]:
@@ -108,11 +108,11 @@ def _grouped(source: Input) -> Iterator[Window]:
         return
     columns = _columns(source)
     for batch in reading.scan(source.path, columns).collect_batches(maintain_order=True):
-        texts, done = iter(batch[source.column].fill_null("")), 0
+        texts, first = iter(batch[source.column].fill_null("")), 0
         while window := list(_up_to(texts)):
-            ids = None if source.id is None else batch[source.id].slice(done, len(window))
+            ids = None if source.id is None else batch[source.id].slice(first, len(window))
             yield Window(window, ids)
-            done += len(window)
+            first += len(window)
 
 
 def _up_to(texts: Iterator[str]) -> Iterator[str]:
@@ -162,9 +162,9 @@ def _examine_table(path: pathlib.Path, column: str, id_column: str) -> Input:
     textual = _textual(path, names)
     if not column:
         if len(textual) != 1:
-            found = "no column of text" if not textual else f"{len(textual)} columns of text"
+            count = "no column of text" if not textual else f"{len(textual)} columns of text"
             raise errors.ConfigError(
-                f"{path.name} has {found}; name one by --config.text.column=NAME. Its columns: "
+                f"{path.name} has {count}; name one by --config.text.column=NAME. Its columns: "
                 f"{damage.columns(names)}"
             )
         (column,) = textual

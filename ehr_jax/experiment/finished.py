@@ -15,12 +15,14 @@ def results(folder: pathlib.Path) -> dict[str, Any] | None:
     It is done again, from its checkpoints, where results.json or predictions.parquet is missing or
     damaged, which is told.
     """
-    found = stored.whole_object(folder / "results.json", KEYS, "it is made again from checkpoints")
-    if found is None:
+    fit_results = stored.whole_object(
+        folder / "results.json", KEYS, "it is made again from checkpoints"
+    )
+    if fit_results is None:
         return None
     try:
         predictions.read(folder / "predictions.parquet", "test")
     except errors.RunFolderError as error:
         print(f"{error}; it is made again from checkpoints", flush=True)
         return None
-    return found
+    return fit_results

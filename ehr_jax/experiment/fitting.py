@@ -38,10 +38,10 @@ def check_method(config: ml_collections.ConfigDict) -> None:
         return
     method.network(config, 1)
     teacher.check(config)
-    mesh, asked = partition.make_mesh(config.train.devices), config.train
-    if asked.shards != 1 and mesh.size > 1:
+    mesh, shards = partition.make_mesh(config.train.devices), config.train.shards
+    if shards != 1 and mesh.size > 1:
         raise errors.ConfigError(
-            f"config.train.shards is {asked.shards}, and visits are spread over {mesh.size} "
+            f"config.train.shards is {shards}, and visits are spread over {mesh.size} "
             "devices already; leave it 1, or set config.train.devices=1"
         )
 
@@ -156,10 +156,10 @@ def placed(config: ml_collections.ConfigDict, arrays: features.Arrays) -> ml_col
     So they do where as many train at once as there are devices, and each device holds one: nothing
     is exchanged.
     """
-    asked, devices = config.train, jax.local_device_count()
-    spread = asked.devices is None and asked.shards == 1
-    members = len(asked.seeds) * asked.members
-    together = members if asked.population is None else min(members, asked.population)
+    training, devices = config.train, jax.local_device_count()
+    spread = training.devices is None and training.shards == 1
+    members = len(training.seeds) * training.members
+    together = members if training.population is None else min(members, training.population)
     if not spread or jax.process_count() > 1 or not 1 < devices <= together:
         return config
     alone = ml_collections.ConfigDict(config.to_dict())

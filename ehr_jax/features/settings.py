@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 COLUMNS = ("codes", "full")
 NOTE_SOURCES = ("auto", "own", "record", "none")
@@ -10,7 +10,7 @@ VARIABLE_SETS = ("mimic17", "physionet37", "yaib48")  # the names of `variables.
 
 
 @dataclasses.dataclass(frozen=True)
-class Features:
+class Features(Settings):
     """Nodes of the hypergraph over visits."""
 
     columns: str = setting(
@@ -46,7 +46,7 @@ class Features:
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
+class Series(Settings):
     """Measurements on a grid in time, for methods over stays and for --mode=prepare."""
 
     variables: str = setting("", "A set of variables; '' is none.", choices=("", *VARIABLE_SETS))
@@ -58,7 +58,7 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True)
-class Notes:
+class Notes(Settings):
     """The texts of a sample."""
 
     source: str = setting(
@@ -79,7 +79,7 @@ class Notes:
 
 
 @dataclasses.dataclass(frozen=True)
-class HypergraphData:
+class HypergraphData(Settings):
     """A hypergraph in a file."""
 
     source: str = setting(

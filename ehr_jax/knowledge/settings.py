@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 EXTRACTORS = ("gazetteer", "language_model")
 RENDERINGS = ("realm", "emerge", "names")
@@ -10,7 +10,7 @@ FORMS = ("sequence", "vector")
 
 
 @dataclasses.dataclass(frozen=True)
-class Knowledge:
+class Knowledge(Settings):
     """Retrieval from a knowledge graph; only with realm.use_knowledge."""
 
     graph: str = setting("hetionet_do", "hetionet_do, primekg, or the folder of a built graph.")

@@ -2,7 +2,7 @@
 
 A new method is one entry here and one file. The file of a network has `build(section, labels)`,
 where `section` is the entry's section of the config. The file of any other method has
-`fit_predict(arrays, config, seed)`; with `USES_SEED = False` it is fitted once for all seeds.
+`fit_predict(arrays, config, seed)`.
 `resolve` imports the file; nothing heavy is imported before.
 """
 
@@ -53,6 +53,7 @@ class Entry(NamedTuple):
         nor, whatever config.model.use_concepts is, those of names.
       is_network: True if it is trained by steps of an optimiser (its module has `build`), False if
         it is fitted by its own `fit_predict`.
+      uses_seed: False if it is fitted once for all training seeds.
     """
 
     label: str
@@ -63,6 +64,7 @@ class Entry(NamedTuple):
     teaches: tuple[Inputs, ...] = ()
     reads_nodes: bool = True
     is_network: bool = True
+    uses_seed: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Method:
     @property
     def uses_seed(self) -> bool:
         """False if the method is fitted once for all training seeds."""
-        return getattr(self.module, "USES_SEED", True)
+        return self.entry.uses_seed
 
     def network(self, config: ml_collections.ConfigDict, labels: int) -> Any:
         """Returns the network of `config`; ConfigError where its settings contradict each other."""
@@ -101,7 +103,6 @@ class Method:
         return self.module.fit_predict(arrays, config, seed)
 
 
-GROUP = "ehr_jax.methods"  # of entry points of other packages
 REALM = "ehr_jax.models.realm"
 MINGLE = "ehr_jax.models.mingle"
 UNIFIED = "ehr_jax.models.unified"
@@ -161,6 +162,7 @@ METHODS = {
         teaches=(VISITS,),
         reads_nodes=False,
         is_network=False,
+        uses_seed=False,
     ),
     "logistic_regression_notes": Entry(
         "Logistic regression with notes",
@@ -169,6 +171,7 @@ METHODS = {
         teaches=(VISITS,),
         reads_nodes=False,
         is_network=False,
+        uses_seed=False,
     ),
     "gru_visits": Entry(
         "GRU over visits", "ehr_jax.models.gru_visits", {"model.use_notes": False}, SEQUENCES
@@ -211,6 +214,7 @@ METHODS = {
         dict.fromkeys(_SWITCHES, False),
         STAYS,
         is_network=False,
+        uses_seed=False,
     ),
     "lightgbm_windows": Entry(
         "LightGBM on window statistics",
@@ -232,15 +236,12 @@ METHODS = {
 
 
 # What config.model.name may be.
-NAMES = plugins.Names(GROUP, METHODS)
+NAMES = plugins.Names("ehr_jax.methods", METHODS)
 
 
 def find(name: str) -> Entry:
     """Returns the entry of a method; ConfigError where there is none (see `plugins.find`)."""
-    try:
-        return plugins.find(GROUP, METHODS, name, Entry)
-    except errors.ConfigError as error:
-        raise errors.ConfigError(f"config.model.name: {error}") from error
+    return plugins.find("config.model.name", NAMES, name, Entry)
 
 
 def configure(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

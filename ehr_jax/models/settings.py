@@ -4,7 +4,7 @@ import dataclasses
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 HALF_LAYERS = ("attention", "deep_set")
 PRECISIONS = ("float32", "bfloat16")
@@ -21,7 +21,7 @@ _PRECISION = "The type of the operands of matrix products; sums stay float32 wit
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class Model(Settings):
     """The method, and its network over visits."""
 
     name: str = setting("mingle", "A method of models/registry.py.", choices=registry.NAMES)
@@ -46,7 +46,7 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Realm:
+class Realm(Settings):
     """The network over stays; it is read by REALM and its kin."""
 
     variant: str = setting(
@@ -121,7 +121,7 @@ class Realm:
 
 
 @dataclasses.dataclass(frozen=True)
-class NodeClassifier:
+class NodeClassifier(Settings):
     """The network over the nodes of one hypergraph file."""
 
     name: str = setting("allset_transformer", "The method.", choices=NODE_CLASSIFIERS)

@@ -3,13 +3,13 @@
 import dataclasses
 
 from ehr_jax.models import registry
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 _METHODS = registry.NAMES
 
 
 @dataclasses.dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Settings):
     """Methods, which --mode=benchmark compares."""
 
     methods: tuple[str, ...] = setting(
@@ -33,7 +33,7 @@ class Benchmark:
 
 
 @dataclasses.dataclass(frozen=True)
-class Predict:
+class Predict(Settings):
     """The finished run, which --mode=predict scores records with."""
 
     run: str = setting(

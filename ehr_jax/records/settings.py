@@ -3,7 +3,7 @@
 import dataclasses
 
 from ehr_jax import plugins
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 # The names of `sources.SOURCES`, without importing their readers.
 SOURCES = (
@@ -14,7 +14,7 @@ NAMES = plugins.Names(GROUP, ("synthetic", *SOURCES))
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class Data(Settings):
     """The records."""
 
     source: str = setting(
@@ -29,7 +29,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class OtherData:
+class OtherData(Settings):
     """The records that --mode=predict scores."""
 
     source: str | None = setting(
@@ -40,7 +40,7 @@ class OtherData:
 
 
 @dataclasses.dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Settings):
     """The generated hospital; only with data.source synthetic."""
 
     patients: int = setting(1500, "The number of patients.", least=1, most=10_000_000)

@@ -91,6 +91,10 @@ SOURCES = {
 }
 
 
+# Sources of files; `settings.NAMES` has the generated hospital too.
+NAMES = plugins.Names(records_settings.GROUP, SOURCES)
+
+
 def read(source: str, root: str | None = None, series: str = "") -> tables.Records:
     """Returns the Records of `source`, read from `root` or else `default_root(source)`.
 
@@ -188,10 +192,7 @@ def fingerprint(records: tables.Records) -> str:
 
 
 def _known(source: str) -> Source:
-    try:
-        return plugins.find(records_settings.GROUP, SOURCES, source, Source)
-    except errors.ConfigError as error:
-        raise errors.ConfigError(f"data.source: {error}") from error
+    return plugins.find("config.data.source", NAMES, source, Source)
 
 
 def _parts(column: pl.Series) -> list[bytes]:

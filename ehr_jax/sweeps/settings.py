@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Settings):
     """Trials, which --mode=sweep makes."""
 
     grid: dict = setting(

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from ehr_jax import errors
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 PRECISIONS = ("float32", "bfloat16")
 POOLINGS = ("mean", "cls", "last")
@@ -15,7 +15,7 @@ SUFFIXES = (".parquet", ".safetensors")  # of the output file
 
 
 @dataclasses.dataclass(frozen=True)
-class Text:
+class Text(Settings):
     """The encoder; None takes the value of the checkpoint's files or of text/catalogue.py."""
 
     encoder: str = setting(

@@ -5,7 +5,7 @@ import math
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.settings import setting
+from ehr_jax.settings import Settings, setting
 
 SELECTIONS = ("auroc", "auprc", "loss")
 OPTIMISERS = ("adam_l2", "adamw")
@@ -25,7 +25,7 @@ def _is_weight(value: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimiser:
+class Optimiser(Settings):
     """The settings of `config.train` for one optimiser step."""
 
     optimiser: str = setting(
@@ -143,7 +143,7 @@ class Train(Optimiser):
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Settings):
     """Keys outside the sections."""
 
     profile: bool = setting(
@@ -152,7 +152,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class NodeTraining:
+class NodeTraining(Settings):
     """Training over random splits of one hypergraph."""
 
     seed: int = setting(

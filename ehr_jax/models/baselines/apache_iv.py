@@ -8,7 +8,6 @@ import numpy as np
 
 from ehr_jax import errors
 
-USES_SEED = False
 SCORE, LABEL = "apache iv", "mortality"
 
 

@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 
 from ehr_jax.models.baselines import table
 
-USES_SEED = False
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # inverse regularisation, scikit-learn's C
 
 
