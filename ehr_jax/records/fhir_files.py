@@ -18,7 +18,7 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records import damage
+from ehr_jax.records import damage, reading
 
 CODING = pl.Struct({"system": pl.String, "code": pl.String, "display": pl.String})
 CONCEPT = pl.Struct({"coding": pl.List(CODING), "text": pl.String})
@@ -45,10 +45,7 @@ def find(root: str | pathlib.Path, kinds: tuple[str, ...]) -> dict[str, list[pat
 
     Raises RecordsError for a missing folder.
     """
-    folder = pathlib.Path(root).expanduser()
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise errors.RecordsError(f"{folder}: this data folder {what}; check the path")
+    folder = reading.data_folder(root)
     found = {kind: [] for kind in kinds}
     spelling = {kind.lower(): kind for kind in kinds}
     for path in sorted(folder.iterdir()):

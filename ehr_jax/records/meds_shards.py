@@ -17,7 +17,7 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records import damage, tables
+from ehr_jax.records import damage, reading, tables
 
 EVENTS = {
     "subject_id": pl.Int64,
@@ -48,10 +48,7 @@ def find(root: str | pathlib.Path) -> list[pathlib.Path]:
 
     Raises RecordsError for a missing folder, no shard, a damaged one, or one of another schema.
     """
-    root = pathlib.Path(root).expanduser()
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise errors.RecordsError(f"{root}: this data folder {what}; check the path")
+    root = reading.data_folder(root)
     below = (path.relative_to(root) for path in (root / "data").rglob("*.parquet"))
     shards = [root / path for path in sorted(below) if not path.name.startswith(".")]
     if not shards:

@@ -20,6 +20,18 @@ from ehr_jax.records import damage, parsing, parts, reading_progress
 _BATCH_BYTES = 1 << 24  # of text parsed at once: much work a call, little memory
 
 
+def data_folder(root: str | pathlib.Path) -> pathlib.Path:
+    """Returns the folder of a source with `~` expanded; RecordsError where there is none."""
+    folder = pathlib.Path(root).expanduser()
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise errors.RecordsError(
+            f"{folder}: this data folder {what}; check the path (config.data.root, or EHR_JAX_DATA "
+            "where that is '')"
+        )
+    return folder
+
+
 def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pathlib.Path | None:
     """Returns the file, or folder of parts (see `parts`), that holds table `stem` in the folder
     `root`, whatever its letter case.
@@ -27,10 +39,7 @@ def find_table(root: str | pathlib.Path, stem: str, required: bool = True) -> pa
     Returns None for a missing table that is not `required`.
     Raises RecordsError for a missing folder or a missing required table.
     """
-    folder = pathlib.Path(root).expanduser()
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise errors.RecordsError(f"{folder}: this data folder {what}; check the path")
+    folder = data_folder(root)
     held = {path.name.lower(): path for path in sorted(folder.iterdir())}
     for suffix in (*parts.SUFFIXES, ""):
         path = held.get(stem.lower() + suffix)
