@@ -197,7 +197,7 @@ def _ours(arguments) -> int:
 
     from ehr_jax.cohorts import tasks
     from ehr_jax.features import series, variables
-    from ehr_jax.records import mimic3
+    from ehr_jax.records.mimic import mimic3
 
     times = [time.perf_counter()]
     records = mimic3.read(arguments.data)

@@ -12,7 +12,7 @@ import polars as pl
 
 from ehr_jax import progress
 from ehr_jax.features import units
-from ehr_jax.records import mimic3_events
+from ehr_jax.records.mimic import mimic3_events
 
 CHUNK_ROWS = 1_000_000
 STEPS = 48  # of an hour

@@ -4,7 +4,7 @@ import datetime
 
 import polars as pl
 
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 DAY_ONE = datetime.datetime(2100, 1, 1)
 

@@ -4,7 +4,7 @@ import polars as pl
 import rich.console
 
 from ehr_jax import progress
-from ehr_jax.records import reading, reading_progress
+from ehr_jax.records.common import reading, reading_progress
 
 COLUMNS = {"a": pl.Int64}
 

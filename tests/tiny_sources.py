@@ -12,30 +12,24 @@ from typing import Any, NamedTuple
 import hospital
 import mutations
 import polars as pl
-from records import (
-    test_diabetes130,
-    test_eicu,
-    test_fhir,
-    test_meds,
-    test_mimic3,
-    test_mimic4,
-    test_omop,
-    test_physionet2012,
-)
+from records.diabetes130 import test_diabetes130
+from records.eicu import test_eicu
+from records.fhir import test_fhir
+from records.meds import test_meds
+from records.mimic import test_mimic3, test_mimic4
+from records.omop import test_omop
+from records.physionet2012 import test_physionet2012
 
 from ehr_jax.features import hypergraph_file
-from ehr_jax.records import (
-    diabetes130,
-    eicu,
-    fhir,
-    meds,
-    meds_files,
-    mimic3,
-    mimic4,
-    omop,
-    physionet2012,
-    tables,
-)
+from ehr_jax.records.common import tables
+from ehr_jax.records.diabetes130 import reader as diabetes130
+from ehr_jax.records.eicu import reader as eicu
+from ehr_jax.records.fhir import reader as fhir
+from ehr_jax.records.meds import reader as meds
+from ehr_jax.records.meds import writer
+from ehr_jax.records.mimic import mimic3, mimic4
+from ehr_jax.records.omop import reader as omop
+from ehr_jax.records.physionet2012 import reader as physionet2012
 
 PATIENTS = range(6)
 DEAD = range(3)
@@ -207,7 +201,7 @@ def _meds_own(folder: pathlib.Path) -> None:
             ).lazy(),
         }
     )
-    made = meds_files.write(records, folder / "made", subjects_a_shard=3)
+    made = writer.write(records, folder / "made", subjects_a_shard=3)
     for path in sorted(made.iterdir()):
         path.rename(folder / path.name)
 

@@ -10,7 +10,7 @@ import datetime
 import polars as pl
 
 from ehr_jax.audit import moments
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 CHANGED = "AUDIT:CHANGED"  # a code that no source has
 INSTANT = datetime.timedelta(microseconds=1)

@@ -14,7 +14,7 @@ from ehr_jax.audit import building, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once, vocabulary
-from ehr_jax.records import identifiers, tables
+from ehr_jax.records.common import identifiers, tables
 
 Status = Literal["pass", "warn", "fail", "skip"]
 NO_NOTES = "no method reads notes of the source"

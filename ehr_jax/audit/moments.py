@@ -6,7 +6,7 @@ otherwise repeat its faults.
 
 import polars as pl
 
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 CLOCKED = ("codes", "attributes", "measurements", "notes", "scores")
 

@@ -17,7 +17,7 @@ from ehr_jax.audit import alter, building, evidence, subset
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 FUTURE = "inputs changed by the future"
 HELD_OUT = "training changed by held-out patients"

@@ -8,7 +8,7 @@ import polars as pl
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 def choose(cohort: cohorts.Cohort, count: int) -> pl.Series:

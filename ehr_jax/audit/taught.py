@@ -12,7 +12,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.audit import alter, building, evidence, subset
 from ehr_jax.features import once
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.training import teacher
 
 CHECK = "the teacher's scores"

@@ -24,7 +24,8 @@ import polars as pl
 from ehr_jax import errors, progress
 from ehr_jax.cohorts import given
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import meds_shards, tables
+from ehr_jax.records.common import tables
+from ehr_jax.records.meds import files
 
 INSTALL = "pip install 'ehr_jax[aces]' && pip install --no-deps es-aces==0.7.3"
 AT_ONCE = "samples whose outcome is of the prediction time itself"
@@ -46,7 +47,7 @@ def find(root: str | pathlib.Path, path: str | pathlib.Path) -> given.Given:
     aces = _package()
     path, query = pathlib.Path(path).expanduser(), read(path)
     task = _load(aces, path)
-    shards = meds_shards.find(root)
+    shards = files.find(root)
     _check_subjects(root, shards)
     answers = []
     with progress.progress(f"ACES, {path.name}", len(shards)) as bar:
@@ -142,8 +143,7 @@ def _load(aces: _Aces, path: pathlib.Path):
 
 def _check_subjects(root, shards: list[pathlib.Path]) -> None:
     each = [
-        meds_shards.scan(root, [shard], {"subject_id": pl.Int64}).unique().collect()
-        for shard in shards
+        files.scan(root, [shard], {"subject_id": pl.Int64}).unique().collect() for shard in shards
     ]
     torn = pl.concat(each).filter(pl.col("subject_id").is_duplicated())["subject_id"].n_unique()
     if torn:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax.cohorts import rules
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 def told_after_hospital(records: tables.Records) -> bool:

@@ -8,7 +8,7 @@ import polars as pl
 
 from ehr_jax.cohorts import labels, phenotypes, rules
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 TRANSFER_GAP = datetime.timedelta(hours=24)
 # An admission so soon after an emergency visit continues it.

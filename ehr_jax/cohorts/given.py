@@ -13,7 +13,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, draft, splits, tasks
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 ROWS = {"subject_id": pl.Int64, "prediction_time": tables.TIME, "label": pl.Boolean}
 

@@ -12,7 +12,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import phenotypes, rules
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 class Label(NamedTuple):

@@ -10,7 +10,7 @@ import polars as pl
 
 from ehr_jax import data_use, errors, storage
 from ehr_jax.cohorts import cohort
-from ehr_jax.records import damage
+from ehr_jax.records.common import damage
 
 SPLIT_FILE = {"subject_id": pl.Int64, "visit_id": pl.Int64, "split": pl.String}
 

@@ -8,7 +8,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, draft, labels, rules, settings, splits
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 # strict: split by patient, honest labels. paper: the published split and labels.
 PROTOCOLS = settings.PROTOCOLS

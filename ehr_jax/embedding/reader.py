@@ -17,7 +17,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import damage, reading
+from ehr_jax.records.common import damage, reading
 
 TABLES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 STRUCTURED = (".json", ".jsonl", ".ndjson")  # a line of which is no text

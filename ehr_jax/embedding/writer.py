@@ -16,7 +16,7 @@ import polars as pl
 import safetensors
 
 from ehr_jax import data_use, errors, storage
-from ehr_jax.records import damage
+from ehr_jax.records.common import damage
 from ehr_jax.training import run_folder
 
 PLAIN = {"compression": "uncompressed", "statistics": False}  # vectors hardly shrink

@@ -12,7 +12,7 @@ import polars as pl
 from ehr_jax import disclosure, stored
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import summary
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 # Sources that number patients in the order of their table: a number is of one extract alone, and
 # visits tell whether two extracts have a patient in common.

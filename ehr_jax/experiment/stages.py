@@ -14,7 +14,8 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import fitted, once
 from ehr_jax.models import registry
-from ehr_jax.records import sources, tables
+from ehr_jax.records import sources
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 from ehr_jax.training import run_folder
 

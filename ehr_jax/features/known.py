@@ -7,7 +7,7 @@ of stay); one with a time is known from then on. Everything a model sees passes 
 import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 def codes(records: tables.Records, cohort: cohorts.Cohort) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import cells, known, variable
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 _BATCH_ROWS = 1 << 18  # measurements taken at once
 FIRST = {"visit_id": pl.Int64, "variable": pl.String, "time": tables.TIME}

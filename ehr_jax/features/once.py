@@ -7,7 +7,7 @@ import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays, known, measured, series, variables
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import polars as pl
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import cells, measured, variable
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 NEVER = -1.0  # the value of a category that was not seen so far (REALM's)
 FARTHEST = 1e4  # in standard deviations; what lies beyond is set to the mean (REALM's)

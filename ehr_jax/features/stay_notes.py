@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax.features import once, prepare, texts, vectors
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 ROWS = {"sample_id": pl.Int64, "time": tables.TIME, "text": pl.String, "hour": pl.Float32}
 

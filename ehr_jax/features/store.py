@@ -23,7 +23,7 @@ from ehr_jax import data_use, errors, progress, storage, stored
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import prepare, series
 from ehr_jax.nn import bipartite
-from ehr_jax.records import identifiers
+from ehr_jax.records.common import identifiers
 
 NAME, VERSION = "ehr_samples", "1.0.0"  # of the layout: another one is refused
 SHARD = 16_384  # examples in a file

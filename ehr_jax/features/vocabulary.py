@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 
 @dataclasses.dataclass(frozen=True)

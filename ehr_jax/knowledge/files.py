@@ -1,7 +1,7 @@
 """Finding and reading the files of a knowledge source: tables in several forms, and plain text.
 
-Tables are read as those of records are (`records.reading`), which says what is wrong with a damaged
-one; what sources add is quotation in tab-separated files.
+Tables are read as those of records are (`records.common.reading`), which says what is wrong with a
+damaged one; what sources add is quotation in tab-separated files.
 """
 
 import gzip
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import damage, reading
+from ehr_jax.records.common import damage, reading
 
 # Where two files hold the same table the first kind wins: it is the quickest to read.
 SUFFIXES = (".parquet", ".csv", ".tab", ".tsv", ".csv.gz", ".tab.gz", ".tsv.gz")
@@ -54,7 +54,7 @@ def required(
 def scan(
     path: pathlib.Path, columns: Mapping[str, pl.DataType], optional: tuple[str, ...] = ()
 ) -> pl.LazyFrame:
-    """Returns a table's columns as `records.reading.scan` does, unquoted where it is by tabs.
+    """Returns a table's columns as `reading.scan` does, unquoted where it is by tabs.
 
     A name in the header may begin with "?", as query engines write it.
     """

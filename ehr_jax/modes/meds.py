@@ -7,7 +7,7 @@ import ml_collections
 from ehr_jax import disclosure
 from ehr_jax.experiment import stages
 from ehr_jax.models import registry
-from ehr_jax.records import meds_files
+from ehr_jax.records.meds import writer
 from ehr_jax.reporting import predictions
 from ehr_jax.training import run_folder
 
@@ -23,7 +23,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     if folder.exists():
         print(f"{folder}: written by an earlier start, kept")
     else:
-        meds_files.write(records, folder)
+        writer.write(records, folder)
         print(f"{folder}: {disclosure.shown(records.patients.height)} patients of {records.source}")
     if (workdir / "predictions.parquet").exists():
         written = predictions.write_meds(workdir, workdir / "meds_predictions")

@@ -11,7 +11,7 @@ from ehr_jax.features import arrays as features
 from ehr_jax.features import store
 from ehr_jax.models import registry
 from ehr_jax.modes import together
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.reporting import tables as text_tables
 from ehr_jax.training import run_folder
 

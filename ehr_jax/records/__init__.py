@@ -1,1 +1,1 @@
-"""Sources of health records: one file each, all read into the tables of `records.tables`."""
+"""Sources of health records: a folder each, all read into the tables of `records.common.tables`."""

@@ -14,19 +14,15 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors, plugins
-from ehr_jax.records import (
-    diabetes130,
-    eicu,
-    fhir,
-    meds,
-    mimic3,
-    mimic4,
-    mimic4_events,
-    omop,
-    physionet2012,
-    tables,
-)
 from ehr_jax.records import settings as records_settings
+from ehr_jax.records.common import tables
+from ehr_jax.records.diabetes130 import reader as diabetes130
+from ehr_jax.records.eicu import reader as eicu
+from ehr_jax.records.fhir import reader as fhir
+from ehr_jax.records.meds import reader as meds
+from ehr_jax.records.mimic import mimic3, mimic4, mimic4_events
+from ehr_jax.records.omop import reader as omop
+from ehr_jax.records.physionet2012 import reader as physionet2012
 
 # Endings of the files of any source.
 _DATA = (".csv", ".csv.gz", ".parquet", ".ndjson", ".ndjson.gz", ".txt", ".tar.gz", ".zip")

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import codes as synthetic_codes
 from ehr_jax.synthetic import course as synthetic_course
 from ehr_jax.synthetic import notes as synthetic_notes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import conditions as synthetic_conditions
 from ehr_jax.synthetic import phrases as synthetic_phrases
 

@@ -13,7 +13,8 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors, progress, storage
-from ehr_jax.records import mimic3_files, tables
+from ehr_jax.records.common import tables
+from ehr_jax.records.mimic import mimic3_writer
 from ehr_jax.synthetic import charts as synthetic_charts
 from ehr_jax.synthetic import course as synthetic_course
 from ehr_jax.synthetic import hospital as synthetic
@@ -55,7 +56,7 @@ def write(
     stays = synthetic.unit_stays(course)
     subject_id = records.stays["subject_id"].to_numpy()
     with storage.new_folder(folder) as made:
-        mimic3_files.write(bare, made)
+        mimic3_writer.write(bare, made)
         for table in ("CHARTEVENTS", "LABEVENTS", "NOTEEVENTS", "D_ITEMS"):
             (made / f"{table}.csv.gz").unlink()
         _items().write_csv(made / "D_ITEMS.csv.gz", compression="gzip")
@@ -91,7 +92,7 @@ def _charts(stays, subject_id, rows, seed: int) -> Iterator[tuple[pl.DataFrame, 
 def _laboratory(stays, subject_id, seed: int) -> Iterator[tuple[pl.DataFrame, int]]:
     names = {
         name: int(item.variable.removeprefix("LAB:"))
-        for name, item in mimic3_files.ITEMS.items()
+        for name, item in mimic3_writer.ITEMS.items()
         if item.variable.startswith("LAB:")
     }
     for number, first in enumerate(range(0, stays.stay_id.size, 2000)):
@@ -115,7 +116,7 @@ def _laboratory(stays, subject_id, seed: int) -> Iterator[tuple[pl.DataFrame, in
 
 def _sink(parts: Iterator, table: str, total: int, folder: pathlib.Path, suffix: str) -> None:
     """Writes a table part by part, with the column ROW_ID before the others."""
-    columns = {name.upper(): pl.String for name in mimic3_files.COLUMNS[table]}
+    columns = {name.upper(): pl.String for name in mimic3_writer.COLUMNS[table]}
     columns |= {name: pl.Int64 for name in columns if name == "ITEMID" or name.endswith("_ID")}
     columns |= {name: pl.Int64 for name in columns if name == "CGID"}
 
@@ -151,6 +152,6 @@ def _items() -> pl.DataFrame:
     ).with_columns(pl.lit("chartevents").alias("linksto"))
     columns = [
         pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
-        for name in mimic3_files.COLUMNS["D_ITEMS"]
+        for name in mimic3_writer.COLUMNS["D_ITEMS"]
     ]
     return frame.select(columns).rename(str.upper)

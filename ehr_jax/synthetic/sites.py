@@ -10,7 +10,7 @@ import datetime
 import numpy as np
 import polars as pl
 
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 BILLED_AFTER = datetime.timedelta(days=3)
 _STYLES = ("{}", "{}, local entry", "{} (see chart)", "order set: {}", "list of {}")

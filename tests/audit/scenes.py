@@ -15,7 +15,7 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import tasks
 from ehr_jax.knowledge import disk, graph
 from ehr_jax.models import registry
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ehr_jax.audit import alter, building, moments, subset
 from ehr_jax.cohorts import tasks
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 from tests import hospital
 

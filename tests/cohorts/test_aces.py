@@ -11,7 +11,9 @@ from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.cohorts import aces, given, tasks
 from ehr_jax.experiment import stages
-from ehr_jax.records import meds, meds_files, mimic4
+from ehr_jax.records.meds import reader as meds
+from ehr_jax.records.meds import writer
+from ehr_jax.records.mimic import mimic4
 from ehr_jax.synthetic import hospital as synthetic
 
 visit, day = hospital.visit, hospital.day
@@ -65,7 +67,7 @@ def package():
 def ward(tmp_path_factory):
     """Five patients, two a shard."""
     records = hospital.records(list(WARD), stays=STAYS, deaths=DEATHS)
-    return meds_files.write(records, tmp_path_factory.mktemp("meds") / "ward", subjects_a_shard=2)
+    return writer.write(records, tmp_path_factory.mktemp("meds") / "ward", subjects_a_shard=2)
 
 
 def file(folder, text: str = QUERY, name: str = "task.yaml"):
@@ -94,7 +96,7 @@ def test_the_query_finds_what_a_reader_of_the_hospital_finds(package, ward, tmp_
 @pytest.mark.parametrize("subjects", [1, 3, 100])
 def test_shards_of_any_size_give_the_same_samples(package, ward, tmp_path, subjects):
     records = meds.read(ward)
-    folder = meds_files.write(records, tmp_path / "other", subjects_a_shard=subjects)
+    folder = writer.write(records, tmp_path / "other", subjects_a_shard=subjects)
     assert sorted(aces.find(folder, file(tmp_path)).rows.rows()) == FOUND
 
 
@@ -139,7 +141,7 @@ def test_a_query_that_nothing_meets_is_explained(package, ward, tmp_path):
 @pytest.fixture(scope="session")
 def demo(data_root, tmp_path_factory):
     records = mimic4.read(data_root / "mimic_iv_demo_2.2")
-    return records, meds_files.write(records, tmp_path_factory.mktemp("meds") / "demo", 40)
+    return records, writer.write(records, tmp_path_factory.mktemp("meds") / "demo", 40)
 
 
 def by_hand(folder) -> set:
@@ -180,7 +182,7 @@ def test_the_demo_agrees_with_a_count_by_hand_and_with_our_mortality(package, de
 def trained(tmp_path_factory):
     pytest.importorskip("aces", reason="es-aces is not installed here")
     folder = tmp_path_factory.mktemp("run")
-    root = meds_files.write(synthetic.generate(100, seed=0), folder / "meds", subjects_a_shard=60)
+    root = writer.write(synthetic.generate(100, seed=0), folder / "meds", subjects_a_shard=60)
     command = [
         "ehr_jax.main", "--config=configs/mingle.py:synthetic_mortality", "--mode=benchmark",
         "--config.data.source=meds", f"--config.data.root={root}",

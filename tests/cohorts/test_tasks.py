@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from ehr_jax import errors
 from ehr_jax.cohorts import cohort, draft, labels, phenotypes, rules, tasks
 from ehr_jax.cohorts import spec as specs
-from ehr_jax.records import diabetes130, mimic3, tables
+from ehr_jax.records.common import tables
+from ehr_jax.records.diabetes130 import reader as diabetes130
+from ehr_jax.records.mimic import mimic3
 from ehr_jax.synthetic import hospital as synthetic
 
 visit, day = hospital.visit, hospital.day

@@ -15,7 +15,7 @@ import pytest
 
 from ehr_jax import data_use, main
 from ehr_jax.experiment import stages
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 pytestmark = pytest.mark.slow
 

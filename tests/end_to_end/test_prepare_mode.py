@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from ehr_jax import main
 from ehr_jax.experiment import stages
 from ehr_jax.features import loader
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 SMALL = (
     "--config=configs/mingle.py:synthetic_mortality",

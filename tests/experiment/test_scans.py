@@ -14,7 +14,7 @@ from ehr_jax.experiment import stages
 from ehr_jax.features import fitted, once, vectors
 from ehr_jax.models import registry
 from ehr_jax.modes import benchmark, prepare
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 
 

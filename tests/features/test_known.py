@@ -8,7 +8,7 @@ import polars as pl
 
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import known
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 
 NOON = hospital.day(2.5)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import cells, series, variable, variables
-from ehr_jax.records import mimic3, physionet2012, tables
+from ehr_jax.records.common import tables
+from ehr_jax.records.mimic import mimic3
+from ehr_jax.records.physionet2012 import reader as physionet2012
 from tests import hospital
 
 HEART, EYES = (variables.VARIABLES[n] for n in ("heart rate", "Glasgow coma scale eye opening"))

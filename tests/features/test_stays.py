@@ -13,7 +13,7 @@ from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import fitted, known, once, statics, stay_notes, stays, vectors, vocabulary
 from ehr_jax.nn import bipartite
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 from ehr_jax.training import stay_kind
 

@@ -3,7 +3,7 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.features import units, variable, variables
-from ehr_jax.records import physionet2012
+from ehr_jax.records.physionet2012 import reader as physionet2012
 from ehr_jax.synthetic import series as synthetic_series
 
 KNOWN = variables.VARIABLES

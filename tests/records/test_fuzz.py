@@ -25,7 +25,14 @@ import tiny_sources
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import hypergraph_file
-from ehr_jax.records import diabetes130, fhir, meds, mimic3, omop, physionet2012, reading, sources
+from ehr_jax.records import sources
+from ehr_jax.records.common import reading
+from ehr_jax.records.diabetes130 import reader as diabetes130
+from ehr_jax.records.fhir import reader as fhir
+from ehr_jax.records.meds import reader as meds
+from ehr_jax.records.mimic import mimic3
+from ehr_jax.records.omop import reader as omop
+from ehr_jax.records.physionet2012 import reader as physionet2012
 
 DEFAULT = 6  # inputs of each source and container
 HANG_SECONDS = 120

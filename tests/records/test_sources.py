@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from ehr_jax import errors
-from ehr_jax.records import sources, tables
+from ehr_jax.records import sources
+from ehr_jax.records.common import tables
 
 
 @pytest.fixture

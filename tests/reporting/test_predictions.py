@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from ehr_jax import errors
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.reporting import predictions
 
 LABELS = ("heart failure", "sepsis")

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from ehr_jax import errors
-from ehr_jax.records import tables
+from ehr_jax.records.common import tables
 from ehr_jax.synthetic import codes as synthetic_codes
 from ehr_jax.synthetic import conditions as synthetic_conditions
 from ehr_jax.synthetic import course as synthetic_course

@@ -11,7 +11,8 @@ from polars import testing
 from ehr_jax import errors
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import series, variables
-from ehr_jax.records import mimic3, mimic3_events, parsing, reading
+from ehr_jax.records.common import parsing, reading
+from ehr_jax.records.mimic import mimic3, mimic3_events
 from ehr_jax.synthetic import charts as synthetic_charts
 from ehr_jax.synthetic import release as synthetic_release
 

@@ -1,0 +1,1 @@
+"""What every source of records shares: the tables, reading files, codes, times and deaths."""

@@ -1,0 +1,1 @@
+"""Diabetes 130-US hospitals 1999-2008."""

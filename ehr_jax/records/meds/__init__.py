@@ -1,0 +1,1 @@
+"""MEDS 0.4 data sets, read and written."""

@@ -1,0 +1,1 @@
+"""MIMIC-III and MIMIC-IV."""

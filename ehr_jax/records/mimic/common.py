@@ -1,0 +1,339 @@
+"""What MIMIC-III and MIMIC-IV share: both write the same hospital's visits, codes and facts alike.
+
+Each reader finds its tables and names its columns; what follows from them is decided here, once.
+Rules that mend or leave out rows count them in `oddities`, by a short description.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+
+import polars as pl
+
+from ehr_jax import errors
+from ehr_jax.records.common import (
+    code_spelling,
+    deaths,
+    icd9,
+    reading,
+    repeats,
+    tables,
+    tally,
+    when,
+)
+
+# How the sources write that a text column has no value.
+NO_VALUE = (
+    r"(?i)^(unknown.*|unable to obtain|patient declined to answer|\*\*.*\*\*|not specified|"
+    r"information not available|\?)$"
+)
+NO_TIME = pl.lit(None, tables.TIME)
+
+
+def check_admissions(
+    path: pathlib.Path, stem: str, raw: pl.DataFrame, oddities: tally.Ledger
+) -> pl.DataFrame:
+    """Returns admissions, each once.
+
+    Raises RecordsError for one without a hadm_id or subject_id, or told in two ways.
+    """
+    for key in ("hadm_id", "subject_id"):
+        if raw[key].null_count():
+            row = raw[key].is_null().arg_true()[0] + 1
+            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    oddities.begin(stem, raw.height)
+    return repeats.once(raw, "hadm_id", stem, oddities, path.name)
+
+
+def mend_admissions(
+    stem: str,
+    raw: pl.DataFrame,
+    stays: pl.DataFrame,
+    places: Mapping[str, str],
+    oddities: tally.Ledger,
+) -> pl.DataFrame:
+    """Returns admissions with `visit_id`, `start`, `end` (null where the discharge is not known),
+    `stated` (the disposition) and `survived`, as `deaths.settle` has them.
+
+    Args:
+      raw: hadm_id, admittime, dischtime, deathtime, edregtime, hospital_expire_flag,
+        discharge_location and whatever else is to be kept.
+      stays: `tables.STAYS`, for visits without a start of their own.
+      places: discharge location to disposition.
+    """
+    unit = stays.group_by("visit_id").agg(pl.col("start").min().alias("unit_start"))
+    raw = raw.rename({"hadm_id": "visit_id"}).join(unit, on="visit_id", how="left")
+    place, flag = pl.col("discharge_location"), pl.col("hospital_expire_flag")
+    left_dead = _left_dead(places).fill_null(False)
+    died = pl.col("deathtime").is_not_null() | (flag == 1).fill_null(False) | left_dead
+    raw = raw.with_columns(
+        pl.coalesce("admittime", "edregtime", "unit_start").alias("start"),
+        pl.col("dischtime").alias("end"),
+        stated=pl.when(died)
+        .then(pl.lit("died"))
+        .when(place.is_not_null())
+        .then(place.replace_strict(places, default="other", return_dtype=pl.String))
+        .when(flag == 0)
+        .then(pl.lit("other"))  # where to is unknown, but that the patient lived is stated
+        .otherwise(pl.lit("unknown")),
+        survived=~died & (flag == 0).fill_null(False),
+    )
+    mended = {
+        "missing admission times, taken from the emergency or ICU entry": raw.select(
+            pl.col("admittime").is_null() & pl.col("start").is_not_null()
+        ),
+        "discharges before admission, set to the admission": raw.select(
+            pl.col("end") < pl.col("start")
+        ),
+        "hospital deaths told by one column and not by another, taken as deaths": raw.select(
+            died & ~left_dead
+        ),
+    }
+    oddities |= {rule: int(found.to_series().sum()) for rule, found in mended.items()}
+    end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
+    dated = pl.col("start").is_not_null()
+    raw = oddities.sift(stem, raw, dated, "visits without any admission time, left out")
+    return raw.with_columns(end=end)
+
+
+def settle(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
+    """Returns mended `admissions` with what `deaths.settle` says of them.
+
+    A death in hospital has a clock time, else that of the patient's date in `raw` (subject_id,
+    dod). A clock time of exactly midnight is a date alone.
+    """
+    dod = raw.drop_nulls("subject_id").unique("subject_id", keep="first", maintain_order=True)
+    told = admissions.join(
+        dod.select("subject_id", "dod"), on="subject_id", how="left", maintain_order="left"
+    )
+    death = pl.coalesce("deathtime", pl.col("dod").dt.truncate("1d"))
+    day_only = death.dt.time() == pl.time(0)
+    told = told.with_columns(
+        death_first=death,
+        death_time=pl.when(day_only).then(when.end_of_day(death)).otherwise(death),
+    )
+    return deaths.settle(told.drop("dod"), oddities)
+
+
+def mend_patients(
+    stem: str, raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns each patient of `raw` (subject_id, gender, dod, ...) once, with what follows.
+
+    Added are `sex`, `death_time` as settled, and `first`, the start of the first of `admissions`.
+    Of who has no admission the day of death alone is known and counts as its end.
+    """
+    oddities.begin(stem, raw.height)
+    named = pl.col("subject_id").is_not_null()
+    raw = oddities.sift(stem, raw, named, f"{stem} rows without a subject_id, left out")
+    distinct = repeats.once(raw, "subject_id", stem, oddities)
+    own = admissions.group_by("subject_id").agg(
+        pl.col("death").last(), pl.col("start").min().alias("first")
+    )
+    sex = pl.col("gender").str.strip_chars().str.to_uppercase()
+    joined = distinct.join(own, on="subject_id", how="left", maintain_order="left")
+    without = pl.col("first").is_null()
+    return joined.with_columns(
+        pl.when(sex.is_in(["F", "M"])).then(sex).alias("sex"),
+        pl.when(without)
+        .then(when.end_of_day(pl.col("dod")))
+        .otherwise("death")
+        .alias("death_time"),
+    )
+
+
+def visits(
+    joined: pl.DataFrame,
+    age: pl.Expr,
+    planned: Iterable[str],
+    emergency: Iterable[str],
+) -> pl.DataFrame:
+    """Returns the rows of `tables.VISITS`, sorted, ages as exact as given.
+
+    Args:
+      joined: settled admissions joined with their patients.
+      age: in years, of the columns of `joined`.
+      planned: the admission types of planned visits.
+      emergency: those of visits that may lead to an admission of their own.
+    """
+    joined = joined.sort("subject_id", "start", "visit_id")
+    kind, source = pl.col("admission_type").str.to_uppercase(), pl.col("admission_location")
+    return joined.select(
+        "visit_id",
+        "subject_id",
+        pl.int_range(pl.len()).over("subject_id").alias("order"),
+        "start",
+        "end",
+        age.alias("age"),
+        pl.when("died")
+        .then(pl.lit("died"))
+        .when(pl.col("end").is_null())
+        .then(pl.lit("unknown"))
+        .otherwise("stated")
+        .alias("disposition"),
+        kind.is_in(list(planned)).alias("planned"),
+        pl.when(~source.str.contains(NO_VALUE))
+        .then(source.str.starts_with("TRANSFER FROM HOSP"))
+        .alias("transferred_in"),
+        kind.is_in(list(emergency)).fill_null(False).alias("emergency"),
+        pl.lit(None).alias("readmitted_30d"),
+    )
+
+
+def attributes(
+    admissions: pl.DataFrame,
+    visits: pl.DataFrame,
+    patients: pl.DataFrame,
+    columns: Mapping[str, str],
+) -> pl.DataFrame:
+    """Returns `tables.ATTRIBUTES`: `columns` of admissions (to attribute names), sex and age.
+
+    All are known at admission. A text that says it has no value is left out.
+    """
+    joined = admissions.join(visits.select("visit_id", "age"), on="visit_id").join(
+        patients.select("subject_id", "sex"), on="subject_id"
+    )
+    sex = pl.col("sex").replace_strict({"F": "female", "M": "male"}, default=None)
+    texts = [(name, pl.col(column)) for column, name in columns.items()] + [("sex", sex)]
+    key = ("visit_id", pl.col("start").alias("time"))
+    long = [
+        joined.select(*key, pl.lit(name).alias("name"), text.str.to_lowercase().alias("text"))
+        for name, text in texts
+    ]
+    long = pl.concat(long).filter(~pl.col("text").str.strip_chars().str.contains(NO_VALUE))
+    age = joined.select(
+        *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
+    )
+    both = pl.concat([long, age.drop_nulls("number")], how="diagonal")
+    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+
+
+def prescribed(
+    path: pathlib.Path, stem: str, start: str, visits: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns the drugs of `visits` as codes, each known at the end of the day it starts.
+
+    Left out and counted are rows that start far outside their visit.
+    """
+    raw = reading.read(path, {"hadm_id": pl.Int64, start: tables.TIME, "drug": pl.String})
+    raw = of_visits(raw, "drug", stem, visits, oddities)
+    raw = raw.join(
+        visits.select("visit_id", "start", "end"), on="visit_id", how="left", maintain_order="left"
+    )
+    raw = when.near(raw, f"{stem} rows", oddities, start)
+    oddities[f"{stem} starting after the day of discharge, taken as known at discharge"] = int(
+        raw.select(pl.col(start) > pl.col("end")).to_series().sum()
+    )
+    # A start date is known at the end of that day, and nothing is ordered after discharge.
+    time = pl.when(pl.col(start).is_not_null()).then(
+        pl.min_horizontal(when.end_of_day(pl.col(start)), "end")
+    )
+    position = pl.lit(None, pl.Int64)
+    return raw.select("visit_id", code="DRUG:" + pl.col("drug"), time=time, position=position)
+
+
+def of_visits(
+    raw: pl.DataFrame, column: str, stem: str, visits: pl.DataFrame, oddities: dict
+) -> pl.DataFrame:
+    """Returns the rows of table `stem` with a value in `column` that belong to `visits`."""
+    raw = raw.rename({"hadm_id": "visit_id"})
+    known = raw["visit_id"].is_in(visits["visit_id"].implode()).fill_null(False)
+    nobody, codeless = raw["visit_id"].is_null(), raw[column].is_null()
+    sound = raw.filter(known & ~codeless)
+    left_out = {
+        f"{stem} rows without a hadm_id, left out": int(nobody.sum()),
+        f"{stem} rows without a code, left out": int((codeless & ~nobody).sum()),
+        f"{stem} rows of unknown visits, left out": int((~known & ~nobody & ~codeless).sum()),
+    }
+    oddities.begin(stem, raw.height)
+    for rule, rows in left_out.items():
+        oddities.leave_out(stem, rule, rows)
+    if visits.height:
+        tally.require_match(stem, int(known.sum()), int((~known & ~nobody).sum()))
+    return sound
+
+
+def icd9_spelling(
+    codes: pl.Series, titles: Mapping[str, str], longest: int, stem: str, oddities: dict
+) -> pl.Series:
+    """Returns a column of ICD-9 codes in capitals, undotted, with zeros that a writer took away.
+
+    A column that somewhere became one of numbers has lost the zeros before its codes, and has ".0"
+    behind them where the numbers were floating. What may be two codes stands as it is, counted and
+    named. `longest` is the number of characters of the longest code, 5 or 4 of procedures.
+    """
+    plain = icd9.without_point(codes.str.strip_chars().str.to_uppercase(), before=longest - 2)
+    plain = plain.str.replace(".", "", literal=True)
+    spelling = icd9.with_zeros(plain, titles, longest)
+    restored = plain.is_in([old for old, new in spelling.items() if old != new]).sum()
+    rule = f"{stem} codes that had lost leading zeros, restored"
+    oddities[rule] = oddities.get(rule, 0) + restored
+    if unsure := icd9.unsure(plain, titles, longest):
+        named = ", ".join(unsure[:5]) + ", ..." * (len(unsure) > 5)
+        rule = f"{stem} codes that are ambiguous, as a leading zero may be lost ({named}), kept"
+        oddities[rule] = plain.is_in(unsure).sum()
+    numeric = plain.filter(plain.str.contains(r"^\d+$"))
+    written = codes.str.contains(r"\.0+$").any() or (numeric.str.len_chars() < 3).any()
+    if not titles and written and not icd9.kept_zeros(numeric):
+        rule = f"{stem} codes that may have lost a leading zero, without a dictionary to tell, kept"
+        oddities[rule] = numeric.str.len_chars().is_between(3, longest - 1).sum()
+    return plain.replace_strict(spelling, return_dtype=pl.String)
+
+
+def keep_known(
+    stem: str, frame: pl.DataFrame, known: pl.DataFrame, key: str, what: str, oddities: tally.Ledger
+) -> pl.DataFrame:
+    """Returns the rows of table `stem` whose `key` stands in `known`; the others are of unknown
+    `what`."""
+    held = pl.col(key).is_in(known[key].implode()).fill_null(False)
+    return oddities.sift(stem, frame, held, f"{stem} rows of unknown {what}, left out")
+
+
+def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:
+    """Returns `tables.CODES`, each code of a visit once."""
+    codes = code_spelling.joined(pl.concat(parts, how="vertical"), oddities)
+    rank = pl.col("position").cast(pl.Int32, strict=False)
+    oddities["codes at a position beyond 2147483647, position unknown"] = int(
+        codes.select((pl.col("position").is_not_null() & rank.is_null()).sum()).item()
+    )
+    codes = codes.with_columns(position=rank)
+    # Of a code that stands twice in a visit the earliest is kept: known time before none.
+    distinct = codes.sort(
+        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
+    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
+    oddities["codes standing more than once in a visit, the earliest kept"] = (
+        codes.height - distinct.height
+    )
+    return tables.conform(distinct, tables.CODES)
+
+
+def name_codes(
+    codes: pl.DataFrame, systems: Mapping[str, tuple[str, Callable[[str], str]]]
+) -> pl.DataFrame:
+    """Returns `tables.CODE_NAMES`; `systems` gives the kind and the namer of "ICD9CM" and so on."""
+    rows = []
+    for code in codes["code"].unique().sort():
+        system, rest = code.split(":", 1)
+        kind, name = systems[system]
+        rows.append((code, kind, name(rest)))
+    return pl.DataFrame(rows, schema=tables.CODE_NAMES, orient="row")
+
+
+def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
+    """Returns what binds the data: by its LICENSE.txt; without one, the strictest."""
+    paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]
+    text = paths[0].read_text(encoding="utf-8", errors="replace").strip() if paths else ""
+    if "open database license" in text.lower():
+        return demo
+    if not text or "credentialed" in text.lower():
+        return credentialed
+    return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"
+
+
+def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
+    """Returns the years between two times."""
+    return (at - birth).dt.total_days() / tables.DAYS_A_YEAR
+
+
+def _left_dead(places: Mapping[str, str]) -> pl.Expr:
+    dead = [place for place, disposition in places.items() if disposition == "died"]
+    return pl.col("discharge_location").is_in(dead)

@@ -1,0 +1,1 @@
+"""The OMOP Common Data Model 5.3 and 5.4."""

@@ -1,0 +1,1 @@
+"""The PhysioNet/Computing in Cardiology Challenge 2012."""
