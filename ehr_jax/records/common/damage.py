@@ -35,11 +35,28 @@ def dialect(path: str | pathlib.Path) -> dict[str, str | None]:
     """Returns how polars reads a CSV: tabs where its header is told apart by them, else commas.
 
     Exports with tabs (vocabularies of OMOP) know no quoting: a quotation mark is one.
+
+    Raises RecordsError for a text of another form, by its first line.
     """
     with _open(pathlib.Path(path)) as file:
         header = file.readline(_CHUNK_BYTES)
+    if form := _other_form(header):
+        raise errors.RecordsError(f"{pathlib.Path(path).name}: {form}")
     tabbed = header.count(b"\t") > header.count(b",")
     return {"separator": "\t", "quote_char": None} if tabbed else {"separator": ","}
+
+
+def _other_form(header: bytes) -> str:
+    """Says what text a file is and how to convert it, by its first line; '' of a CSV like ours."""
+    if header[:2] in (b"\xff\xfe", b"\xfe\xff") or header.count(0) > len(header) // 3:
+        return "is UTF-16 text; convert the file (iconv -f utf-16 -t utf-8)"
+    if b"\n" not in header and b"\r" in header.rstrip(b"\r"):
+        return "its lines end in a carriage return alone; convert the file (tr '\\r' '\\n')"
+    if header.count(b";") > header.count(b",") + header.count(b"\t"):
+        return (
+            "its columns are parted by semicolons; export it with commas, and numbers with points"
+        )
+    return ""
 
 
 def check_widths(path: pathlib.Path) -> None:

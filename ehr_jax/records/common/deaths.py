@@ -65,6 +65,9 @@ def settle(visits: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
         "deaths before the last visit, death time unknown": by_patient.select(
             (pl.col("refuted") & last.is_not_null()).sum()
         ),
+        "deaths told inside a visit that the source says was survived, its outcome kept": (
+            visits.select(((start < death) & (death <= end) & ~says_died & ~holds).sum())
+        ),
         "deaths told more than a day outside the visit that ended in death, taken at its end": (
             visits.select((says_died & ~_near()).sum())
         ),

@@ -50,6 +50,11 @@ def typed(
     return pl.DataFrame(columns, height=raw.height)
 
 
+def tidy(text: pl.Expr) -> pl.Expr:
+    """Returns words of a source as they are compared: in small letters, without blanks around."""
+    return text.str.strip_chars().str.to_lowercase()
+
+
 def _parsed(path: pathlib.Path, rows: pl.Series, found: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Returns column `found` as `dtype`, or raises RecordsError for the first value that is not.
 

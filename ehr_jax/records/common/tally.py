@@ -5,7 +5,7 @@ same mapping when a pass over it ends.
 """
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import polars as pl
 from polars.io import plugins
@@ -91,6 +91,7 @@ def streamed(
     table: str,
     unknown: str = "",
     total: int | None = None,
+    together: tuple[str, ...] = (),
 ) -> pl.LazyFrame:
     """Returns what `judge` keeps of `rows`, batch by batch, in the columns of `schema`.
 
@@ -104,6 +105,7 @@ def streamed(
       unknown: the rule that counts rows of unknown visits. A table of nothing else is refused when
         all of it is read, or `ENOUGH` of its rows.
       total: how many rows the table has, if `rows` lack those of unknown visits.
+      together: columns; rows that follow each other and are equal in them come in one batch.
     """
 
     def source(with_columns, predicate, n_rows, batch_size) -> Iterator[pl.DataFrame]:
@@ -111,7 +113,8 @@ def streamed(
         asked = rows if predicate is None else rows.filter(predicate)
         counts: dict[str, int] = {}
         left, read, kept = n_rows, 0, 0
-        for batch in asked.collect_batches(maintain_order=True, engine="streaming"):
+        batches = asked.collect_batches(maintain_order=True, engine="streaming")
+        for batch in _whole(batches, together) if together else batches:
             sound, faults = judge(batch)
             read, kept = read + count(batch), kept + count(sound)
             for rule, number in faults.items():
@@ -133,3 +136,16 @@ def streamed(
             require_match(table, kept, lost)
 
     return plugins.register_io_source(source, schema=dict(schema))
+
+
+def _whole(batches: Iterable[pl.DataFrame], together: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+    """Moves the last rows of a batch, equal in the columns `together`, to the batch after it."""
+    rest = None
+    for batch in batches:
+        batch = batch if rest is None else pl.concat([rest, batch])
+        key = pl.struct(together)
+        of_last = batch.select(key.eq_missing(key.last())).to_series()
+        yield batch.filter(~of_last)
+        rest = batch.filter(of_last)
+    if rest is not None:
+        yield rest

@@ -8,7 +8,8 @@ A mistyped year puts an event far from its visit, and a placeholder stands in th
 What lies more than `EVENT_DAYS` before the start or after the end of its visit is left out and
 counted. The margin is wide enough for whatever belongs to a visit in the open demos (at most 25
 days, of a procedure's date), and the nearest slip there is 112 days off. A diagnosis may be dated
-by the onset of the disease, long before the visit that names it.
+by the onset of the disease, long before the visit that names it. A visit itself is left out if it
+begins outside `YEARS`, and its end is unknown if it would last longer than `VISIT_DAYS`.
 """
 
 import datetime
@@ -17,9 +18,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from ehr_jax import errors
 from ehr_jax.records.common import tables, tally
 
 EVENT_DAYS = 30
+YEARS = (1900, 2300)  # a visit begins from the first of them on, before the second; our choice
+VISIT_DAYS = 3653  # what lasts longer, ten years, ends by a slip; our choice
 STAY_DAYS = 1  # how far from its visit an intensive-care stay may begin or end
 OPEN_DAYS = 366  # how long a visit without an end may hold events
 ONSET_DAYS = 130 * 366  # how long before a visit a disease that it names may have begun
@@ -51,6 +55,50 @@ def known(clock: pl.Expr, date: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     time = pl.coalesce(clock, date)
     day_only = is_midnight(time)
     return pl.when(day_only).then(end_of_day(time)).otherwise(time), day_only
+
+
+def last_moment(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """Returns the ends of visits: a midnight is its whole day where the start is a midnight too, as
+    an export fills the clock times that it does not know."""
+    return pl.when(is_midnight(start) & is_midnight(end)).then(end_of_day(end)).otherwise(end)
+
+
+def believed_visits(
+    visits: pl.DataFrame, table: str, what: str, oddities: tally.Ledger
+) -> pl.DataFrame:
+    """Returns the `visits` (start, end and more) that begin in `YEARS`, with the ends believed.
+
+    Both rules are counted under the name `what`, the first in the account of `table` too.
+
+    Raises RecordsError where no visit begins in these years.
+    """
+    sound = oddities.sift(table, visits, of_years(pl.col("start")), other_years(what))
+    if visits.height and not sound.height:
+        raise errors.RecordsError(
+            f"{table}: every one of its {visits.height} {what} begins before {YEARS[0]} or from "
+            f"{YEARS[1]} on; shift the times of all tables alike, by whole weeks"
+        )
+    return without_slips(sound, what, oddities)
+
+
+def of_years(start: pl.Expr) -> pl.Expr:
+    """Says whether visits begin in `YEARS`; null without a start."""
+    return start.dt.year().is_between(YEARS[0], YEARS[1] - 1)
+
+
+def other_years(what: str) -> str:
+    """Returns the rule by which visits, named `what`, are counted that do not."""
+    return f"{what} that begin before {YEARS[0]} or from {YEARS[1]} on, left out"
+
+
+def without_slips(visits: pl.DataFrame, what: str, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns `visits` (start, end and more) with unknown ends where they would last longer than
+    `VISIT_DAYS`; counted under the name `what`."""
+    late = pl.col("end") > pl.col("start") + pl.duration(days=VISIT_DAYS)
+    late = late.fill_null(False)
+    rule = f"{what} that last longer than ten years, end unknown"
+    oddities[rule] = int(visits.select(late.sum()).item())
+    return visits.with_columns(end=pl.when(~late).then("end"))
 
 
 def sums_up(first: pl.Expr, start: pl.Expr) -> pl.Expr:
@@ -99,6 +147,7 @@ def within(
     oddities: tally.Ledger,
     faults: Mapping[str, pl.Expr] = types.MappingProxyType({}),
     total: int | None = None,
+    once: tuple[str, ...] = (),
 ) -> pl.LazyFrame:
     """Returns the `rows` of `visits` (visit_id, start, end) near their visit, as `schema`.
 
@@ -111,6 +160,8 @@ def within(
         where `time` is when it was known. Then both must be near.
       faults: words such as "without a number", each with the expression over `rows` that tells it.
       total: how many rows the table has, if `rows` lack those of unknown visits.
+      once: columns by which `rows` are in order. Of equal rows that stand together in it all but
+        the first are left out and counted; else a repeated value is kept, as it changes nothing.
     """
     bounds = visits.select("visit_id", _start="start", _end="end")
     times = [name for name in ("time", "taken") if name in rows.collect_schema().names()]
@@ -123,6 +174,9 @@ def within(
     rules |= {unknown: pl.col("_known").is_null(), left_out(what): far}
     if "value" in schema:
         rules[f"{what} whose value is no number, left out"] = pl.col("value").is_nan()
+    if once:
+        first = pl.struct(rows.collect_schema().names()).is_first_distinct()
+        rules[f"{what} standing more than once, taken once"] = ~first
     fault = pl.coalesce(
         pl.when(holds.fill_null(False)).then(pl.lit(rule)) for rule, holds in rules.items()
     )
@@ -135,7 +189,8 @@ def within(
         counts = {str(rule): tally.count(rows) for (rule,), rows in lost.group_by("_fault")}
         return held.filter(pl.col("_fault").is_null()), counts
 
-    return tally.streamed(rows, schema, judge, oddities, what.removesuffix(" rows"), unknown, total)
+    table = what.removesuffix(" rows")
+    return tally.streamed(rows, schema, judge, oddities, table, unknown, total, once)
 
 
 def stays(

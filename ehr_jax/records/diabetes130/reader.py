@@ -10,7 +10,7 @@ import re
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import icd9, reading, repeats, tables, tally
+from ehr_jax.records.common import icd9, parsing, reading, repeats, tables, tally
 from ehr_jax.records.diabetes130 import ids
 
 MISSING = ("?",)  # the publisher's mark for no value, in any column
@@ -156,8 +156,8 @@ def _unless(column: pl.Expr, unknown: tuple[int, ...]) -> pl.Expr:
 
 
 def _patients(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:
-    _sexes = pl.col("gender").replace_strict({"Female": "F", "Male": "M"}, default=None)
-    known = raw.select("patient_nbr", _sexes.alias("sex"))
+    sex = parsing.tidy(pl.col("gender")).replace_strict({"female": "F", "male": "M"}, default=None)
+    known = raw.select("patient_nbr", sex.alias("sex"))
     patients = known.group_by("patient_nbr", maintain_order=True).agg(
         pl.col("sex").drop_nulls().first(), pl.col("sex").drop_nulls().n_unique().alias("sexes")
     )

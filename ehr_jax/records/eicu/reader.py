@@ -14,7 +14,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import deaths, reading, repeats, tables, tally, when
+from ehr_jax.records.common import deaths, parsing, reading, repeats, tables, tally, when
 from ehr_jax.records.eicu import coding, events
 from ehr_jax.records.mimic import common
 
@@ -29,12 +29,12 @@ DAYS_BETWEEN = 365  # from one visit of a patient to the next, at least; arbitra
 MASKED_AGE = 90  # what "> 89" becomes
 
 DISPOSITIONS = {
-    "Home": "home",
-    "Skilled Nursing Facility": "facility",
-    "Nursing Home": "facility",
-    "Rehabilitation": "facility",
-    "Other Hospital": "transfer",
-    "Death": "died",
+    "home": "home",
+    "skilled nursing facility": "facility",
+    "nursing home": "facility",
+    "rehabilitation": "facility",
+    "other hospital": "transfer",
+    "death": "died",
 }
 
 # Column to attribute. Those of the hospital stay are known at its start, those of the unit stay at
@@ -148,11 +148,11 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     disagrees = [column.ne_missing(column.first().over("visit_id")) for column in outcome]
     last_leave = patient.group_by("visit_id").agg(
         pl.col("leave").max().alias("last_leave"),
-        (pl.col("unitdischargestatus") == "Expired").any().alias("unit_death"),
+        (parsing.tidy(pl.col("unitdischargestatus")) == "expired").any().alias("unit_death"),
     )
-    place = pl.col("hospitaldischargelocation").str.strip_chars()
-    status = pl.col("hospitaldischargestatus").str.strip_chars().str.to_lowercase()
-    died = ((status == "expired") | (place == "Death")).fill_null(False)
+    place = parsing.tidy(pl.col("hospitaldischargelocation"))
+    status = parsing.tidy(pl.col("hospitaldischargestatus"))
+    died = ((status == "expired") | (place == "death")).fill_null(False)
     clock = pl.col("hospitaladmittime24").str.strip_chars().str.to_time("%H:%M:%S", strict=False)
     in_unit = died & pl.col("unit_death")
     finish = pl.coalesce("out", pl.when(in_unit).then("last_leave"))
@@ -200,7 +200,7 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     day = (days.cum_sum() - days).over("subject_id", order_by="order")
     midnight = pl.lit(FIRST_DAY, tables.TIME) + pl.duration(days=day)
     since = pl.col("clock").fill_null(datetime.time(0)).cast(pl.Duration("us"))
-    source = pl.col("hospitaladmitsource").str.strip_chars()
+    source = parsing.tidy(pl.col("hospitaladmitsource"))
     found = found.with_columns(zero=midnight + since).with_columns(
         start=events.after("zero", pl.col("begin")),
         end=events.after("zero", pl.col("finish")),
@@ -212,7 +212,7 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
         .then(pl.lit("unknown"))
         .otherwise("stated"),
         planned=pl.lit(None, pl.Boolean),
-        transferred_in=source == "Other Hospital",
+        transferred_in=source == "other hospital",
         emergency=pl.lit(False),
         readmitted_30d=pl.lit(None, pl.Boolean),
     )
@@ -237,7 +237,7 @@ def _units(patient: pl.DataFrame, visits: pl.DataFrame, oddities: dict) -> pl.Da
 
 
 def _patients(visits: pl.DataFrame) -> pl.DataFrame:
-    sex = pl.col("gender").str.strip_chars().str.to_lowercase()
+    sex = parsing.tidy(pl.col("gender"))
     sex = sex.replace_strict({"female": "F", "male": "M"}, default=None, return_dtype=pl.String)
     found = visits.group_by("subject_id").agg(
         sex=sex.drop_nulls().first(),
@@ -257,7 +257,7 @@ def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict)
         frame.select(
             "visit_id",
             pl.lit(name).alias("name"),
-            pl.col(column).str.strip_chars().str.to_lowercase().alias("text"),
+            parsing.tidy(pl.col(column)).alias("text"),
             pl.col(time).alias("time"),
         )
         for column, name, frame, time in columns

@@ -6,7 +6,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import encounters, tables, tally
+from ehr_jax.records.common import encounters, parsing, tables, tally, when
 from ehr_jax.records.fhir import coding, resources, versions
 
 # Classes of an encounter (HL7 ActCode) that are hospital encounters.
@@ -139,6 +139,9 @@ def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Dat
     undated = own & pl.col("start").is_null()
     lost = known.select(undated.sum()).item()
     oddities.leave_out("Encounter", "encounters without a start, left out", lost)
+    early = (own & ~when.of_years(pl.col("start"))).fill_null(False)
+    lost = known.select(early.sum()).item()
+    oddities.leave_out("Encounter", when.other_years("encounters"), lost)
     still = pl.col("status").is_in(_GOING_ON) | pl.col("to_code").is_in(_STILL_PATIENT)
     still = still.fill_null(False) | encounters.still_there(pl.col("to_text"))
     oddities["encounters still going on, end unknown"] = known.select((own & still).sum()).item()
@@ -153,7 +156,8 @@ def _checked(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Dat
         pl.when(backwards).then("start").otherwise("end").alias("end"),
         visit_id=resources.identifiers(known["root"]),
     )
-    return _with_part(known, own & ~undated, oddities)
+    known = when.without_slips(known, "encounters", oddities)
+    return _with_part(known, own & ~undated & ~early, oddities)
 
 
 def _outermost(encounter: str, outer: dict[str, str], known: set[str]) -> str:
@@ -187,7 +191,7 @@ def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
     end = resources.times(batch, pl.col("period").struct.field("end"), "period.end")
     ahead = end["ahead"].zip_with(end["ahead"].is_not_null(), start["ahead"])
     ahead = ahead.fill_null(datetime.timedelta(0))
-    stay = pl.col("hospitalization").struct
+    stay, kind = pl.col("hospitalization").struct, pl.col("class").struct.field("code")
     going, coming = stay.field("dischargeDisposition"), stay.field("admitSource")
     types_said = pl.col("type").list.eval(coding.said(pl.element())).list.join("; ")
     profile = pl.col("meta").struct.field("profile").list.join(" ")
@@ -195,8 +199,8 @@ def _flatten(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.DataFrame:
         pl.col("id").alias("encounter"),
         resources.referred(pl.col("partOf").struct.field("reference")).alias("within"),
         resources.referred(pl.col("subject").struct.field("reference")).alias("patient"),
-        "status",
-        pl.col("class").struct.field("code").fill_null("none").alias("kind"),
+        parsing.tidy(pl.col("status")).alias("status"),
+        kind.str.strip_chars().str.to_uppercase().fill_null("none").alias("kind"),
         _first_code(pl.col("priority")).alias("priority"),
         types_said.alias("types"),
         pl.concat_str(

@@ -17,7 +17,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import encounters, reading, tables, tally, when
+from ehr_jax.records.common import encounters, parsing, reading, tables, tally, when
 from ehr_jax.records.fhir import admissions, events, resources, versions
 
 KINDS = (
@@ -138,7 +138,9 @@ def _flatten_patients(batch: pl.DataFrame) -> pl.DataFrame:
     }
     return batch.select(
         pl.col("id").alias("patient"),
-        pl.col("gender").replace_strict({"female": "F", "male": "M"}, default=None).alias("sex"),
+        parsing.tidy(pl.col("gender"))
+        .replace_strict({"female": "F", "male": "M"}, default=None)
+        .alias("sex"),
         born_at.alias("birth_time"),
         (pl.col("deceasedDateTime").is_not_null() | pl.col("deceasedBoolean").fill_null(False))
         .fill_null(False)
@@ -174,10 +176,14 @@ def _visits(own: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Data
     code = pl.when(code.str.contains(r"^\d$")).then("0" + code).otherwise(code)
     place = code.replace_strict(DISPOSITIONS, default=None, return_dtype=pl.String)
     other = pl.col("from_code").is_in(["hosp-trans", "4"])
-    elective = pl.col("priority").replace_strict(
-        {"EL": True, "EM": False, "UR": False, "A": False},
-        default=None,
-        return_dtype=pl.Boolean,
+    elective = (
+        pl.col("priority")
+        .str.to_uppercase()
+        .replace_strict(
+            {"EL": True, "EM": False, "UR": False, "A": False},
+            default=None,
+            return_dtype=pl.Boolean,
+        )
     )
     emergency = pl.when(pl.col("kind") == "EMER").then(False)
     # A date has no zone: it is the day of the clock that hung where the patient was.

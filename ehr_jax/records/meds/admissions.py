@@ -26,7 +26,7 @@ def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
     known = ~source.str.contains(common.NO_VALUE)
     # Of a visit that ended nobody knows where, a data set that tells deaths tells who lived.
     lost = (pl.col("stated") == "unknown") & pl.lit(not told.is_empty())
-    upper = kind.str.to_uppercase()
+    upper, source = kind.str.to_uppercase(), source.str.to_uppercase()
     return found.sort("subject_id", "start", "visit_id").with_columns(
         order=pl.int_range(pl.len()).over("subject_id"),
         disposition=pl.when("died")
@@ -40,7 +40,7 @@ def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
         transferred_in=pl.when(known).then(source.str.starts_with("TRANSFER FROM HOSP")),
         emergency=upper.is_in(mimic4.EMERGENCY).fill_null(False),
         readmitted_30d=pl.lit(None, pl.Boolean),
-        admission_type=kind,
+        admission_type=upper,
         admission_location=source,
     )
 
@@ -71,8 +71,12 @@ def _ended(found: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     odd = found.select(midnight.sum().alias("midnight"), early=(end < start).sum())
     oddities["discharges at midnight of the day of death, set to the death"] = odd["midnight"][0]
     oddities["discharges before admission, set to the admission"] = odd["early"][0]
-    mended = pl.when(midnight).then(died).otherwise(pl.max_horizontal(start, end))
-    return found.with_columns(end=pl.when(end.is_not_null() & ~still).then(mended), stated=stated)
+    days = when.last_moment(start, end)
+    rule = "visits of dates without clock times, ending with their last day"
+    oddities[rule] = int(found.select((~midnight & (days > end)).sum()).item())
+    mended = pl.when(midnight).then(died).otherwise(pl.max_horizontal(start, days))
+    found = found.with_columns(end=pl.when(end.is_not_null() & ~still).then(mended), stated=stated)
+    return when.believed_visits(found, "admissions", "visits", oddities)
 
 
 def _paired(facts: pl.DataFrame, enter: str, leave: str, key: str, oddities: dict) -> pl.DataFrame:

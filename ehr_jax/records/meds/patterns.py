@@ -144,13 +144,13 @@ def _of_system(code: str, numbers: int) -> tuple[str, str, str | None] | None:
 
 def part(code: pl.Expr, number: int) -> pl.Expr:
     """Returns one of the parts of codes, from 0; null where it has no value."""
-    found = code.str.split("//").list.get(number, null_on_oob=True)
+    found = code.str.split("//").list.get(number, null_on_oob=True).str.strip_chars()
     return pl.when(~found.is_in(["", "UNK"])).then(found)
 
 
 def disposition(place: pl.Expr) -> pl.Expr:
     """Returns `Records.visits.disposition` of a place of discharge."""
-    upper = pl.coalesce(place, pl.lit("")).str.to_uppercase()
+    upper = pl.coalesce(place, pl.lit("")).str.strip_chars().str.to_uppercase()
     return upper.replace_strict(PLACES, default="other", return_dtype=pl.String)
 
 

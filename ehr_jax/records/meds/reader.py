@@ -253,8 +253,9 @@ def _measurements(
     value = pl.col("value")
     lacking = pl.col("time").is_null() | value.is_null() | ~value.is_finite()
     faults = {"without a number or time": lacking}
+    by = ("visit_id", "time")  # a data set holds the events of a subject in order of time
     return when.within(
-        found, tables.MEASUREMENTS, visits, "measured events", oddities, faults, total
+        found, tables.MEASUREMENTS, visits, "measured events", oddities, faults, total, by
     )
 
 

@@ -14,6 +14,7 @@ from ehr_jax.records.common import (
     code_spelling,
     deaths,
     icd9,
+    parsing,
     reading,
     repeats,
     tables,
@@ -34,14 +35,25 @@ def check_admissions(
 ) -> pl.DataFrame:
     """Returns admissions, each once.
 
-    Raises RecordsError for one without a hadm_id or subject_id, or told in two ways.
+    The texts that are compared with the words of the source are in capitals, without blanks around.
+
+    Raises RecordsError for one without a hadm_id or subject_id, told in two ways, or with a
+    hospital_expire_flag that is neither 0 nor 1.
     """
     for key in ("hadm_id", "subject_id"):
         if raw[key].null_count():
             row = raw[key].is_null().arg_true()[0] + 1
             raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    flag = raw["hospital_expire_flag"]
+    if len(rows := (~flag.is_in([0, 1])).arg_true()):
+        raise errors.RecordsError(
+            f"{path.name}: row {rows[0] + 1} (the header not counted), column "
+            f"'hospital_expire_flag': {flag[rows[0]]}; expected 0, 1 or no value"
+        )
     oddities.begin(stem, raw.height)
-    return repeats.once(raw, "hadm_id", stem, oddities, path.name)
+    raw = repeats.once(raw, "hadm_id", stem, oddities, path.name)
+    words = ("admission_type", "admission_location", "discharge_location")
+    return raw.with_columns(pl.col(words).str.strip_chars().str.to_uppercase())
 
 
 def mend_admissions(
@@ -67,7 +79,7 @@ def mend_admissions(
     died = pl.col("deathtime").is_not_null() | (flag == 1).fill_null(False) | left_dead
     raw = raw.with_columns(
         pl.coalesce("admittime", "edregtime", "unit_start").alias("start"),
-        pl.col("dischtime").alias("end"),
+        when.last_moment(pl.col("admittime"), pl.col("dischtime")).alias("end"),
         stated=pl.when(died)
         .then(pl.lit("died"))
         .when(place.is_not_null())
@@ -87,12 +99,15 @@ def mend_admissions(
         "hospital deaths told by one column and not by another, taken as deaths": raw.select(
             died & ~left_dead
         ),
+        "visits of dates without clock times, ending with their last day": raw.select(
+            pl.col("end") > pl.col("dischtime")
+        ),
     }
     oddities |= {rule: int(found.to_series().sum()) for rule, found in mended.items()}
     end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
     dated = pl.col("start").is_not_null()
     raw = oddities.sift(stem, raw, dated, "visits without any admission time, left out")
-    return raw.with_columns(end=end)
+    return when.believed_visits(raw.with_columns(end=end), stem, "visits", oddities)
 
 
 def settle(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -156,7 +171,7 @@ def visits(
       emergency: those of visits that may lead to an admission of their own.
     """
     joined = joined.sort("subject_id", "start", "visit_id")
-    kind, source = pl.col("admission_type").str.to_uppercase(), pl.col("admission_location")
+    kind, source = pl.col("admission_type"), pl.col("admission_location")
     return joined.select(
         "visit_id",
         "subject_id",
@@ -196,10 +211,10 @@ def attributes(
     texts = [(name, pl.col(column)) for column, name in columns.items()] + [("sex", sex)]
     key = ("visit_id", pl.col("start").alias("time"))
     long = [
-        joined.select(*key, pl.lit(name).alias("name"), text.str.to_lowercase().alias("text"))
+        joined.select(*key, pl.lit(name).alias("name"), parsing.tidy(text).alias("text"))
         for name, text in texts
     ]
-    long = pl.concat(long).filter(~pl.col("text").str.strip_chars().str.contains(NO_VALUE))
+    long = pl.concat(long).filter(~pl.col("text").str.contains(NO_VALUE))
     age = joined.select(
         *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
     )

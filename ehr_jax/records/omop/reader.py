@@ -101,7 +101,8 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         (pl.col("end") < pl.col("start")).sum()
     ).item()
     end = pl.when(pl.col("end").is_not_null()).then(pl.max_horizontal("start", "end"))
-    return _with_part(raw.with_columns(end=end), oddities)
+    raw = when.believed_visits(raw.with_columns(end=end), "visit_occurrence", "visits", oddities)
+    return _with_part(raw, oddities)
 
 
 def _without_open_ends(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -119,9 +120,7 @@ def _visit_end() -> pl.Expr:
     """A date alone lasts to the end of its day; so does a midnight where the start is one too,
     which is how an export fills the clock time that it does not know."""
     start, end = pl.col("visit_start_datetime"), pl.col("visit_end_datetime")
-    filled = (end.dt.time() == pl.time(0)) & (start.dt.time() == pl.time(0))
-    clock = pl.when(filled).then(when.end_of_day(end)).otherwise(end)
-    return pl.coalesce(clock, when.end_of_day(pl.col("visit_end_date")))
+    return pl.coalesce(when.last_moment(start, end), when.end_of_day(pl.col("visit_end_date")))
 
 
 def _with_part(raw: pl.DataFrame, oddities: dict) -> pl.DataFrame:

@@ -117,6 +117,10 @@ BAD = {
     "words for a date": (GOOD + "4,Jane Doe,1,x\n", "row 4 .*'admittime'.*8 character"),
     "another encoding": (GOOD.encode() + "4,,1,é\n".encode("latin-1"), "line 6 .*UTF-8"),
     "an open quotation mark": (GOOD + '4,,1,"x\n5,,1,y\n', "CSV|field"),
+    "UTF-16": (GOOD.encode("utf-16"), "is UTF-16 text; convert"),
+    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), "is UTF-16 text; convert"),
+    "lines of an old Mac": (GOOD.replace("\n", "\r"), "carriage return alone; convert"),
+    "semicolons": (GOOD.replace(",", ";"), "parted by semicolons; export it with commas"),
     "a column twice": (GOOD.replace("drug", "Value"), "'value' twice"),
 }
 

@@ -61,3 +61,11 @@ def test_a_row_that_stands_three_times_stands_twice_too_often():
     kept = repeats.once(pl.DataFrame({"id": [7, 7, 7]}), "id", "people", ledger)
     assert kept["id"].to_list() == [7]
     assert ledger == {"people rows standing more than once, taken once": 2}
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_rows_that_belong_together_come_in_one_batch(size):
+    rows = pl.DataFrame({"key": [None, None, 1, 1, 1, 2, 3], "row": range(7)})
+    batches = list(tally._whole(rows.iter_slices(size), ("key",)))
+    assert pl.concat(batches).equals(rows)
+    assert sum(batch["key"].n_unique() for batch in batches) == 4

@@ -5,6 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
+from ehr_jax import errors
 from ehr_jax.records.common import tables, tally, when
 
 at = datetime.datetime
@@ -67,6 +68,44 @@ def test_rows_of_other_visits_are_left_out_and_counted():
     rows = when.within(lazy, tables.MEASUREMENTS, VISITS, "x", oddities)
     assert rows.collect().height == 1
     assert oddities == {"x of unknown visits, left out": 1}
+
+
+def test_of_equal_rows_the_first_is_kept_where_asked_for():
+    times = [at(2150, 1, 4), at(2150, 1, 4), at(2150, 1, 5), at(2150, 1, 5), at(2150, 1, 5)]
+    lazy, oddities = measured(*((1, time) for time in times)), tally.Ledger()
+    kept = when.within(lazy, tables.MEASUREMENTS, VISITS, "x", oddities, once=("time",)).collect()
+    assert kept["time"].to_list() == [at(2150, 1, 4), at(2150, 1, 5)]
+    assert oddities == {"x standing more than once, taken once": 3}
+    assert when.within(lazy, tables.MEASUREMENTS, VISITS, "x", oddities).collect().height == 5
+
+
+# The start and end of a visit; what is kept of it.
+VISITS_BELIEVED = {
+    "a week": ((at(2150, 1, 2), at(2150, 1, 9)), True),
+    "in the year 1": ((at(1, 1, 2), at(1, 1, 9)), None),
+    "on the first day of a table calculation": ((at(1899, 12, 30), None), None),
+    "in the year 9999": ((at(9999, 12, 31), at(9999, 12, 31, 23)), None),
+    "of a century": ((at(2050, 1, 2), at(2150, 1, 9)), False),
+    "without an end": ((at(2150, 1, 2), None), False),
+}
+
+
+@pytest.mark.parametrize("case", VISITS_BELIEVED)
+def test_visit_of_an_impossible_year_is_left_out_and_one_of_a_century_has_no_end(case):
+    (start, end), ends = VISITS_BELIEVED[case]
+    schema = {"start": tables.TIME, "end": tables.TIME}
+    sound = (at(2150, 1, 2), at(2150, 1, 9))
+    oddities = tally.Ledger()
+    frame = pl.DataFrame([sound, (start, end)], schema=schema, orient="row")
+    kept = when.believed_visits(frame, "t", "visits", oddities)
+    assert kept.rows()[1:] == ([] if ends is None else [(start, end if ends else None)])
+    assert sum(oddities.values()) == (ends is None or (not ends and end is not None))
+
+
+def test_records_of_another_time_are_refused():
+    frame = pl.DataFrame({"start": [at(2500, 1, 1)], "end": [at(2500, 1, 2)]})
+    with pytest.raises(errors.RecordsError, match="every one of its 1 visits begins before 1900"):
+        when.believed_visits(frame, "t", "visits", tally.Ledger())
 
 
 # Stay of the visit from 2 to 9 January: its two ends; those of the stay that is kept, if any.

@@ -422,6 +422,9 @@ def test_places_of_discharge_are_what_they_say(tmp_path):
     ]  # fmt: skip
     visits = eicu.read(write(tmp_path, patient=rows)).visits.sort("visit_id")
     assert visits["disposition"].to_list() == list(places.values())
+    padded = {"hospitaldischargelocation": " DEATH ", "hospitaladmitsource": " other hospital"}
+    (visit,) = eicu.read(write(tmp_path, patient=[padded])).visits.rows(named=True)
+    assert visit["disposition"] == "died" and visit["transferred_in"]
 
 
 def test_of_unit_stays_that_begin_together_the_source_says_which_is_first(tmp_path):

@@ -533,6 +533,9 @@ ODD = {
         "Encounter": [{}, OTHER | {"subject": {"reference": "Patient/p9"}}]
     },
     "encounters without a start": {"Encounter": [{}, OTHER | {"period": {"end": "2015"}}]},
+    "encounters that begin before 1900": {
+        "Encounter": [{}, OTHER | {"period": {"start": "0001-01-01", "end": "0001-01-03"}}]
+    },
     "encounters ending before they start": {
         "Encounter": [{"period": {"start": "2015-03-02", "end": "2014"}}],
         **dict.fromkeys(("Condition", "Procedure", "MedicationRequest"), [{"code": None}]),

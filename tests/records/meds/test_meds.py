@@ -414,6 +414,11 @@ ODD = {
     "ICU stays of no visit": with_rows(
         (DAY(20), "ICU_ADMISSION//X"), (DAY(21), "ICU_DISCHARGE//X")
     ),
+    "visits that begin before 1900": with_rows(
+        ("0001-01-01 00:00:00", "HOSPITAL_ADMISSION//X", 12)
+    ),
+    "visits that last longer than ten years": without("HOSPITAL_DISCHARGE//SKILLED")
+    + [("2510-01-06 10:00:00", "HOSPITAL_DISCHARGE//HOME", 10, None, None)],
     "codes standing more than once": with_rows((DAY(5), "MEDICATION//START//Aspirin", 10)),
 }
 
@@ -772,6 +777,18 @@ def test_events_a_year_off_are_left_out_and_counted(tmp_path):
     assert "Of another year." not in records.notes.collect()["text"]
     counted = [n for rule, n in records.oddities.items() if "30 days outside" in rule]
     assert counted == [1, 1, 1]
+
+
+def test_a_measurement_that_stands_twice_is_taken_once_and_counted(tmp_path):
+    once = meds.read(external(tmp_path / "once"))
+    twice = meds.read(external(tmp_path / "twice", with_rows(*EXTERNAL[5:6], *EXTERNAL[5:6])))
+    assert twice.measurements.collect().equals(once.measurements.collect())
+    rule = "measured events standing more than once, taken once"
+    assert twice.oddities[rule] == 2 and rule not in once.oddities
+    account = twice.accounts["measured events"]
+    assert account["read"] == account["kept"] + sum(
+        rows for rule, rows in account.items() if rule.endswith(("out", "once"))
+    )
 
 
 def test_codes_written_as_numbers_are_the_codes_they_were(tmp_path):

@@ -254,7 +254,13 @@ def test_planned_transferred_and_disposition_follow_the_words_of_the_source(tmp_
         {"hadm_id": 13, "discharge_location": "", "admission_type": ""},
         {"hadm_id": 14, "discharge_location": "A NEW PLACE"},
     ]
-    visits = mimic4.read(write(tmp_path, admissions=rows)).visits
+    read = mimic4.read(write(tmp_path / "said", admissions=rows))
+    visits = read.visits
+    padded = [
+        {k: f" {v.lower()} " if type(v) is str else v for k, v in row.items()} for row in rows
+    ]
+    again = mimic4.read(write(tmp_path / "padded", admissions=padded))
+    assert again.visits.equals(visits) and again.attributes.equals(read.attributes)
     assert visits["planned"].to_list() == [True, False, False, None, False]
     assert visits["transferred_in"].to_list() == [False, True, None, False, False]
     places = ["home", "home", "home", "other", "other"]
@@ -349,6 +355,19 @@ ODD = {
     "diagnoses_icd rows without a hadm_id": ("diagnoses_icd", [{}, {"hadm_id": ""}]),
     "diagnoses_icd rows without a code": ("diagnoses_icd", [{}, {"icd_code": ""}]),
     "codes standing more than once": ("procedures_icd", [{}, {"seq_num": 2}]),
+    "deaths told inside a visit that the source says was survived": (
+        "patients",
+        [{"dod": "2150-01-05"}],
+    ),
+    "visits of dates without clock times": (
+        "admissions",
+        [{"admittime": "2150-01-02", "dischtime": "2150-01-09"}],
+    ),
+    "visits that last longer than ten years": ("admissions", [{"dischtime": "2510-01-09"}]),
+    "visits that begin before 1900": (
+        "admissions",
+        [{}, {"hadm_id": 11, "admittime": "0001-01-01", "dischtime": ""}],
+    ),
     "prescriptions starting after": ("prescriptions", [{"starttime": "2150-02-01"}]),
 }  # fmt: skip
 
@@ -358,15 +377,16 @@ def test_oddity_is_mended_or_left_out_and_counted(tmp_path, rule):
     table, rows = ODD[rule]
     records = mimic4.read(write(tmp_path, **{table: rows}))
     counted = [(found[: len(rule)], n) for found, n in records.oddities.items()]
-    # A visit mended to end as it begins also has its prescription after it.
-    mended = rule == "discharges before admission"
+    # A visit mended to end as it begins also has its prescription after it, one without an end no
+    # outcome.
+    mended = rule in ("discharges before admission", "visits that last longer than ten years")
     assert (rule, 1) in counted and len(counted) == 1 + mended
     assert records.visits.height == 1
     visit, patient = records.visits.row(0, named=True), records.patients.row(0, named=True)
     assert visit["end"] is None or visit["start"] <= visit["end"]
     assert visit["age"] is None or 0 <= visit["age"] <= mimic4.OLDEST
     early = patient["death_time"] is not None and patient["death_time"] < visit["start"]
-    assert early == rule.startswith("visits that begin")
+    assert early == rule.startswith("visits that begin at")
     assert visit["end"] is None or records.codes["time"].drop_nulls().max() <= visit["end"]
 
 
@@ -408,6 +428,10 @@ BAD = {
     "row 1 .*'admittime': '2150-13-01' is not a date": (
         "admissions",
         [{"admittime": "2150-13-01"}],
+    ),
+    "row 1 .*'hospital_expire_flag': 2; expected 0, 1": (
+        "admissions",
+        [{"hospital_expire_flag": 2}],
     ),
     "row 1 .*'seq_num'.*whole number": ("diagnoses_icd", [{"seq_num": "first"}]),
     "row 1 .*'anchor_age'.*whole number": ("patients", [{"anchor_age": "old"}]),

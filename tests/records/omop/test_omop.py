@@ -555,6 +555,16 @@ ODD = {
             {"visit_occurrence_id": 11, "visit_start_date": "", "visit_start_datetime": ""},
         ]
     },
+    "visits that begin before 1900": {
+        "visit_occurrence": [
+            {},
+            {
+                "visit_occurrence_id": 11,
+                "visit_start_date": "1899-12-30",
+                "visit_start_datetime": "",
+            },
+        ]
+    },
     "visits ending before they start": {
         "visit_occurrence": [{"visit_end_datetime": "2015-03-01 00:00:01"}]
     },
