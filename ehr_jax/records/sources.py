@@ -5,24 +5,19 @@ The generated hospital is not here: it has no folder, and `synthetic.hospital` m
 
 import dataclasses
 import hashlib
+import importlib
 import os
 import pathlib
 import types
-from typing import NamedTuple
-
-import numpy as np
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple
 
 from ehr_jax import errors, plugins
 from ehr_jax.records import settings as records_settings
-from ehr_jax.records.common import tables
-from ehr_jax.records.diabetes130 import reader as diabetes130
-from ehr_jax.records.eicu import reader as eicu
-from ehr_jax.records.fhir import reader as fhir
-from ehr_jax.records.meds import reader as meds
-from ehr_jax.records.mimic import mimic3, mimic4, mimic4_events
-from ehr_jax.records.omop import reader as omop
-from ehr_jax.records.physionet2012 import reader as physionet2012
+
+if TYPE_CHECKING:  # polars and the readers are imported when a source is read
+    import polars as pl
+
+    from ehr_jax.records.common import tables
 
 # Endings of the files of any source.
 _DATA = (".csv", ".csv.gz", ".parquet", ".ndjson", ".ndjson.gz", ".txt", ".tar.gz", ".zip")
@@ -30,7 +25,7 @@ _ENDS = 1 << 16  # bytes of a file's beginning and end that are looked at
 
 
 class Source(NamedTuple):
-    module: types.ModuleType  # its `read(root)` gives Records
+    module: str | types.ModuleType  # or its name; its `read(root)` gives Records
     folders: tuple[str, ...]  # names of its data folder, the best first
     origin: str  # where the data may be had
     streamed: bool = True  # has tables that are read when they are asked for, not at once
@@ -38,49 +33,49 @@ class Source(NamedTuple):
 
 SOURCES = {
     "diabetes130": Source(
-        diabetes130,
+        "ehr_jax.records.diabetes130.reader",
         ("diabetes_130",),
         "UCI Machine Learning Repository, open: https://archive.ics.uci.edu/dataset/296",
         streamed=False,
     ),
     "eicu": Source(
-        eicu,
+        "ehr_jax.records.eicu.reader",
         ("eicu_2.0", "eicu_demo_2.0.1"),
         "PhysioNet: the open demo at https://physionet.org/content/eicu-crd-demo/2.0.1/, the full "
         "release, for credentialed users, at https://physionet.org/content/eicu-crd/2.0/",
     ),
     "fhir": Source(
-        fhir,
+        "ehr_jax.records.fhir.reader",
         ("fhir", "synthea_fhir_10"),
         "a FHIR R4 bulk export ($export) of your own; an open synthetic one: "
         "https://github.com/smart-on-fhir/sample-bulk-fhir-datasets",
     ),
     "meds": Source(
-        meds,
+        "ehr_jax.records.meds.reader",
         ("meds",),
         "a MEDS 0.4 data set of your own: of MIMIC-IV by the package MIMIC_IV_MEDS, of any records "
         "by --mode=meds",
     ),
     "mimic3": Source(
-        mimic3,
+        "ehr_jax.records.mimic.mimic3",
         ("mimic_iii_1.4", "mimic_iii_demo_1.4"),
         "PhysioNet: the open demo at https://physionet.org/content/mimiciii-demo/1.4/, the full "
         "release, for credentialed users, at https://physionet.org/content/mimiciii/1.4/",
     ),
     "mimic4": Source(
-        mimic4,
+        "ehr_jax.records.mimic.mimic4",
         ("mimic_iv_3.1", "mimic_iv_2.2", "mimic_iv_demo_2.2"),
         "PhysioNet: the open demo at https://physionet.org/content/mimic-iv-demo/2.2/, the full "
         "release, for credentialed users, at https://physionet.org/content/mimiciv/3.1/",
     ),
     "omop": Source(
-        omop,
+        "ehr_jax.records.omop.reader",
         ("omop", "mimic_iv_demo_omop"),
         "an OMOP CDM 5.3 or 5.4 of your own; the open demo of MIMIC-IV in it: "
         "https://physionet.org/content/mimic-iv-demo-omop/0.9/",
     ),
     "physionet2012": Source(
-        physionet2012,
+        "ehr_jax.records.physionet2012.reader",
         ("physionet_2012",),
         "PhysioNet, open: https://physionet.org/content/challenge-2012/1.0.0/",
     ),
@@ -91,7 +86,7 @@ SOURCES = {
 NAMES = plugins.Names(records_settings.GROUP, SOURCES)
 
 
-def read(source: str, root: str | None = None, series: str = "") -> tables.Records:
+def read(source: str, root: str | None = None, series: str = "") -> "tables.Records":
     """Returns the Records of `source`, read from `root` or else `default_root(source)`.
 
     `series` is a folder of hourly values made from the same stays, which only "eicu" has; a
@@ -100,21 +95,23 @@ def read(source: str, root: str | None = None, series: str = "") -> tables.Recor
     Raises ConfigError for an unknown source or a `series` of one that has none, RecordsError for
     files that cannot be read.
     """
-    reader = _known(source).module.read
-    folder = default_root(source, root)
-    if not _known(source).streamed and not series:
-        return reader(folder)  # the values of its tables are the fingerprint, whatever the files
-    whole = mimic4_events.home(folder) if source == "mimic4" else folder
-    if not series:
-        return dataclasses.replace(reader(folder), files=digest(whole))
-    if source != "eicu":
+    known = _known(source)
+    if series and source != "eicu":
         raise errors.ConfigError(
             f"data.series: source '{source}' takes no hourly series, only 'eicu' does; leave it ''"
         )
-    held = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
-    given = pathlib.Path(series).expanduser()
-    hourly = held if held.is_dir() else given
-    return dataclasses.replace(reader(folder, hourly), files=digest(folder, hourly))
+    folder = default_root(source, root)
+    named = isinstance(known.module, str)
+    module = importlib.import_module(known.module) if named else known.module
+    if series:
+        beside = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
+        hourly = beside if beside.is_dir() else pathlib.Path(series).expanduser()
+        return dataclasses.replace(module.read(folder, hourly), files=digest(folder, hourly))
+    records = module.read(folder)
+    if not known.streamed:
+        return records  # the values of its tables are the fingerprint, whatever the files
+    release = module.mimic4_events.home(folder) if source == "mimic4" else folder
+    return dataclasses.replace(records, files=digest(release))
 
 
 def digest(*folders: pathlib.Path) -> str:
@@ -168,7 +165,7 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ehr_jax"
 
 
-def fingerprint(records: tables.Records) -> str:
+def fingerprint(records: "tables.Records") -> str:
     """Returns 64 hex digits that change with any value of the eager tables, not with row order.
 
     The lazy tables (measurements, notes) are not read for it: where `read` read the records, the
@@ -191,8 +188,11 @@ def _known(source: str) -> Source:
     return plugins.find("config.data.source", NAMES, source, Source)
 
 
-def _parts(column: pl.Series) -> list[bytes]:
+def _parts(column: "pl.Series") -> list[bytes]:
     """Returns a column as bytes that are the same on every machine."""
+    import numpy as np
+    import polars as pl
+
     nulls = np.packbits(column.is_null().to_numpy()).tobytes()
     if column.dtype == pl.String:
         # Each distinct text once, then every row's rank among them.

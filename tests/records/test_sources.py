@@ -1,5 +1,7 @@
 import dataclasses
 import os
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -109,3 +111,24 @@ def test_fingerprint_covers_the_files_of_large_tables(records):
         sources.fingerprint(dataclasses.replace(records, files=files)) for files in ("", "a", "b")
     }
     assert len(prints) == 3
+
+
+def test_a_wrong_source_or_folder_is_refused_before_any_reader_is_imported():
+    program = """
+import sys
+from ehr_jax import errors
+from ehr_jax.records import sources
+for source, key in (("mimic5", "config.data.source"), ("mimic4", "config.data.root")):
+    try:
+        sources.read(source)
+    except errors.UserError as error:
+        assert key in str(error), error
+    else:
+        raise AssertionError(source)
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+    empty = {"XDG_CACHE_HOME": "none", "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=empty
+    )
+    assert not {"polars", "numpy"} & set(ended.stdout.split())
