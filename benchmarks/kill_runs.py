@@ -60,7 +60,7 @@ SWEEP = (*VISITS, "--mode=sweep", "--config.model.name=hypehr", "--config.train.
 RATES = "--config.sweep.grid={'train': {'learning_rate': (1e-4, 1e-3, 3e-3, 1e-2)}}"
 NODES = (
     "--config=configs/hypergraph.py", "--config.data.path={inputs}/graph.npz",
-    "--config.model.width=8", "--config.train.splits=10", "--config.train.epochs=200",
+    "--config.model.width=8", "--config.train.splits=10", "--config.train.steps=200",
 )  # fmt: skip
 # By name: (flags, glob patterns of the result files in the run folder).
 MODES = {
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="seed of the times of signals")
     arguments = parser.parse_args()
-    for name in ("train", "benchmark", "sweep", "prepare", "meds", "embed", "nodes"):
+    for name in ("train", "benchmark", "sweep", "prepare", "meds", "embed"):
         importlib.import_module(f"ehr_jax.modes.{name}")
     print(
         "| mode | SIGKILL | SIGTERM | with work saved | whole runs compared | equal | seconds |\n"

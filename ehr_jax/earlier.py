@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 # (section, old key) to the new key of that section.
-RENAMED = {("realm", "dtype"): "precision"}
-# Values of keys that are newer than a run on records: how it behaved before they existed.
-ADDED = {
-    "train": {
-        "optimiser": "adam_l2", "schedule": "constant", "warmup_steps": 0, "final_share": 0.0,
-    },
+RENAMED = {("realm", "dtype"): "precision", ("train", "epochs"): "steps"}
+# Values of the keys of `train` that are newer than a run: how it behaved before they existed.
+ADDED = {"optimiser": "adam_l2", "schedule": "constant", "warmup_steps": 0, "final_share": 0.0}
+ADDED_TO_NODES = ADDED | {
+    "clip": None, "eval_every": 1, "patience": 500, "checkpoint_every": 100, "select": "accuracy",
 }  # fmt: skip
 
 
@@ -20,8 +19,10 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     for (section, old), new in RENAMED.items():
         if isinstance(updated.get(section), dict) and old in updated[section]:
             updated[section][new] = updated[section].pop(old)
-    if "realm" in updated:  # a run on records
-        for section, values in ADDED.items():
-            if isinstance(updated.get(section), dict):
-                updated[section] = values | updated[section]
+    data, model, train = (updated.get(name) for name in ("data", "model", "train"))
+    on_nodes = isinstance(data, dict) and "path" in data
+    if isinstance(train, dict) and (on_nodes or "realm" in updated):
+        updated["train"] = (ADDED_TO_NODES if on_nodes else ADDED) | train
+    if on_nodes and isinstance(model, dict) and model.get("name") == "alldeepsets":
+        updated["model"] = model | {"name": "alldeepsets_nodes"}
     return updated

@@ -153,8 +153,6 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     _check_fits(mode, values.config)
     if values.config is not None and mode not in WITHOUT_CONFIG:
         configs.check(values.config, mode)
-    if mode == "train" and values.config.data.source == "hypergraph_file":
-        mode = "nodes"
     return mode, values.config, pathlib.Path(values.workdir or _default_folder(arguments, mode))
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import strategies
 
 from ehr_jax import errors, stored
-from ehr_jax.experiment import finished, stages
+from ehr_jax.experiment import finished, node_splits, stages
 from ehr_jax.modes import report
 from ehr_jax.reporting import predictions
 from ehr_jax.sweeps import parts as sweep_parts
-from ehr_jax.training import evolution, nodes, run_folder, teacher
+from ehr_jax.training import evolution, run_folder, teacher
 
 DAMAGES = {
     "empty": b"",
@@ -230,9 +230,9 @@ def test_a_damaged_split_of_nodes_is_trained_again(tmp_path, how):
     path = pathlib.Path(tmp_path / "000.json")
     record = {"split": 0, "nodes": {}, "validation_accuracy": 0.5, "test_accuracy": 1}
     path.write_text(json.dumps(record))
-    assert stored.whole_object(path, nodes.RECORD) == record
+    assert stored.whole_object(path, node_splits.RECORD) == record
     hurt(path, how)
-    assert stored.whole_object(path, nodes.RECORD) is None
+    assert stored.whole_object(path, node_splits.RECORD) is None
 
 
 def test_predictions_of_other_types_are_refused(tmp_path, whole):

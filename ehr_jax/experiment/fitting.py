@@ -171,7 +171,7 @@ def placed(config: ml_collections.ConfigDict, arrays: features.Arrays) -> ml_col
 
 def make_task(
     config: ml_collections.ConfigDict, arrays: features.Arrays, alone: bool = True
-) -> task.Task:
+) -> task.LabelTask:
     """Places `arrays` on the device, or leaves them in host memory where they do not fit.
 
     Args:
@@ -238,7 +238,7 @@ def mean_of(members: list[Seed]) -> Seed:
     return Seed(np.mean([member.probabilities for member in members], axis=0), facts)
 
 
-def _fit_network(config, cohort, arrays, data: task.Task, folder) -> list[Seed]:
+def _fit_network(config, cohort, arrays, data: task.LabelTask, folder) -> list[Seed]:
     job = kinds.job(config, arrays)
     name, members = registry.find(config.model.name).label, config.train.members
     numbers = [n for seed in config.train.seeds for n in member_seeds(config.train, seed)]

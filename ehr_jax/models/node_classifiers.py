@@ -13,8 +13,6 @@ from ehr_jax import settings
 from ehr_jax.models import settings as model_settings
 from ehr_jax.nn import dropout, hops, layers, operands, sparse_rows, spmm
 
-NAMES = model_settings.NODE_CLASSIFIERS
-
 Features = jax.Array | sparse_rows.SparseRows
 
 

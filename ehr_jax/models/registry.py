@@ -20,7 +20,7 @@ class Inputs(NamedTuple):
     """A kind of input, by what is known of it before its module is imported.
 
     Attributes:
-      module: the module of the kind, a `training.kinds.Kind`.
+      module: the module of the kind, over records a `training.kinds.Kind`.
       name: the name of the input in messages. Kinds of the same name have arrays of the same class,
         so that one benchmark can compare their methods.
       in_shards: True if one device can compute the input in shards, one after another.
@@ -37,6 +37,7 @@ VISITS = Inputs("ehr_jax.training.visit_kind", "visits", in_shards=True, stored=
 STAYS = Inputs("ehr_jax.training.stay_kind", "stays")
 STAYS_WITH_VISITS = Inputs("ehr_jax.training.unified_kind", "stays")
 SEQUENCES = Inputs("ehr_jax.training.sequence_kind", "sequences of visits")
+NODES = Inputs("ehr_jax.training.node_kind", "nodes of a hypergraph file")
 
 
 class Entry(NamedTuple):
@@ -74,7 +75,7 @@ class Method:
     Attributes:
       name: its key in `METHODS`.
       entry: its value in `METHODS`.
-      kind: the module of its kind of input, a `training.kinds.Kind`.
+      kind: the module of its kind of input, over records a `training.kinds.Kind`.
       module: the module that makes it.
     """
 
@@ -107,6 +108,7 @@ REALM = "ehr_jax.models.realm"
 MINGLE = "ehr_jax.models.mingle"
 UNIFIED = "ehr_jax.models.unified"
 BASELINES = "ehr_jax.models.baselines"
+NODE_CLASSIFIERS = "ehr_jax.models.node_classifiers"
 
 
 # The switches of the inputs of a method over stays.
@@ -232,11 +234,16 @@ METHODS = {
         reads_nodes=False,
         is_network=False,
     ),
+    "allset_transformer": Entry("AllSetTransformer", NODE_CLASSIFIERS, {}, NODES),
+    "alldeepsets_nodes": Entry("AllDeepSets", NODE_CLASSIFIERS, {}, NODES),
+    "hgnn": Entry("HGNN", NODE_CLASSIFIERS, {}, NODES),
 }
 
 
-# What config.model.name may be.
 NAMES = plugins.Names("ehr_jax.methods", METHODS)
+# What config.model.name may be in a config on a hypergraph file, and in one on records.
+OF_NODES = tuple(name for name, entry in METHODS.items() if entry.inputs is NODES)
+OF_RECORDS = plugins.Names("ehr_jax.methods", [name for name in METHODS if name not in OF_NODES])
 
 
 def find(name: str) -> Entry:

@@ -13,7 +13,6 @@ SERIES_ENCODERS = ("gru", "gru_d", "lstm", "transformer")
 TWO_WAY = ("gru", "lstm")  # series encoders that can be bidirectional
 NORMS = ("layer", "batch")
 GATES = ("scalar", "input")
-NODE_CLASSIFIERS = ("allset_transformer", "alldeepsets", "hgnn")
 WIDEST = 65_536
 
 _RATE = {"least": 0, "below": 1}
@@ -24,7 +23,7 @@ _PRECISION = "The type of the operands of matrix products; sums stay float32 wit
 class Model(Settings):
     """The method, and its network over visits."""
 
-    name: str = setting("mingle", "A method of models/registry.py.", choices=registry.NAMES)
+    name: str = setting("mingle", "A method of models/registry.py.", choices=registry.OF_RECORDS)
     depth: int = setting(
         3, "L; hyperedges read their nodes L + 1 times.", unit="layers", least=0, most=1000
     )
@@ -124,7 +123,7 @@ class Realm(Settings):
 class NodeClassifier(Settings):
     """The network over the nodes of one hypergraph file."""
 
-    name: str = setting("allset_transformer", "The method.", choices=NODE_CLASSIFIERS)
+    name: str = setting("allset_transformer", "The method.", choices=registry.OF_NODES)
     depth: int = setting(
         1,
         "Layers of two half-layers each; for hgnn, convolutions.",

@@ -5,7 +5,7 @@ import dataclasses
 from ehr_jax.models import registry
 from ehr_jax.settings import Settings, setting
 
-_METHODS = registry.NAMES
+_METHODS = registry.OF_RECORDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from ehr_jax.experiment import fitting, stages
+from ehr_jax.experiment import fitting, node_splits, stages
 from ehr_jax.models import registry
 from ehr_jax.reporting import report, tables
 from ehr_jax.training import run_folder
@@ -12,6 +12,9 @@ from ehr_jax.training import run_folder
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Runs one experiment in `workdir`; returns the exit status."""
+    if registry.find(config.model.name).inputs is registry.NODES:
+        node_splits.run(config, workdir)
+        return 0
     config = registry.configure(config, config.model.name)
     fitting.check_method(config)
     workdir = run_folder.claim(workdir, config.to_dict())

@@ -164,7 +164,11 @@ def compile_chunk(
     )
     stepped = stepped.lower(stepping.done(state), nothing, first, weight, key).compile()
     score = compiling.jit(model.apply, stay_problem.SCORED_AT_ONCE * model.width)
-    settled = jax.jit(functools.partial(stepping.validated, select=chunk.select))
+
+    @jax.jit
+    def settled(state, now, means, scores, labels, weight):
+        metrics = stepping.label_metrics(scores, labels, weight)
+        return stepping.validated(state, now, means, metrics, chunk.select)
 
     def run(state: stepping.State, data: FedStays, key: jax.Array):
         began = time.monotonic()

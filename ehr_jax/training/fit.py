@@ -103,7 +103,8 @@ def fit(
                 waits.append(metrics["input_wait"])
             notes = [f"loss {metrics['loss']:.4f}"] if shows_loss else []
             if shows_validation:
-                notes.append(f"validation AUROC {metrics['validation_auroc']:.4f}")
+                best = f"validation_{config.select}"
+                notes.append(f"validation {config.select} {metrics[best]:.4f}")
             bar.advance(config.eval_every, ", ".join(notes))
             if (step // config.eval_every) % config.checkpoint_every == 0:
                 checkpoints.save(manager, step, state)
@@ -151,18 +152,27 @@ def compile_chunk(model: nn.Module, data: task.Task, config) -> Program:
 
 def check(config) -> None:
     """Raises ConfigError where config.train cannot be followed."""
-    settings.read(train_settings.Train, config, "config.train")
+    settings.read(train_settings.Loop, config, "config.train")
 
 
 def make_optimiser(config) -> optax.GradientTransformation:
-    """Returns the optimiser of config.train."""
-    return optimisers.make(optimisers.of_config(config))
+    """Returns the optimiser of config.train, the same object for the same settings."""
+    return _make_optimiser(optimisers.of_config(config))
+
+
+_make_optimiser = functools.lru_cache(maxsize=8)(optimisers.make)
 
 
 def init_state(model, optimiser, data: task.Task, key: jax.Array) -> stepping.State:
     """The state before the first step."""
+    return _first_program(model, optimiser, data.mesh)(data.on_device, key)
+
+
+@functools.lru_cache(maxsize=8)
+def _first_program(model, optimiser, mesh: jax.sharding.Mesh | None) -> Callable:
+    """Returns what `init_state` runs: one program for all seeds."""
     first = functools.partial(first_state, model, optimiser)
-    return jax.jit(first, out_shardings=partition.everywhere(data.mesh))(data.on_device, key)
+    return jax.jit(first, out_shardings=partition.everywhere(mesh))
 
 
 def first_state(model, optimiser, data: task.Task, key: jax.Array) -> stepping.State:

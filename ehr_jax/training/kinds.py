@@ -100,7 +100,7 @@ class Kind(Protocol):
         """Returns (config.features, graph) for the audit: each sample as a hyperedge over the nodes
         of its codes and attributes, with the fields of `features.prepare.Graph`."""
 
-    def build(self, job: Job, resident: bool = True) -> task.Task:
+    def build(self, job: Job, resident: bool = True) -> task.LabelTask:
         """Places the samples on the devices; if not `resident`, batches are fed from the host."""
 
     def outline(self, job: Job, fed: bool = False) -> Outline:
@@ -113,6 +113,6 @@ class Kind(Protocol):
     def divided(self, job: Job) -> Iterator[ml_collections.ConfigDict]:
         """Yields copies of config.train that divide the work of a step ever further."""
 
-    def explain(self, job: Job, params: Any, data: task.Task) -> Any:
+    def explain(self, job: Job, params: Any, data: task.LabelTask) -> Any:
         """Returns (network over stays, its parameters, its arrays), from whose attention weights
         scores are explained; None for networks that keep no such weights."""

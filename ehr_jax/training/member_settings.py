@@ -51,7 +51,7 @@ def traceable(model: nn.Module) -> tuple[str, ...]:
 
 def settle(
     model: nn.Module,
-    data: task.Task,
+    data: task.LabelTask,
     config,
     members: Sequence[Member],
     traced: Collection[str] = (),
@@ -75,7 +75,8 @@ def settle(
             check_value(model, name, value)
 
     def column(name):
-        return np.array([member.values.get(name, config[name]) for member in members], np.float32)
+        values = [member.values.get(name, config[name]) for member in members]
+        return np.array([np.inf if value is None else value for value in values], np.float32)
 
     labels = np.asarray(data.train_labels)
     labels = labels.reshape(-1, labels.shape[-1])  # of shards too

@@ -37,7 +37,7 @@ class Numbers(Protocol):
 
     learning_rate: float | jax.Array
     weight_decay: float | jax.Array
-    clip: float | jax.Array
+    clip: float | jax.Array | None
     course: Course | None
 
 
@@ -46,13 +46,13 @@ class Fixed(NamedTuple):
 
     learning_rate: float
     weight_decay: float
-    clip: float
+    clip: float | None
     course: Course | None
 
 
 def of_config(config) -> Fixed:
     """Returns the numbers of config.train."""
-    checked = settings.read(train_settings.Train, config, "config.train")
+    checked = settings.read(train_settings.Loop, config, "config.train")
     course = course_of(checked)
     return Fixed(
         checked.learning_rate,
@@ -62,7 +62,7 @@ def of_config(config) -> Fixed:
     )
 
 
-def course_of(train: train_settings.Train) -> Course:
+def course_of(train: train_settings.Loop) -> Course:
     """Returns the course that `train` describes."""
     return Course(
         float(train.optimiser == "adamw"),
@@ -89,7 +89,8 @@ def make(numbers: Numbers) -> optax.GradientTransformation:
         l2, adam = numbers.weight_decay, optax.adam(numbers.learning_rate)
     else:
         l2, adam = numbers.weight_decay * (1 - course.decoupled), _adam(numbers, course)
-    return optax.chain(optax.clip_by_global_norm(numbers.clip), optax.add_decayed_weights(l2), adam)
+    clip = optax.identity() if numbers.clip is None else optax.clip_by_global_norm(numbers.clip)
+    return optax.chain(clip, optax.add_decayed_weights(l2), adam)
 
 
 def share(course: Course, step: jax.Array) -> jax.Array:

@@ -42,7 +42,7 @@ class Population(flax.struct.PyTreeNode):
 
 def train(
     model: nn.Module,
-    data: task.Task,
+    data: task.LabelTask,
     config,
     members: Sequence[member_settings.Member],
     folder: pathlib.Path,
@@ -111,7 +111,7 @@ def train(
     return population
 
 
-def start(model: nn.Module, config, data: task.Task, keys: jax.Array) -> Population:
+def start(model: nn.Module, config, data: task.LabelTask, keys: jax.Array) -> Population:
     """The population of `keys` [member] before the first step."""
     optimiser = fit.make_optimiser(config)
     state = jax.vmap(lambda key: fit.first_state(model, optimiser, data, key))(keys)
@@ -158,7 +158,7 @@ def run_chunk(
     population: Population,
     settings: member_settings.Settings,
     keys: jax.Array,
-    data: task.Task,
+    data: task.LabelTask,
     until: jax.Array,
     patience: jax.Array,
 ) -> tuple[Population, dict[str, jax.Array]]:
@@ -234,7 +234,7 @@ class Work(NamedTuple):
     """
 
     model: nn.Module
-    data: task.Task
+    data: task.LabelTask
     config: Any
     settings: member_settings.Settings
     keys: jax.Array

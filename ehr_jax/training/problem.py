@@ -15,7 +15,7 @@ from ehr_jax.training import loss as losses
 from ehr_jax.training import task
 
 
-class Problem(task.Resident):
+class Problem(task.ResidentLabels):
     """Visits that fit and visits that select, resident on the device; a `task.Task`.
 
     Attributes:

@@ -21,7 +21,7 @@ SHARE = 0.5  # of the memory that is free, which a population may take
 
 def fit_seeds(
     model: nn.Module,
-    data: task.Task,
+    data: task.LabelTask,
     config,
     seeds: Sequence[int],
     folder: pathlib.Path,
@@ -57,7 +57,7 @@ def seed_folder(folder: pathlib.Path, seed: int) -> pathlib.Path:
     return folder / "checkpoints" / f"seed_{seed}"
 
 
-def at_once(model: nn.Module, data: task.Task, config, wanted: int) -> int:
+def at_once(model: nn.Module, data: task.LabelTask, config, wanted: int) -> int:
     """How many of `wanted` members one program trains: config.train.population, or as many as fit.
 
     Raises:

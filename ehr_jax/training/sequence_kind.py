@@ -42,7 +42,7 @@ def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Seq
     return gru_visits.Sequences(**fields, num_codes=len(arrays.vocabulary.codes))
 
 
-def build(job: kinds.Job, resident: bool = True) -> task.Task:
+def build(job: kinds.Job, resident: bool = True) -> task.LabelTask:
     """Places the sequences, each batch spread over the devices."""
     config = job.config
     mesh = partition.make_mesh(config.devices)
@@ -64,5 +64,5 @@ def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
     return kinds.Outline(task.size(of_batch(job.config.batch)), step, step)
 
 
-def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
+def explain(job: kinds.Job, params: Any, data: task.LabelTask) -> None:
     """Returns None: the network keeps no attention weights that explain a score."""

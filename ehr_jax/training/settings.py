@@ -8,6 +8,7 @@ from ehr_jax.models import registry
 from ehr_jax.settings import Settings, setting
 
 SELECTIONS = ("auroc", "auprc", "loss")
+NODE_SELECTIONS = ("accuracy", "loss")
 OPTIMISERS = ("adam_l2", "adamw")
 SCHEDULES = ("constant", "cosine")
 APART = 1_000_000  # the distance between the seeds of two members of a seed
@@ -37,7 +38,9 @@ class Optimiser(Settings):
     weight_decay: float = setting(
         1e-3, "The strength of the decay of parameters towards 0.", least=0
     )
-    clip: float = setting(1.0, "The greatest global norm of a gradient.", above=0)
+    clip: float | None = setting(
+        1.0, "The greatest global norm of a gradient; None is no limit.", above=0
+    )
     schedule: str = setting(
         "constant",
         "The learning rate after the warm-up; cosine is half a cosine until the last step.",
@@ -54,7 +57,32 @@ class Optimiser(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(Optimiser):
+class Loop(Optimiser):
+    """The settings of `config.train` for the loop of training, whatever is trained."""
+
+    steps: int = setting(500, "The greatest number of steps.", unit="steps", least=1, most=_MOST)
+    eval_every: int = setting(
+        5, "Steps between two validations.", unit="steps", least=1, most=_MOST
+    )
+    patience: int = setting(
+        20, "Training stops after so many validations without a better one.",
+        unit="validations", least=1, most=_MOST,
+    )  # fmt: skip
+    checkpoint_every: int = setting(
+        4, "Validations between two checkpoints.", unit="validations", least=1, most=_MOST
+    )
+
+    def check_together(self) -> None:
+        """Raises ConfigError where the warm-up never ends."""
+        if self.warmup_steps >= self.steps:
+            raise errors.ConfigError(
+                f"config.train.warmup_steps is {self.warmup_steps}; expected below "
+                f"config.train.steps, {self.steps}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Loop):
     """Fitting a method."""
 
     seeds: tuple[int, ...] = setting(
@@ -70,7 +98,6 @@ class Train(Optimiser):
     members: int = setting(
         1, "Fits of each seed; the seed's probabilities are their mean.", least=1, most=1000
     )
-    steps: int = setting(500, "The greatest number of steps.", unit="steps", least=1, most=_MOST)
     positive_weight: str = setting(
         "1",
         "The weight of a positive label in the loss; balanced is negatives over positives.",
@@ -111,16 +138,6 @@ class Train(Optimiser):
         least=1,
         most=_MOST,
     )
-    eval_every: int = setting(
-        5, "Steps between two validations.", unit="steps", least=1, most=_MOST
-    )
-    patience: int = setting(
-        20, "Training stops after so many validations without a better one.",
-        unit="validations", least=1, most=_MOST,
-    )  # fmt: skip
-    checkpoint_every: int = setting(
-        4, "Validations between two checkpoints.", unit="validations", least=1, most=_MOST
-    )
     population: int | None = setting(
         None,
         "The most seeds, or trials of a sweep, that train as one program; 1 trains one after "
@@ -130,11 +147,7 @@ class Train(Optimiser):
 
     def check_together(self) -> None:
         """Raises ConfigError where the warm-up never ends, or members would share a seed."""
-        if self.warmup_steps >= self.steps:
-            raise errors.ConfigError(
-                f"config.train.warmup_steps is {self.warmup_steps}; expected below "
-                f"config.train.steps, {self.steps}"
-            )
+        super().check_together()
         if self.members > 1 and any(abs(seed) >= APART for seed in self.seeds):
             raise errors.ConfigError(
                 f"config.train.seeds is {self.seeds}; with config.train.members above 1 expected "
@@ -152,8 +165,8 @@ class Run(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class NodeTraining(Settings):
-    """Training over random splits of one hypergraph."""
+class NodeTraining(Loop):
+    """Training over random splits of one hypergraph; a step is of all training nodes."""
 
     seed: int = setting(
         0, "The seed of the splits, the parameters and dropout.", least=0, most=2**31 - 1
@@ -165,12 +178,15 @@ class NodeTraining(Settings):
     validation_fraction: float = setting(
         0.25, "The share of nodes to validate on; the rest is the test part.", above=0, below=1
     )
-    epochs: int = setting(500, "Full-batch steps on each split.", unit="steps", least=1, most=_MOST)
-    learning_rate: float = setting(1e-3, "The step size of Adam.", above=0)
-    weight_decay: float = setting(0.0, "L2 inside Adam.", least=0)
+    select: str = setting(
+        "accuracy",
+        "The validation metric that picks the best step.",
+        choices=NODE_SELECTIONS,
+    )
 
     def check_together(self) -> None:
-        """Raises ConfigError where the fractions leave no test part."""
+        """Raises ConfigError where the warm-up never ends, or the fractions leave no test part."""
+        super().check_together()
         if self.train_fraction + self.validation_fraction >= 1:
             raise errors.ConfigError(
                 "config.train.train_fraction and config.train.validation_fraction sum to "

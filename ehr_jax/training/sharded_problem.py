@@ -29,7 +29,7 @@ from ehr_jax.training import partition, problem, task
 _EACH, _ALL = jax.sharding.PartitionSpec(partition.AXIS), jax.sharding.PartitionSpec()
 
 
-class ShardedProblem(task.Resident):
+class ShardedProblem(task.ResidentLabels):
     """Visits that fit and visits that select, as `problem.Problem` but in shards.
 
     Attributes:

@@ -51,7 +51,7 @@ def graph(known, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
     return asked, prepare.fit_graph(known, asked, structured=False)
 
 
-def build(job: kinds.Job, resident: bool = True) -> task.Task:
+def build(job: kinds.Job, resident: bool = True) -> task.LabelTask:
     """Places the stays, each batch spread over the devices, or leaves them in host memory."""
     module = stay_problem if resident else feeding
     mesh = partition.make_mesh(job.config.devices)
@@ -96,7 +96,7 @@ def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
         yield changed
 
 
-def explain(job: kinds.Job, params: Any, data: task.Task) -> tuple[Any, Any, stays.StayArrays]:
+def explain(job: kinds.Job, params: Any, data: task.LabelTask) -> tuple[Any, Any, stays.StayArrays]:
     """Returns the network, its parameters and its arrays."""
     return job.model, params, job.arrays
 

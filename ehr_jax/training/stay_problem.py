@@ -41,7 +41,7 @@ def rows(arrays: stays.StayArrays, chosen: np.ndarray) -> inputs.Stays:
     return inputs.Stays(**{name: jnp.asarray(x[chosen]) for name, x in arrays.stays.items()})
 
 
-class StayProblem(task.Resident):
+class StayProblem(task.ResidentLabels):
     """Stays that fit and stays that select, resident on the device; a `task.Task`.
 
     Attributes:

@@ -84,33 +84,36 @@ def run_chunk(
     )
     means = jax.tree.map(jnp.mean, means)
     scores = data.validation_logits(now.params, chunk.model)
-    return validated(
-        state, now, means, scores, data.validation_labels, data.positive_weight, chunk.select
-    )
+    return validated(state, now, means, data.metrics(scores), chunk.select)
+
+
+def label_metrics(
+    scores: jax.Array, labels: jax.Array, positive_weight: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns the metrics of a validation by labels of 0 and 1; see `task.Task.metrics`.
+
+    Args:
+      scores, labels: [validation, label] float32.
+    """
+    return {
+        "not_finite": ranking.not_finite(scores, labels),
+        "validation_auroc": jnp.nanmean(ranking.auroc(scores, labels)),
+        "validation_auprc": jnp.nanmean(ranking.auprc(scores, labels)),
+        "validation_loss": losses.cross_entropy(scores, labels, positive_weight),
+    }
 
 
 def validated(
-    state: State,
-    now: Done,
-    means: Found,
-    scores: jax.Array,
-    labels: jax.Array,
-    positive_weight: jax.Array,
-    select: str,
+    state: State, now: Done, means: Found, of_validation: dict[str, jax.Array], select: str
 ) -> tuple[State, dict[str, jax.Array]]:
     """The state after a validation, and what is told of it.
 
     Args:
       state: at the validation before, of which only what is best so far is read.
       means: of the steps since.
-      scores, labels: [validation, label] float32.
+      of_validation: the metrics that `task.Task.metrics` returns.
     """
-    metrics = means._asdict() | {
-        "not_finite": ranking.not_finite(scores, labels),
-        "validation_auroc": jnp.nanmean(ranking.auroc(scores, labels)),
-        "validation_auprc": jnp.nanmean(ranking.auprc(scores, labels)),
-        "validation_loss": losses.cross_entropy(scores, labels, positive_weight),
-    }
+    metrics = means._asdict() | of_validation
     score = selection_score(metrics, select)
     better = score > state.best_score
     keep = functools.partial(jnp.where, better)

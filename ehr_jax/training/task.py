@@ -23,20 +23,11 @@ class Task(Protocol):
     """The training samples, and the validation samples that select the best step.
 
     Attributes:
-      train_labels: [..., label] float32, the training labels; nan where missing.
-      train_targets: [..., target] float32, the training labels, followed by auxiliary targets.
-      validation_labels: [validation, label] float32; nan where missing.
-      positive_weight: [label] float32, the weight of a positive label in the loss.
       mesh: the devices over which the samples of one member are spread; None on one device.
       takes_all: True if one member uses all devices, or fills the memory of a single device, so
         that members train one after another.
       on_device: the pytree of device arrays that `init` and compiled programs are given.
     """
-
-    train_labels: Any
-    train_targets: Any
-    validation_labels: Any
-    positive_weight: Any
 
     @property
     def mesh(self) -> jax.sharding.Mesh | None: ...
@@ -62,10 +53,12 @@ class Task(Protocol):
         """
 
     def validation_logits(self, params: Any, model: Any) -> jax.Array:
-        """Returns logits [validation, label] float32, without dropout."""
+        """Returns logits [validation, label or class] float32, without dropout."""
 
-    def weighed(self, positive_weight: jax.Array) -> "Task":
-        """Returns the task with other weights [label] float32 of positive labels."""
+    def metrics(self, logits: jax.Array) -> dict[str, jax.Array]:
+        """Returns what validation logits are worth, each []: "validation_loss", "validation_" and
+        every other metric by which a step may be selected, and "not_finite", the number of scores
+        that are not finite."""
 
     def product_size(self, model: Any) -> int:
         """Returns rows times columns of the dense products that dominate a step, 0 if none do.
@@ -83,6 +76,25 @@ class Task(Protocol):
           A function (state, task, key) -> (state, metrics), and the compiled program, whose memory
           and cost can be read.
         """
+
+
+class LabelTask(Task, Protocol):
+    """A task whose samples have labels of 0 and 1, in which members of a population can take part.
+
+    Attributes:
+      train_labels: [..., label] float32, the training labels; nan where missing.
+      train_targets: [..., target] float32, the training labels, followed by auxiliary targets.
+      validation_labels: [validation, label] float32; nan where missing.
+      positive_weight: [label] float32, the weight of a positive label in the loss.
+    """
+
+    train_labels: Any
+    train_targets: Any
+    validation_labels: Any
+    positive_weight: Any
+
+    def weighed(self, positive_weight: jax.Array) -> "LabelTask":
+        """Returns the task with other weights [label] float32 of positive labels."""
 
     def probabilities(self, model: Any, params: Any, arrays: features.Arrays) -> np.ndarray:
         """Returns the probabilities of every sample of `arrays`, [sample, label] float32."""
@@ -123,18 +135,9 @@ class Resident(flax.struct.PyTreeNode):
         return self.mesh is not None
 
     @property
-    def train_targets(self) -> jax.Array:
-        """The training labels alone."""
-        return self.train_labels
-
-    @property
     def on_device(self) -> "Resident":
         """The task itself."""
         return self
-
-    def weighed(self, positive_weight: jax.Array) -> "Resident":
-        """Returns the task with other weights [label] float32 of positive labels."""
-        return self.replace(positive_weight=positive_weight)
 
     def product_size(self, model: Any) -> int:
         """0: sparse products take most of a step's time."""
@@ -152,3 +155,20 @@ class Resident(flax.struct.PyTreeNode):
         )
         compiled = run.lower(state, self, jax.random.key(0)).compile()
         return compiled, compiled
+
+
+class ResidentLabels(Resident):
+    """The methods that `Resident` tasks of labels of 0 and 1 share; see `LabelTask`."""
+
+    @property
+    def train_targets(self) -> jax.Array:
+        """The training labels alone."""
+        return self.train_labels
+
+    def metrics(self, logits: jax.Array) -> dict[str, jax.Array]:
+        """Returns the metrics of validation logits [validation, label]."""
+        return stepping.label_metrics(logits, self.validation_labels, self.positive_weight)
+
+    def weighed(self, positive_weight: jax.Array) -> "ResidentLabels":
+        """Returns the task with other weights [label] float32 of positive labels."""
+        return self.replace(positive_weight=positive_weight)

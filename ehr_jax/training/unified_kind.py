@@ -18,7 +18,7 @@ RESTS_ON_TRAINING = True
 CAN_BE_FED = False
 
 
-def build(job: kinds.Job, resident: bool = True) -> task.Task:
+def build(job: kinds.Job, resident: bool = True) -> task.LabelTask:
     """Places the stays and the hypergraph on one device."""
     return unified_problem.build(job.arrays, job.config.positive_weight, job.config.batch)
 
@@ -32,7 +32,7 @@ def outline(job: kinds.Job, fed: bool = False) -> kinds.Outline:
     return kinds.Outline(of_stays.resident + task.size(of_visits), step, step)
 
 
-def explain(job: kinds.Job, params: Any, data: task.Task) -> tuple[Any, Any, stays.StayArrays]:
+def explain(job: kinds.Job, params: Any, data: task.LabelTask) -> tuple[Any, Any, stays.StayArrays]:
     """Returns the network over stays, its parameters, and the stays with their visit states."""
     filled = unified_problem.filled(job.model, params, job.arrays, data)
     return job.model.stays, params["stays"], filled

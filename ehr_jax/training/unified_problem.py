@@ -13,7 +13,7 @@ from ehr_jax.models import inputs, unified
 from ehr_jax.training import problem, stay_problem, task
 
 
-class UnifiedProblem(task.Resident):
+class UnifiedProblem(task.ResidentLabels):
     """Stays and their hypergraph, resident on the device; a `task.Task`.
 
     Attributes:

@@ -45,7 +45,7 @@ def graph(known, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:
     return config.features, arrays
 
 
-def build(job: kinds.Job, resident: bool = True) -> task.Task:
+def build(job: kinds.Job, resident: bool = True) -> task.LabelTask:
     """Places the visits: on one device, spread over a mesh, or in shards computed one by one."""
     weight, mesh = job.config.positive_weight, partition.make_mesh(job.config.devices)
     if mesh.size > 1:
@@ -86,5 +86,5 @@ def divided(job: kinds.Job) -> Iterator[ml_collections.ConfigDict]:
         yield changed
 
 
-def explain(job: kinds.Job, params: Any, data: task.Task) -> None:
+def explain(job: kinds.Job, params: Any, data: task.LabelTask) -> None:
     """Returns None: networks over visits keep no attention weights that explain a score."""

@@ -6,11 +6,11 @@ import pytest
 import scipy.sparse
 
 from ehr_jax import errors
-from ehr_jax.models import node_classifiers
+from ehr_jax.models import node_classifiers, registry
 from ehr_jax.nn import bipartite, hops, sparse_rows
 
 CLASSES = 3
-DEPTHS = {"allset_transformer": 1, "alldeepsets": 1, "hgnn": 2}
+DEPTHS = {"allset_transformer": 1, "alldeepsets_nodes": 1, "hgnn": 2}
 
 
 def settings(method, **changes):
@@ -134,7 +134,7 @@ def norm(p):
 
 
 @pytest.mark.parametrize(
-    "name, half_layer", [("allset_transformer", attend), ("alldeepsets", add_up)]
+    "name, half_layer", [("allset_transformer", attend), ("alldeepsets_nodes", add_up)]
 )
 @pytest.mark.parametrize("num_nodes, num_hyperedges, self_loops", [(20, 8, True), (9, 30, False)])
 def test_set_networks_equal_a_plain_loop(name, half_layer, num_nodes, num_hyperedges, self_loops):
@@ -152,7 +152,7 @@ def test_set_networks_equal_a_plain_loop(name, half_layer, num_nodes, num_hypere
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", node_classifiers.NAMES)
+@pytest.mark.parametrize("name", registry.OF_NODES)
 def test_chosen_nodes_score_and_learn_as_in_the_whole_hypergraph(name):
     _, sparse, _, graph = draw(20, 8)
     network = node_classifiers.build(settings(name), CLASSES)
@@ -175,7 +175,7 @@ def test_chosen_nodes_score_and_learn_as_in_the_whole_hypergraph(name):
     )
 
 
-@pytest.mark.parametrize("name", node_classifiers.NAMES)
+@pytest.mark.parametrize("name", registry.OF_NODES)
 def test_dropout_acts_in_training_alone(name):
     _, sparse, _, graph = draw(20, 8)
     network = node_classifiers.build(settings(name), CLASSES)

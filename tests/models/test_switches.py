@@ -131,7 +131,7 @@ def moved(one, other) -> bool:
 def cases():
     """Every method as it is registered, and those that leave all on with halves switched off."""
     for name, method in registry.METHODS.items():
-        if method.inputs == registry.SEQUENCES:
+        if method.inputs in (registry.SEQUENCES, registry.NODES):
             continue  # its arrays have no field that a switch is about
         # Two networks in one take long to compile: one of their choices is tried by default.
         slow = method.module == registry.UNIFIED and name != "unified_codes"

@@ -25,8 +25,9 @@ def validate(select, *scores):
     state = stepping.State(params, {}, none, params, jnp.array(-jnp.inf), none, none)
     means = stepping.Found(*(jnp.zeros(()),) * 3)
     for step, each in enumerate(scores, 1):
+        metrics = stepping.label_metrics(each, LABELS, jnp.ones(1))
         now = stepping.Done({"w": jnp.array(float(step))}, {}, jnp.int32(step))
-        state, told = stepping.validated(state, now, means, each, LABELS, jnp.ones(1), select)
+        state, told = stepping.validated(state, now, means, metrics, select)
     return state, told
 
 
