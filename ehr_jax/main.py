@@ -64,10 +64,9 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in storage.OF_THE_DISK:
             raise
-        place = error.filename2 or error.filename or "a file"
         return _told(
-            f"error: {place} cannot be written or read: {storage.reason(error)}. What was saved "
-            "before is whole; mend this and start the same command again",
+            f"error: {storage.place(error)} cannot be written or read: {storage.reason(error)}. "
+            "What was saved before is whole; mend this and start the same command again",
             2,
         )
 

@@ -64,7 +64,7 @@ def write_file(path: str | os.PathLike, write: Callable[[str], Any], private: bo
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with disk_errors(path):
             write(str(temporary))
-        move(temporary, path, private)
+            move(temporary, path, private)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -217,6 +217,17 @@ def reason(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def place(error: OSError) -> str:
+    """Returns the file or folder that an error is of; of what a writer has under way its target."""
+    path = pathlib.Path(str(error.filename2 or error.filename or "a file"))
+    own = f".{platform.node()}"
+    for part in (path, *path.parents):
+        front = part.name.rsplit("-", 3)[0]
+        if part.name.endswith(SUFFIX) and front.endswith(own):
+            return str(part.with_name(front.removesuffix(own).removeprefix(".")))
+    return str(path)
+
+
 @contextlib.contextmanager
 def disk_errors(path: pathlib.Path | None = None) -> Iterator[None]:
     """Turns what compiled packages, such as polars, say of a disk into the OSError that it was.
@@ -226,11 +237,11 @@ def disk_errors(path: pathlib.Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if path and error.errno and error.filename is None:
-            error.filename = str(path)
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            if path and error.filename is None:
+                error.filename = str(path)
+            raise
         if code := re.search(r"os error (\d+)", str(error)):
             number = int(code[1])
             raise OSError(number, os.strerror(number), path and str(path)) from error

@@ -120,13 +120,23 @@ def test_a_full_disk_told_by_a_compiled_package_is_an_error_of_the_disk(tmp_path
     assert storage.reason(by_tensorstore) == "the disk is full"
 
 
-def test_a_full_disk_is_told_by_the_file_it_met(tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda at: OSError(errno.EROFS, "x"),
+        lambda at: OSError(errno.EROFS, "x", at),
+        lambda at: OSError(errno.EROFS, "x", f"{at}/inner/file"),
+        lambda at: OSError(f"Read-only file system (os error 30): ...{at[-20:]}"),  # of polars
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_by_the_file_that_was_to_be(tmp_path, error):
     def write(temporary: str) -> None:
-        raise OSError(errno.ENOSPC, "full")
+        raise error(temporary)
 
     with pytest.raises(OSError) as caught:
-        storage.write_file(tmp_path / "t", write)
-    assert caught.value.filename == str(tmp_path / "t")
+        storage.write_file(tmp_path / "a-b.t", write)
+    assert caught.value.errno == errno.EROFS
+    assert storage.place(caught.value) == str(tmp_path / "a-b.t")
 
 
 def test_a_folder_whose_lock_cannot_be_written_is_left_as_it_was(tmp_path, monkeypatch):

@@ -83,7 +83,7 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
         )
     results = disclosure.comparison(results)
     methods = results["methods"]
-    _write_whole(folder / "table.md", tables.comparison_table(results, markdown=True) + "\n")
+    storage.write_text(folder / "table.md", tables.comparison_table(results, markdown=True) + "\n")
     names = [tables.method_label(one) for one in methods]
     metrics = [name for name in ("auroc", "auprc") if name in methods[0]["test"]]
     metrics = metrics or tables.metrics_of(methods[0]["test"])[:2]
@@ -379,14 +379,6 @@ def _json(folder: pathlib.Path, name: str) -> dict[str, Any]:
 
 
 def _write(folder: pathlib.Path, text: str) -> pathlib.Path:
-    return _write_whole(folder / "report.html", text)
-
-
-def _write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
-    try:
-        storage.write_text(path, text)
-    except OSError as fault:
-        raise errors.RunFolderError(
-            f"{path} could not be written: {storage.reason(fault)}"
-        ) from fault
+    path = folder / "report.html"
+    storage.write_text(path, text)
     return path

@@ -133,7 +133,7 @@ def disk_error(path: str | os.PathLike, error: OSError) -> errors.RunFolderError
     """The user's view of an OSError while writing `path`."""
     return errors.RunFolderError(
         f"{path} could not be written: {storage.reason(error)}. What was saved before "
-        "is whole; make room and start the same command again to go on from there"
+        "is whole; mend this and start the same command again to go on from there"
     )
 
 

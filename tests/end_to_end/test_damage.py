@@ -204,16 +204,28 @@ def assert_among(given: set[str], allowed: tuple[str, ...]) -> None:
 # A size by which a limit of it meets the config, a checkpoint, and the file that the mode is for.
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("train", 5_000), ("prepare", 20_000), ("meds", 5_000)],
-)
-def test_a_disk_that_takes_no_more_is_told_in_a_line(tmp_path, capsys, name, size):
+    [("train", 5_000), ("prepare", 20_000), ("meds", 5_000), ("audit", 2_000), ("sweep", 5_000),
+     ("benchmark", 5_000), ("predict", 4_000), ("report", 5_000)],
+)  # fmt: skip
+def test_a_disk_that_takes_no_more_is_told_in_a_line(tmp_path, capsys, folders, name, size):
+    command = (*COMMANDS.get(name, ()), f"--workdir={tmp_path / 'run'}")
+    if name == "report":
+        shutil.copytree(folders("train"), tmp_path / "run")
+        command = ("--mode=report", *command)
+    elif name == "predict":
+        command = ("--mode=predict", f"--config.run={folders('train')}", *command)
+    elif name == "audit":
+        command = (*OVER_VISITS, "--mode=audit", *command)
+    capsys.readouterr()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        status = run(*COMMANDS[name], f"--workdir={tmp_path / 'run'}")
+        status = run(*command)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     said = capsys.readouterr().err  # capfd would write a file, which the limit holds for too
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert status == 2 and "Traceback" not in said
-    assert str(tmp_path) in line and "File too large" in line
+    assert str(tmp_path) in line and "File too large" in line and ".partial" not in line
+    assert not list(tmp_path.rglob("*.partial"))
+    assert run(*command) == 0
