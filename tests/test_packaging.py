@@ -73,7 +73,7 @@ ROOMS = {
         ),
     ),
     "audit": (
-        ("cohorts", "features", "models", "nn", "records", "training"),
+        ("cohorts", "evaluation", "features", "models", "nn", "records", "training"),
         ("jraph", "ml_collections", "numpy", "polars", "scipy", "sklearn"),
     ),
     "download": ((), ()),
@@ -92,8 +92,6 @@ ROOMS = {
             "numpy",
             "optax",
             "orbax",
-            "rich",
-            "scipy",
             "tensorboardX",
         ),
     ),

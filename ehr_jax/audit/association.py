@@ -9,6 +9,7 @@ import scipy.stats
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence, near_duplicates
+from ehr_jax.evaluation import metrics
 from ehr_jax.features import as_columns
 
 NEARLY_PERFECT = 0.95  # AUROC of one column
@@ -140,12 +141,9 @@ def _telling_alone(given: evidence.Evidence) -> list[tuple[str, str, str]]:
     for k, label in enumerate(given.cohort.labels):
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
         truth, inputs = labels[rows, k] == 1, held[rows]
-        n1, n0 = truth.sum(), (~truth).sum()
         if not disclosure.enough(truth, columns.subjects(given)[rows]):
             continue
-        of_positives = np.asarray(inputs[truth].sum(axis=0)).ravel() / n1
-        of_negatives = np.asarray(inputs[~truth].sum(axis=0)).ravel() / n0
-        auroc = 0.5 + np.abs(of_positives - of_negatives) / 2
+        auroc = columns.auroc_of_nodes(inputs, truth)
         for index in np.flatnonzero(auroc >= NEARLY_PERFECT):
             why = f"alone an AUROC of {auroc[index]:.3f}"
             told.append((given.vocabulary.names[index], label, why))
@@ -166,11 +164,7 @@ def _auroc_of_rates(held: scipy.sparse.csr_matrix, truth: np.ndarray) -> float:
     counts = np.bincount(value[first], minlength=held.shape[1] + 1)
     positives = np.bincount(value[first], truth[first], minlength=held.shape[1] + 1)
     rate = (positives + truth.mean()) / (counts + 1)
-    scores, judged = rate[value[~first]], truth[~first]
-    if judged.all() or not judged.any():
-        return 0.5
-    test = scipy.stats.mannwhitneyu(scores[judged], scores[~judged])
-    return float(test.statistic / (judged.sum() * (~judged).sum()))
+    return metrics.auroc(rate[value[~first]], truth[~first])
 
 
 def _presence(given: evidence.Evidence) -> tuple[np.ndarray, list[str]]:

@@ -5,6 +5,7 @@ import polars as pl
 import scipy.stats
 
 from ehr_jax.audit import evidence, subset
+from ehr_jax.evaluation import metrics
 from ehr_jax.features import prepare, vocabulary
 from ehr_jax.nn import bipartite
 
@@ -106,9 +107,10 @@ def windows_by_label(given: evidence.Evidence) -> evidence.Finding:
         if min(map(len, groups)) and np.ptp(np.concatenate(groups)) > 0:
             test = scipy.stats.mannwhitneyu(*groups)
             if test.pvalue < 0.001 / len(cohort.labels):
-                auroc = test.statistic / (len(groups[0]) * len(groups[1]))
+                of_label = samples.drop_nulls(f"label.{name}")
+                auroc = metrics.auroc(*of_label.select("hours", label).to_numpy().T)
                 medians = [float(np.median(group)) for group in groups]
-                told.append((name, round(float(auroc), 3), *medians))
+                told.append((name, round(auroc, 3), *medians))
     columns = ("label", "auroc_of_the_length", "median_hours_positive", "median_hours_negative")
     rows = pl.DataFrame(told, schema=columns, orient="row")
     return evidence.found(

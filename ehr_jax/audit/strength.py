@@ -117,7 +117,7 @@ def _nodes(inputs, known: np.ndarray, truth: np.ndarray, subjects: np.ndarray) -
     positives, negatives = truth.sum(), (~truth).sum()
     a = np.asarray(held[truth].sum(axis=0)).ravel()
     b = np.asarray(held[~truth].sum(axis=0)).ravel()
-    strength = 0.5 + np.abs(a / positives - b / negatives) / 2
+    strength = columns.auroc_of_nodes(held, truth)
     # Half a sample is added to each cell, so that none is empty (Haldane).
     cells = np.stack([a, positives - a, b, negatives - b]) + 0.5
     log_odds = np.log(cells[0] * cells[3] / (cells[1] * cells[2]))
