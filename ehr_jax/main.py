@@ -108,6 +108,7 @@ def _told(line: str, status: int) -> int:
 def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
     arguments = _in_order(arguments)
+    _check_depth(arguments)
     given = [arguments[0], *map(_find_config, arguments[1:])]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
@@ -127,7 +128,8 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     except errors.UserError:
         raise
     except Exception as error:  # ml_collections raises what it meets: all are the user's to mend
-        raise errors.ConfigError(_explain(error, arguments)) from error
+        kind = _sections(values["config"].value)
+        raise errors.ConfigError(_explain(error, arguments, kind)) from error
     if values.help:
         print(f"{__doc__}\n{values.main_module_help() or values.get_help()}\n")
         print(*listing.keys(_sections(values.config)), sep="\n")
@@ -200,6 +202,28 @@ def _in_order(arguments: list[str]) -> list[str]:
     return [arguments[0], *files, *others]
 
 
+def _check_depth(arguments: list[str]) -> None:
+    """Raises ConfigError for a flag that sets a whole section, or a key inside of a setting."""
+    settings = {row.key for row in configs.keys(*configs.KINDS) if not row.default.startswith("{")}
+    sections = {key.rpartition(".")[0] for key in settings}
+    for key in _config_keys(arguments):
+        if key in sections:
+            raise errors.ConfigError(
+                f"config.{key} is a section, not a setting; set its keys one by one, as "
+                f"--config.{key}.KEY=VALUE (--list=keys shows them, with --mode or --config)"
+            )
+        for above in settings & {key[: dot.start()] for dot in re.finditer(r"\.", key)}:
+            raise errors.ConfigError(
+                f"config.{key}: config.{above} is a setting, not a section; leave out "
+                f"'{key.removeprefix(above)}'"
+            )
+
+
+def _config_keys(arguments: list[str]) -> list[str]:
+    matched = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
+    return [match.group(1) for match in matched if match]
+
+
 def _find_config(argument: str) -> str:
     """Lets --config name a file of the repository from any folder."""
     matched = re.match(r"(--?config=)([^:]+)(:.*)?$", argument)
@@ -216,18 +240,17 @@ def _find_config(argument: str) -> str:
     )
 
 
-def _explain(error: Exception, arguments: list[str]) -> str:
-    """The message of a flag or config error, with near misses for config keys."""
+def _explain(error: Exception, arguments: list[str], kind: dict[str, type]) -> str:
+    """The message of a flag or config error, with near misses for the keys of a kind of config."""
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
-    matched = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
-    keys = [match.group(1) for match in matched if match]
+    keys = _config_keys(arguments)
     if fault := _of_another_type(text):
         return fault
     named = [key for key in keys if f"config.{key}" in text]
     absent = [key for key in keys if _without_guess(text) in key.split(".")]
     likely = [key for key in keys if any(part in text for part in key.split("."))]
     for key in (*named, *absent, *likely):
-        return f"--config.{key}: {_first_sentence(text)}{_near_key(key)}"
+        return f"--config.{key}: {_first_sentence(text)}{_near_key(key, kind)}"
     return text
 
 
@@ -239,8 +262,8 @@ def _of_another_type(text: str) -> str:
     return expected and f"config.{flag.group(1)} is {flag.group(2)!r}; expected {expected}"
 
 
-def _near_key(key: str) -> str:
-    flat = [row.key for row in configs.keys(*configs.KINDS)]
+def _near_key(key: str, kind: dict[str, type]) -> str:
+    flat = [row.key for row in configs.keys(kind)]
     near = difflib.get_close_matches(key, flat, n=1, cutoff=0.6)
     return f". Did you mean 'config.{near[0]}'?" if near and near[0] != key else ""
 

@@ -87,3 +87,30 @@ def test_predict_needs_no_config_wherever_its_run_is_named(tmp_path):
     ):
         mode, config, _ = main.parse(["main", *flags])
         assert (mode, config.run) == ("predict", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--config.train=3", "config.train is a section, not a setting"),
+        ("--config.model=realm", "config.model is a section, not a setting"),
+        ("--config.train={'steps': 3}", "config.train is a section, not a setting"),
+        ("--config.train.steps.x=3", "config.train.steps is a setting, not a section"),
+        ("--config.data.root.x=3", "config.data.root is a setting, not a section"),
+    ],
+)
+def test_a_section_is_no_setting_and_a_setting_is_no_section(flag, words, capsys):
+    assert main.main(["main", MINGLE, flag]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line and "Did you mean" not in line
+
+
+def test_a_near_key_is_one_of_the_same_kind_of_config(capsys):
+    assert main.main(["main", "--config=configs/hypergraph.py", "--config.text.pooling=3"]) == 2
+    assert "has no key 'text'" in (told := capsys.readouterr().err) and "Did you mean" not in told
+
+
+def test_a_mapping_in_a_setting_is_still_set_by_flags():
+    grid = "--config.sweep.grid={'train': {'steps': (1, 2)}}"
+    _, config, _ = main.parse(["main", MINGLE, "--mode=sweep", grid])
+    assert config.sweep.grid.train.steps == (1, 2)
