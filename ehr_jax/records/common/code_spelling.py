@@ -1,6 +1,13 @@
-"""One spelling of each code: texts that differ by case or blanks alone are one code."""
+"""One spelling of each code, and each code of a visit once.
+
+Texts that differ by case or blanks alone are one code.
+"""
+
+from collections.abc import Iterable
 
 import polars as pl
+
+from ehr_jax.records.common import tables
 
 # Systems whose codes tell capitals from small letters.
 _CASED = ("READ:",)
@@ -40,3 +47,24 @@ def joined(rows: pl.DataFrame, oddities: dict[str, int], count: str | None = Non
         return rows
     shown_as = pl.col("code").replace(other["code"], other["shown"])
     return rows.with_columns(shown_as.alias("code"))
+
+
+def once(rows: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns the earliest row of each code of a visit; a known time is earlier than none."""
+    distinct = rows.sort(
+        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
+    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
+    oddities["codes standing more than once in a visit, the earliest kept"] = (
+        rows.height - distinct.height
+    )
+    return distinct
+
+
+def table(parts: Iterable[pl.DataFrame], oddities: dict[str, int]) -> pl.DataFrame:
+    """Returns `tables.CODES` of rows in its columns, each code of a visit once."""
+    codes = joined(pl.concat(parts, how="vertical"), oddities)
+    rank = pl.col("position").cast(pl.Int32, strict=False)
+    oddities["codes at a position beyond 2147483647, position unknown"] = int(
+        codes.select((pl.col("position").is_not_null() & rank.is_null()).sum()).item()
+    )
+    return tables.conform(once(codes.with_columns(position=rank), oddities), tables.CODES)

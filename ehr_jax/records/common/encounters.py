@@ -4,11 +4,11 @@ OMOP and FHIR read their files each in their own way and meet here: order and ag
 they ended, deaths, ICU stays made of moves between units, and codes each once a visit.
 """
 
+from typing import Any
+
 import polars as pl
 
-from ehr_jax.records.common import code_spelling, deaths, tables
-
-OLDEST = 130  # years; an age above is an error
+from ehr_jax.records.common import ages, attributes, code_spelling, deaths, tables, tally, when
 
 INTENSIVE = r"(?i)intensive care|critical care|coronary care unit|\b[a-z]{0,3}icu\b"
 
@@ -58,14 +58,13 @@ def finish(joined: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
     lived = later | (joined["dead"].any() & ~undated)
     joined = joined.with_columns(lived=lived, survived=pl.lit(False))
     joined = deaths.settle(joined, oddities)
-    days = (pl.col("start") - pl.col("birth_time")).dt.total_days()
-    age = days / tables.DAYS_A_YEAR
-    odd = joined.select(unborn=(age < 0).sum(), old=(age > OLDEST).sum()).row(0, named=True)
+    age = ages.years(pl.col("birth_time"), pl.col("start"))
+    odd = joined.select(unborn=(age < 0).sum(), old=(age > ages.OLDEST).sum()).row(0, named=True)
     oddities["visits before the patient's birth, age and birth unknown"] = odd["unborn"]
-    oddities[f"visits at an age over {OLDEST} years, age and birth unknown"] = odd["old"]
+    oddities[f"visits at an age over {ages.OLDEST} years, age and birth unknown"] = odd["old"]
     return joined.with_columns(
         pl.int_range(pl.len()).over("subject_id").alias("order"),
-        pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
+        pl.when(ages.believed(age)).then(age).alias("age"),
         pl.when("died")
         .then(pl.lit("died"))
         .when(pl.col("end").is_null())
@@ -137,18 +136,30 @@ def codes(rows: pl.DataFrame, oddities: dict[str, int]) -> tuple[pl.DataFrame, p
     )
 
 
-def attributes(visits: pl.DataFrame, texts: dict[str, pl.Expr], no_value: str) -> pl.DataFrame:
-    """Returns `tables.ATTRIBUTES`: `texts` by name, sex and age, all known at the visit's start."""
-    sex = pl.col("sex").replace_strict({"F": "female", "M": "male"}, default=None)
-    key = ("visit_id", pl.col("start").alias("time"))
-    rows = [
-        visits.select(*key, pl.lit(name).alias("name"), text.cast(pl.String).alias("text"))
-        for name, text in (texts | {"sex": sex}).items()
-    ]
-    facts = pl.concat(rows).with_columns(pl.col("text").str.strip_chars().str.to_lowercase())
-    facts = facts.filter(~pl.col("text").str.contains(no_value))
-    age = visits.select(
-        *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
+def records(
+    persons: pl.DataFrame,
+    visits: pl.DataFrame,
+    moves: pl.DataFrame,
+    kind: pl.Expr,
+    oddities: tally.Ledger,
+    **others: Any,
+) -> tables.Records:
+    """Returns checked Records of persons, finished visits, joined moves, and `others` by name.
+
+    Args:
+      visits: with sex, from_text, race and ethnicity, which are known at the start.
+      kind: what the admission was, of the columns of `visits`.
+    """
+    named = {"admission type": kind, "admission location": pl.col("from_text")}
+    named |= {"race": pl.col("race"), "ethnicity": pl.col("ethnicity"), "sex": attributes.SEX}
+    return tables.check(
+        tables.Records(
+            patients=patients(persons, visits),
+            visits=tables.conform(visits, tables.VISITS),
+            stays=when.stays(stays(moves), visits, "ICU stays", oddities),
+            attributes=attributes.table([attributes.texts(visits, named)], visits),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
+            **others,
+        )
     )
-    both = pl.concat([facts, age.drop_nulls("number")], how="diagonal")
-    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)

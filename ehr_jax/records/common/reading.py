@@ -189,11 +189,28 @@ def columns(path: str | pathlib.Path) -> tuple[str, ...]:
         return tuple(_header(part))
 
 
-def terms(root: str | pathlib.Path) -> str:
-    """Returns what binds the data of the folder `root`, by the first line of its LICENSE.txt."""
+def check_filled(path: pathlib.Path, rows: pl.DataFrame, keys: Iterable[str]) -> None:
+    """Raises RecordsError for the first row of a file that has no value in one of `keys`."""
+    for key in keys:
+        if rows[key].null_count():
+            row = rows[key].is_null().arg_true()[0] + 1
+            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+
+
+def terms(root: str | pathlib.Path, demo: str = "", credentialed: str = "") -> str:
+    """Returns what binds the data of the folder `root`, by the first line of its LICENSE.txt.
+
+    Args:
+      demo: the terms of a release whose open demo is under the Open Database License.
+      credentialed: the terms of its full release, which bind where there is no LICENSE.txt too.
+    """
     folder = pathlib.Path(root).expanduser()
     paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]
     text = paths[0].read_text(encoding="utf-8", errors="replace").strip() if paths else ""
+    if demo and "open database license" in text.lower():
+        return demo
+    if credentialed and (not text or "credentialed" in text.lower()):
+        return credentialed
     if not text:
         return "No LICENSE.txt in the data folder: the terms under which the data was given bind."
     return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"

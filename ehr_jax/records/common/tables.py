@@ -14,6 +14,7 @@ import polars as pl
 from ehr_jax import errors
 
 TIME = pl.Datetime("us")
+NO_TIME = pl.lit(None, TIME)
 DAYS_A_YEAR = 365.2425
 
 # One row a patient. Negative or masked ages are mended by the reader, never kept.

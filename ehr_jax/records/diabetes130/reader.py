@@ -110,10 +110,7 @@ def _raw(path: pathlib.Path, oddities: tally.Ledger) -> pl.DataFrame:
     schema = dict.fromkeys(texts, pl.String)
     schema |= dict.fromkeys(NUMBERS, pl.Float64) | dict.fromkeys((*keys, *ids.COLUMNS), pl.Int64)
     raw = reading.read(path, schema, missing=MISSING)
-    for name in (*keys, "readmitted"):
-        if raw[name].null_count():
-            row = raw[name].is_null().arg_true()[0] + 1
-            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
+    reading.check_filled(path, raw, (*keys, "readmitted"))
     oddities.begin("diabetic_data", raw.height)
     raw = repeats.once(raw, "encounter_id", "diabetic_data", oddities, path.name)
     trimmed = raw.with_columns(pl.col(pl.String).str.strip_chars())

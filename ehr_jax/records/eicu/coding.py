@@ -92,12 +92,7 @@ def codes(
     if reading.find_table(root, "infusiondrug", required=False):
         found.append(_infused(root, units, visits, oddities))
     rows = code_spelling.joined(pl.concat(found, how="vertical"), oddities)
-    distinct = rows.sort(
-        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
-    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
-    oddities["codes standing more than once in a visit, the earliest kept"] = (
-        rows.height - distinct.height
-    )
+    distinct = code_spelling.once(rows, oddities)
     end = distinct.join(visits.select("visit_id", "end"), on="visit_id", how="left")
     oddities["codes entered after the discharge only, known to no prediction in the visit"] = int(
         end.select(pl.col("time") > pl.col("end")).to_series().sum()

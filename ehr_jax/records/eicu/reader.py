@@ -14,9 +14,18 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import deaths, parsing, reading, repeats, tables, tally, when
+from ehr_jax.records.common import (
+    ages,
+    attributes,
+    deaths,
+    parsing,
+    reading,
+    repeats,
+    tables,
+    tally,
+    when,
+)
 from ehr_jax.records.eicu import coding, events
-from ehr_jax.records.mimic import common
 
 DEMO_TERMS = "eICU Collaborative Research Database Demo v2.0.1, Open Data Commons ODbL 1.0."
 CREDENTIALED_TERMS = (
@@ -47,7 +56,6 @@ OF_VISIT = {
 }
 OF_UNIT = {"unittype": "unit type", "unitadmitsource": "unit admission source"}
 ADMISSION_DIAGNOSIS = "admission diagnosis"
-_NO_VALUE = ("", "unknown", "other/unknown")
 
 # Versions of APACHE to the names of their scores, each of death in hospital. They rest on the worst
 # values of the first 24 hours in the unit; -1 stands for a stay that APACHE does not score.
@@ -91,7 +99,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         attributes=_attributes(root, units, visits, oddities),
         measurements=events.measurements(root, units, visits, series, oddities),
         notes=events.notes(root, units, visits, oddities),
-        terms=common.terms(pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS),
+        terms=reading.terms(root, DEMO_TERMS, CREDENTIALED_TERMS),
         oddities=tally.standing(oddities),
         accounts=oddities.tables,
         dated=False,
@@ -110,10 +118,7 @@ def _patient(root, oddities: tally.Ledger) -> pl.DataFrame:
     schema = dict.fromkeys((*_IDS, *_OFFSETS, *_NUMBERS), pl.Int64)
     schema |= dict.fromkeys((*_TEXTS, *OF_VISIT, *OF_UNIT), pl.String)
     raw = reading.read(path, schema, optional=("hospitaladmittime24", "hospitaldischargeyear"))
-    for key in (*_IDS, "uniquepid"):
-        if raw[key].null_count():
-            row = raw[key].is_null().arg_true()[0] + 1
-            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    reading.check_filled(path, raw, (*_IDS, "uniquepid"))
     oddities.begin("patient", raw.height)
     raw = repeats.once(raw, "patientunitstayid", "patient", oddities, path.name)
     for column in _OFFSETS:
@@ -204,8 +209,8 @@ def _visits(patient: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     found = found.with_columns(zero=midnight + since).with_columns(
         start=events.after("zero", pl.col("begin")),
         end=events.after("zero", pl.col("finish")),
-        death_first=common.NO_TIME,
-        death_time=common.NO_TIME,
+        death_first=tables.NO_TIME,
+        death_time=tables.NO_TIME,
     )
     return deaths.settle(found, oddities).with_columns(
         disposition=pl.when(pl.col("end").is_null() & ~pl.col("died"))
@@ -241,7 +246,7 @@ def _patients(visits: pl.DataFrame) -> pl.DataFrame:
     sex = sex.replace_strict({"female": "F", "male": "M"}, default=None, return_dtype=pl.String)
     found = visits.group_by("subject_id").agg(
         sex=sex.drop_nulls().first(),
-        birth_time=pl.lit(None, tables.TIME),
+        birth_time=tables.NO_TIME,
         death_time=pl.col("death").last(),
     )
     return tables.conform(found.sort("subject_id"), tables.PATIENTS)
@@ -250,24 +255,15 @@ def _patients(visits: pl.DataFrame) -> pl.DataFrame:
 def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     first = units.unique("visit_id", keep="first", maintain_order=True)
     known = events.admission_diagnosis_times(root, first, visits, oddities)
-    columns = [(column, name, visits, "start") for column, name in OF_VISIT.items()]
-    columns += [(column, name, first, "start") for column, name in OF_UNIT.items()]
-    columns += [("apacheadmissiondx", ADMISSION_DIAGNOSIS, known, "known")]
-    long = [
-        frame.select(
-            "visit_id",
-            pl.lit(name).alias("name"),
-            parsing.tidy(pl.col(column)).alias("text"),
-            pl.col(time).alias("time"),
-        )
-        for column, name, frame, time in columns
-    ]
-    texts = pl.concat(long).filter(~pl.col("text").is_in(_NO_VALUE))
-    age = visits.select(
-        "visit_id", name=pl.lit("age"), number=pl.col("age").cast(pl.Float64), time="start"
+    texts = {name: pl.col(column) for column, name in OF_VISIT.items()}
+    unit_texts = {name: pl.col(column) for column, name in OF_UNIT.items()}
+    diagnosis = {ADMISSION_DIAGNOSIS: pl.col("apacheadmissiondx")}
+    parts = (
+        attributes.texts(visits, texts),
+        attributes.texts(first, unit_texts),
+        attributes.texts(known, diagnosis, "known"),
     )
-    both = pl.concat([texts, age.drop_nulls("number")], how="diagonal")
-    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+    return attributes.table(parts, visits)
 
 
 def _scores(root, units: pl.DataFrame) -> pl.DataFrame:
@@ -295,16 +291,16 @@ def _scores(root, units: pl.DataFrame) -> pl.DataFrame:
     return tables.conform(found.sort("visit_id", "name"), tables.SCORES)
 
 
-def _age(path: pathlib.Path, ages: pl.Series) -> list[pl.Series]:
+def _age(path: pathlib.Path, column: pl.Series) -> list[pl.Series]:
     """Returns `age` in years and `masked`, or raises RecordsError for the first that is neither."""
-    text = ages.str.strip_chars()
+    text = column.str.strip_chars()
     masked = text.str.contains(r"^>\s*89$").fill_null(False)
     years = text.cast(pl.Float64, strict=False)
-    wrong = text.is_not_null() & ~masked & ~years.is_between(0, 120).fill_null(False)
+    wrong = text.is_not_null() & ~masked & ~years.is_between(0, ages.OLDEST).fill_null(False)
     if wrong.any():
         row = wrong.arg_true()[0]
         raise errors.RecordsError(
             f"{path.name}: row {row + 1} (the header not counted), column 'age': a text of "
-            f"{len(text[row])} character(s) is neither years from 0 to 120 nor '> 89'"
+            f"{len(text[row])} character(s) is neither years from 0 to {ages.OLDEST} nor '> 89'"
         )
     return [years.set(masked, MASKED_AGE).alias("age"), masked.alias("masked")]

@@ -17,7 +17,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import encounters, parsing, reading, tables, tally, when
+from ehr_jax.records.common import encounters, parsing, reading, tables, tally
 from ehr_jax.records.fhir import admissions, events, resources, versions
 
 KINDS = (
@@ -54,8 +54,6 @@ DISPOSITIONS = {
     **dict.fromkeys(("07", "21", "69", "70", "95"), "other"),
     "30": "unknown",  # still a patient
 }
-_NO_VALUE = r"(?i)^(unknown.*|asked but unknown|not asked|null|)$"
-
 _EXTENSION = pl.Struct(
     {
         "url": pl.String,
@@ -99,21 +97,19 @@ def read(root: str | pathlib.Path) -> tables.Records:
     moves = admissions.moves(raw, visits)
     places = admissions.places(raw, moves)
     codes, code_names = events.codes(files, places, oddities)
-    return tables.check(
-        tables.Records(
-            source="fhir",
-            patients=encounters.patients(persons, visits),
-            visits=tables.conform(visits, tables.VISITS),
-            stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
-            codes=codes,
-            code_names=code_names,
-            attributes=_attributes(visits),
-            measurements=events.measurements(files["Observation"], places, oddities),
-            notes=events.notes(files["DocumentReference"], places, oddities),
-            terms=reading.terms(root),
-            oddities=tally.standing(oddities),
-            accounts=oddities.tables,
-        )
+    kind = pl.col("kind").replace_strict(admissions.HOSPITAL, default=None, return_dtype=pl.String)
+    return encounters.records(
+        persons,
+        visits,
+        moves,
+        kind,
+        oddities,
+        source="fhir",
+        codes=codes,
+        code_names=code_names,
+        measurements=events.measurements(files["Observation"], places, oddities),
+        notes=events.notes(files["DocumentReference"], places, oddities),
+        terms=reading.terms(root),
     )
 
 
@@ -199,15 +195,3 @@ def _visits(own: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.Data
         pl.col("kind").is_in(admissions.BEFORE_ADMISSION).alias("emergency"),
     )
     return encounters.finish(joined, oddities)
-
-
-def _attributes(visits: pl.DataFrame) -> pl.DataFrame:
-    texts = {
-        "admission type": pl.col("kind").replace_strict(
-            admissions.HOSPITAL, default=None, return_dtype=pl.String
-        ),
-        "admission location": pl.col("from_text"),
-        "race": pl.col("race"),
-        "ethnicity": pl.col("ethnicity"),
-    }
-    return encounters.attributes(visits, texts, _NO_VALUE)

@@ -4,9 +4,9 @@ import datetime
 
 import polars as pl
 
-from ehr_jax.records.common import deaths, encounters, tables, when
+from ehr_jax.records.common import ages, attributes, deaths, encounters, tables, when
 from ehr_jax.records.meds import patterns
-from ehr_jax.records.mimic import common, mimic4
+from ehr_jax.records.mimic import mimic4
 
 _NEVER = datetime.datetime(9999, 1, 1)
 
@@ -23,7 +23,7 @@ def visits(facts: pl.DataFrame, oddities: dict[str, int]) -> pl.DataFrame:
     found = _ended(found.join(told, on="subject_id", how="left"), oddities)
     found = deaths.settle(found.with_columns(survived=pl.lit(False)), oddities)
     kind, source = patterns.part(pl.col("code"), 1), patterns.part(pl.col("code"), 2)
-    known = ~source.str.contains(common.NO_VALUE)
+    known = ~source.str.contains(attributes.NO_VALUE)
     # Of a visit that ended nobody knows where, a data set that tells deaths tells who lived.
     lost = (pl.col("stated") == "unknown") & pl.lit(not told.is_empty())
     upper, source = kind.str.to_uppercase(), source.str.to_uppercase()
@@ -121,7 +121,7 @@ def aged(visits: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
     births = patients.select("subject_id", "birth_time")
     joined = visits.join(births, on="subject_id", how="left", maintain_order="left")
     born, start = pl.col("birth_time"), pl.col("start")
-    exact = common.years(born, start)
+    exact = ages.years(born, start)
     by_year = born == born.dt.truncate("1y")
     return joined.with_columns(
         age=pl.when(by_year).then(start.dt.year() - born.dt.year()).otherwise(exact)

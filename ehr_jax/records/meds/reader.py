@@ -12,9 +12,18 @@ import pathlib
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import code_spelling, code_systems, icd9, tables, tally, when
+from ehr_jax.records.common import (
+    ages,
+    attributes,
+    code_spelling,
+    code_systems,
+    icd9,
+    tables,
+    tally,
+    when,
+)
 from ehr_jax.records.meds import admissions, files, layout, patterns
-from ehr_jax.records.mimic import common, mimic4
+from ehr_jax.records.mimic import mimic4
 
 # Column to its names in data sets, the best first; attributes stand on the admission.
 ALIASES = {
@@ -69,7 +78,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
             stays=admissions.stays(facts, spans, oddities),
             codes=codes,
             code_names=code_names,
-            attributes=common.attributes(visits, visits, patients, mimic4.ATTRIBUTES),
+            attributes=_attributes(visits, patients),
             measurements=_measurements(
                 _of(events, meanings, "measurement"), spans, oddities, totals.get("measurement", 0)
             ),
@@ -145,17 +154,24 @@ def _patients(events, facts, visits: pl.DataFrame, oddities: dict) -> pl.DataFra
     for facts_of in (births, admissions.deaths_told(facts), sexes, own):
         found = found.join(facts_of, on="subject_id", how="left", maintain_order="left")
     _count_outside(events, found, oddities)
-    age = common.years(pl.col("birth_time"), pl.col("first"))
-    odd = found.select(unborn=age < 0, old=age > mimic4.OLDEST).sum()
+    age = ages.years(pl.col("birth_time"), pl.col("first"))
+    odd = found.select(unborn=age < 0, old=age > ages.OLDEST).sum()
     odd = odd.row(0, named=True)
     oddities["births after admission, age and birth unknown"] = odd["unborn"]
-    oddities[f"ages above {mimic4.OLDEST} years, age and birth unknown"] = odd["old"]
+    oddities[f"ages over {ages.OLDEST} at admission, age and birth unknown"] = odd["old"]
     return found.select(
         "subject_id",
         "sex",
-        birth_time=pl.when(age.is_between(0, mimic4.OLDEST) | age.is_null()).then("birth_time"),
+        birth_time=pl.when(ages.believed(age) | age.is_null()).then("birth_time"),
         death_time=pl.when(pl.col("first").is_null()).then("death_time").otherwise("death"),
     )
+
+
+def _attributes(visits: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
+    joined = visits.join(patients.select("subject_id", "sex"), on="subject_id")
+    named = {name: pl.col(column) for column, name in mimic4.ATTRIBUTES.items()}
+    texts = attributes.texts(joined, named | {"sex": attributes.SEX})
+    return attributes.table([texts], joined)
 
 
 def _count_outside(events: pl.LazyFrame, patients: pl.DataFrame, oddities: dict) -> None:
@@ -219,7 +235,7 @@ def _codes(root, events: pl.LazyFrame, spans, oddities: dict):
     titles = icd9.load(root)
     own = [icd9.code_name(code, titles) for code in named["code"]]
     named = named.with_columns(name=pl.coalesce("name", pl.Series(own, dtype=pl.String)))
-    codes = common.join_codes([found.select(*tables.CODES)], oddities)
+    codes = code_spelling.table([found.select(*tables.CODES)], oddities)
     return codes, tables.conform(named, tables.CODE_NAMES)
 
 

@@ -6,28 +6,21 @@ Rules that mend or leave out rows count them in `oddities`, by a short descripti
 
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records.common import (
-    code_spelling,
+    attributes,
     deaths,
     icd9,
-    parsing,
     reading,
     repeats,
     tables,
     tally,
     when,
 )
-
-# How the sources write that a text column has no value.
-NO_VALUE = (
-    r"(?i)^(unknown.*|unable to obtain|patient declined to answer|\*\*.*\*\*|not specified|"
-    r"information not available|\?)$"
-)
-NO_TIME = pl.lit(None, tables.TIME)
 
 
 def check_admissions(
@@ -40,10 +33,7 @@ def check_admissions(
     Raises RecordsError for one without a hadm_id or subject_id, told in two ways, or with a
     hospital_expire_flag that is neither 0 nor 1.
     """
-    for key in ("hadm_id", "subject_id"):
-        if raw[key].null_count():
-            row = raw[key].is_null().arg_true()[0] + 1
-            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    reading.check_filled(path, raw, ("hadm_id", "subject_id"))
     flag = raw["hospital_expire_flag"]
     if len(rows := (~flag.is_in([0, 1])).arg_true()):
         raise errors.RecordsError(
@@ -186,40 +176,12 @@ def visits(
         .otherwise("stated")
         .alias("disposition"),
         kind.is_in(list(planned)).alias("planned"),
-        pl.when(~source.str.contains(NO_VALUE))
+        pl.when(~source.str.contains(attributes.NO_VALUE))
         .then(source.str.starts_with("TRANSFER FROM HOSP"))
         .alias("transferred_in"),
         kind.is_in(list(emergency)).fill_null(False).alias("emergency"),
         pl.lit(None).alias("readmitted_30d"),
     )
-
-
-def attributes(
-    admissions: pl.DataFrame,
-    visits: pl.DataFrame,
-    patients: pl.DataFrame,
-    columns: Mapping[str, str],
-) -> pl.DataFrame:
-    """Returns `tables.ATTRIBUTES`: `columns` of admissions (to attribute names), sex and age.
-
-    All are known at admission. A text that says it has no value is left out.
-    """
-    joined = admissions.join(visits.select("visit_id", "age"), on="visit_id").join(
-        patients.select("subject_id", "sex"), on="subject_id"
-    )
-    sex = pl.col("sex").replace_strict({"F": "female", "M": "male"}, default=None)
-    texts = [(name, pl.col(column)) for column, name in columns.items()] + [("sex", sex)]
-    key = ("visit_id", pl.col("start").alias("time"))
-    long = [
-        joined.select(*key, pl.lit(name).alias("name"), parsing.tidy(text).alias("text"))
-        for name, text in texts
-    ]
-    long = pl.concat(long).filter(~pl.col("text").str.contains(NO_VALUE))
-    age = joined.select(
-        *key, pl.lit("age").alias("name"), pl.col("age").cast(pl.Float64).alias("number")
-    )
-    both = pl.concat([long, age.drop_nulls("number")], how="diagonal")
-    return tables.conform(both.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
 
 
 def prescribed(
@@ -303,24 +265,6 @@ def keep_known(
     return oddities.sift(stem, frame, held, f"{stem} rows of unknown {what}, left out")
 
 
-def join_codes(parts: Iterable[pl.DataFrame], oddities: dict) -> pl.DataFrame:
-    """Returns `tables.CODES`, each code of a visit once."""
-    codes = code_spelling.joined(pl.concat(parts, how="vertical"), oddities)
-    rank = pl.col("position").cast(pl.Int32, strict=False)
-    oddities["codes at a position beyond 2147483647, position unknown"] = int(
-        codes.select((pl.col("position").is_not_null() & rank.is_null()).sum()).item()
-    )
-    codes = codes.with_columns(position=rank)
-    # Of a code that stands twice in a visit the earliest is kept: known time before none.
-    distinct = codes.sort(
-        "visit_id", "code", "time", "position", nulls_last=True, maintain_order=True
-    ).unique(["visit_id", "code"], keep="first", maintain_order=True)
-    oddities["codes standing more than once in a visit, the earliest kept"] = (
-        codes.height - distinct.height
-    )
-    return tables.conform(distinct, tables.CODES)
-
-
 def name_codes(
     codes: pl.DataFrame, systems: Mapping[str, tuple[str, Callable[[str], str]]]
 ) -> pl.DataFrame:
@@ -333,22 +277,75 @@ def name_codes(
     return pl.DataFrame(rows, schema=tables.CODE_NAMES, orient="row")
 
 
-def terms(folder: pathlib.Path, demo: str, credentialed: str) -> str:
-    """Returns what binds the data: by its LICENSE.txt; without one, the strictest."""
-    paths = [path for path in folder.iterdir() if path.name.lower() == "license.txt"]
-    text = paths[0].read_text(encoding="utf-8", errors="replace").strip() if paths else ""
-    if "open database license" in text.lower():
-        return demo
-    if not text or "credentialed" in text.lower():
-        return credentialed
-    return f"LICENSE.txt of the data folder: {text.splitlines()[0].strip('# ')}"
-
-
-def years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:
-    """Returns the years between two times."""
-    return (at - birth).dt.total_days() / tables.DAYS_A_YEAR
-
-
 def _left_dead(places: Mapping[str, str]) -> pl.Expr:
     dead = [place for place, disposition in places.items() if disposition == "died"]
     return pl.col("discharge_location").is_in(dead)
+
+
+def stays(path: pathlib.Path | None, stem: str, key: str, oddities: tally.Ledger) -> pl.DataFrame:
+    """Returns the stays of table `stem` as `tables.STAYS`; none where the table is not there.
+
+    `key` is the column of a stay's number.
+    """
+    if path is None:
+        return tables.empty(tables.STAYS)
+    ids = dict.fromkeys((key, "hadm_id", "subject_id"), pl.Int64)
+    times = {"intime": tables.TIME, "outtime": tables.TIME}
+    raw = reading.read(path, ids | times | {"first_careunit": pl.String})
+    oddities.begin(stem, raw.height)
+    names = {"hadm_id": "visit_id", "intime": "start", "outtime": "end", "first_careunit": "unit"}
+    return tables.conform(raw.rename({key: "stay_id"} | names), tables.STAYS)
+
+
+def admitted(
+    admissions: pl.DataFrame,
+    patients: pl.DataFrame,
+    stays: pl.DataFrame,
+    stems: tuple[str, str],
+    age: pl.Expr,
+    kinds: tuple[Iterable[str], Iterable[str]],
+    oddities: tally.Ledger,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Returns settled admissions of known patients, the rows of `tables.VISITS`, and their stays.
+
+    Args:
+      stems: the names of the tables of admissions and of stays.
+      age: in years, of the columns of admissions and patients.
+      kinds: the admission types of planned visits, and of visits that may lead to an admission of
+        their own.
+    """
+    held = keep_known(stems[0], admissions, patients, "subject_id", "patients", oddities)
+    own = visits(held.join(patients, on="subject_id"), age, *kinds)
+    stays = keep_known(stems[1], stays, own, "visit_id", "visits", oddities)
+    return held, own, when.stays(stays, own, "ICU stays", oddities, stems[1])
+
+
+def records(
+    admissions: pl.DataFrame,
+    patients: pl.DataFrame,
+    visits: pl.DataFrame,
+    stays: pl.DataFrame,
+    columns: Mapping[str, str],
+    oddities: tally.Ledger,
+    **others: Any,
+) -> tables.Records:
+    """Returns checked Records of what `admitted` returned and of their `others` by name.
+
+    Args:
+      columns: of admissions to the attributes' names. All are known at admission.
+    """
+    joined = admissions.join(visits.select("visit_id", "age"), on="visit_id").join(
+        patients.select("subject_id", "sex"), on="subject_id"
+    )
+    named = {name: pl.col(column) for column, name in columns.items()} | {"sex": attributes.SEX}
+    return tables.check(
+        tables.Records(
+            patients=tables.conform(patients.sort("subject_id"), tables.PATIENTS),
+            visits=tables.conform(visits, tables.VISITS),
+            stays=tables.sorted_stays(stays.sort("stay_id")),
+            attributes=attributes.table([attributes.texts(joined, named)], joined),
+            oddities=tally.standing(oddities),
+            accounts=oddities.tables,
+            **others,
+        )
+    )

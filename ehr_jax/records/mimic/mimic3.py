@@ -8,7 +8,7 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax.records.common import icd9, reading, tables, tally, when
+from ehr_jax.records.common import ages, code_spelling, icd9, reading, tables, tally
 from ehr_jax.records.mimic import common, mimic3_events
 
 MASKED_AGE = 91.4  # what MIMIC states as the median age of patients whose age it masks (over 89)
@@ -62,49 +62,34 @@ def read(root: str | pathlib.Path) -> tables.Records:
     Raises RecordsError for a missing table or column, a damaged file, or a repeated hadm_id.
     """
     oddities = tally.Ledger()
-    stays = _stays(root, oddities)
+    stays = common.stays(
+        reading.find_table(root, "ICUSTAYS", required=False), "ICUSTAYS", "icustay_id", oddities
+    )
     admissions = _admissions(root, stays, oddities)
     raw = _raw_patients(root)
     admissions = common.settle(raw, admissions, oddities)
     patients = _patients(raw, admissions, oddities)
-    admissions = common.keep_known(
-        "ADMISSIONS", admissions, patients, "subject_id", "patients", oddities
-    )
     age = pl.when("masked").then(MASKED_AGE)
-    age = age.otherwise(common.years(pl.col("birth_time"), pl.col("start")))
-    joined = admissions.join(patients, on="subject_id")
-    visits = common.visits(joined, age, PLANNED, ())
-    stays = common.keep_known("ICUSTAYS", stays, visits, "visit_id", "visits", oddities)
-    stays = when.stays(stays, visits, "ICU stays", oddities, "ICUSTAYS")
-    codes, code_names = _codes(root, visits, oddities)
-    return tables.check(
-        tables.Records(
-            source="mimic3",
-            patients=tables.conform(patients.sort("subject_id"), tables.PATIENTS),
-            visits=tables.conform(visits, tables.VISITS),
-            stays=tables.sorted_stays(stays.sort("stay_id")),
-            codes=codes,
-            code_names=code_names,
-            attributes=common.attributes(admissions, visits, patients, ATTRIBUTES),
-            measurements=mimic3_events.measurements(root, visits, oddities),
-            notes=mimic3_events.notes(root, visits, oddities),
-            terms=common.terms(pathlib.Path(root).expanduser(), DEMO_TERMS, CREDENTIALED_TERMS),
-            oddities=tally.standing(oddities),
-            accounts=oddities.tables,
-        )
+    age = age.otherwise(ages.years(pl.col("birth_time"), pl.col("start")))
+    stems = ("ADMISSIONS", "ICUSTAYS")
+    admissions, visits, stays = common.admitted(
+        admissions, patients, stays, stems, age, (PLANNED, ()), oddities
     )
-
-
-def _stays(root, oddities: tally.Ledger) -> pl.DataFrame:
-    path = reading.find_table(root, "ICUSTAYS", required=False)
-    if path is None:
-        return tables.empty(tables.STAYS)
-    ids = dict.fromkeys(("icustay_id", "hadm_id", "subject_id"), pl.Int64)
-    times = {"intime": tables.TIME, "outtime": tables.TIME}
-    raw = reading.read(path, ids | times | {"first_careunit": pl.String})
-    oddities.begin("ICUSTAYS", raw.height)
-    names = {"icustay_id": "stay_id", "hadm_id": "visit_id", "intime": "start", "outtime": "end"}
-    return tables.conform(raw.rename(names | {"first_careunit": "unit"}), tables.STAYS)
+    codes, code_names = _codes(root, visits, oddities)
+    return common.records(
+        admissions,
+        patients,
+        visits,
+        stays,
+        ATTRIBUTES,
+        oddities,
+        source="mimic3",
+        codes=codes,
+        code_names=code_names,
+        measurements=mimic3_events.measurements(root, visits, oddities),
+        notes=mimic3_events.notes(root, visits, oddities),
+        terms=reading.terms(root, DEMO_TERMS, CREDENTIALED_TERMS),
+    )
 
 
 def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -125,16 +110,16 @@ def _raw_patients(root) -> pl.DataFrame:
 
 def _patients(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     found = common.mend_patients("PATIENTS", raw, admissions, oddities)
-    age = common.years(pl.col("dob"), pl.col("first"))
-    odd = found.select(masked=age > 150, unborn=age < 0).sum().row(0, named=True)
+    age = ages.years(pl.col("dob"), pl.col("first"))
+    odd = found.select(masked=age > ages.OLDEST, unborn=age < 0).sum().row(0, named=True)
     oddities["ages masked by the source (over 89), set to 91.4"] = odd["masked"]
     oddities["births after admission, age and birth unknown"] = odd["unborn"]
     return found.select(
         "subject_id",
         "sex",
-        pl.when(age.is_between(0, 150)).then("dob").alias("birth_time"),
+        pl.when(ages.believed(age)).then("dob").alias("birth_time"),
         "death_time",
-        (age > 150).fill_null(False).alias("masked"),
+        (age > ages.OLDEST).fill_null(False).alias("masked"),
     )
 
 
@@ -147,7 +132,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
     prescribed = common.prescribed(
         reading.find_table(root, "PRESCRIPTIONS"), "PRESCRIPTIONS", "startdate", visits, oddities
     )
-    codes = common.join_codes([diagnosed, performed, prescribed], oddities)
+    codes = code_spelling.table([diagnosed, performed, prescribed], oddities)
     systems = {
         "ICD9CM": ("diagnosis", lambda code: icd9.name_of(code, titles)),
         "ICD9PROC": ("procedure", lambda code: icd9.procedure_name(code, procedures)),
@@ -162,5 +147,5 @@ def _billed(root, stem, prefix, titles, longest, visits, oddities) -> pl.DataFra
     raw = common.of_visits(raw, "icd9_code", stem, visits, oddities)
     code = common.icd9_spelling(raw["icd9_code"], titles, longest, stem, oddities)
     return raw.select(
-        "visit_id", code=prefix + code, time=common.NO_TIME, position=pl.col("seq_num")
+        "visit_id", code=prefix + code, time=tables.NO_TIME, position=pl.col("seq_num")
     )

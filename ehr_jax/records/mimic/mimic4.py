@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ehr_jax import errors
-from ehr_jax.records.common import icd9, reading, tables, tally, when
+from ehr_jax.records.common import ages, code_spelling, icd9, reading, tables, tally
 from ehr_jax.records.mimic import common, mimic4_events
 
 DEMO_TERMS = "MIMIC-IV Clinical Database Demo, Open Data Commons Open Database License 1.0."
@@ -53,7 +53,6 @@ ATTRIBUTES = {
     "race": "race",
 }
 MASKED_OVER = 89  # years; older patients are 91 in their anchor year
-OLDEST = 120  # years; an age above is an error
 
 
 def read(root: str | pathlib.Path) -> tables.Records:
@@ -71,48 +70,33 @@ def read(root: str | pathlib.Path) -> tables.Records:
     that do not say their version of ICD.
     """
     oddities = tally.Ledger()
-    stays = _stays(root, oddities)
+    stays = common.stays(
+        mimic4_events.find_table(root, "icustays", required=False), "icustays", "stay_id", oddities
+    )
     admissions = _admissions(root, stays, oddities)
     raw = _raw_patients(root)
     admissions = common.settle(raw, admissions, oddities)
     patients = _patients(raw, admissions, oddities)
-    admissions = common.keep_known(
-        "admissions", admissions, patients, "subject_id", "patients", oddities
-    )
     age = pl.col("start").dt.year() - pl.col("birth_year")
-    joined = admissions.join(patients, on="subject_id")
-    visits = common.visits(joined, age, PLANNED, EMERGENCY)
-    stays = common.keep_known("icustays", stays, visits, "visit_id", "visits", oddities)
-    stays = when.stays(stays, visits, "ICU stays", oddities, "icustays")
-    codes, code_names = _codes(root, visits, oddities)
-    return tables.check(
-        tables.Records(
-            source="mimic4",
-            patients=tables.conform(patients.sort("subject_id"), tables.PATIENTS),
-            visits=tables.conform(visits, tables.VISITS),
-            stays=tables.sorted_stays(stays.sort("stay_id")),
-            codes=codes,
-            code_names=code_names,
-            attributes=common.attributes(admissions, visits, patients, ATTRIBUTES),
-            measurements=mimic4_events.measurements(root, visits, oddities),
-            notes=mimic4_events.notes(root, visits, oddities),
-            terms=common.terms(mimic4_events.home(root), DEMO_TERMS, CREDENTIALED_TERMS),
-            oddities=tally.standing(oddities),
-            accounts=oddities.tables,
-        )
+    stems = ("admissions", "icustays")
+    admissions, visits, stays = common.admitted(
+        admissions, patients, stays, stems, age, (PLANNED, EMERGENCY), oddities
     )
-
-
-def _stays(root, oddities: tally.Ledger) -> pl.DataFrame:
-    path = mimic4_events.find_table(root, "icustays", required=False)
-    if path is None:
-        return tables.empty(tables.STAYS)
-    ids = dict.fromkeys(("stay_id", "hadm_id", "subject_id"), pl.Int64)
-    times = {"intime": tables.TIME, "outtime": tables.TIME}
-    raw = reading.read(path, ids | times | {"first_careunit": pl.String})
-    oddities.begin("icustays", raw.height)
-    names = {"hadm_id": "visit_id", "intime": "start", "outtime": "end", "first_careunit": "unit"}
-    return tables.conform(raw.rename(names), tables.STAYS)
+    codes, code_names = _codes(root, visits, oddities)
+    return common.records(
+        admissions,
+        patients,
+        visits,
+        stays,
+        ATTRIBUTES,
+        oddities,
+        source="mimic4",
+        codes=codes,
+        code_names=code_names,
+        measurements=mimic4_events.measurements(root, visits, oddities),
+        notes=mimic4_events.notes(root, visits, oddities),
+        terms=reading.terms(mimic4_events.home(root), DEMO_TERMS, CREDENTIALED_TERMS),
+    )
 
 
 def _admissions(root, stays: pl.DataFrame, oddities: dict) -> pl.DataFrame:
@@ -147,12 +131,12 @@ def _patients(raw: pl.DataFrame, admissions: pl.DataFrame, oddities: dict) -> pl
     birth = pl.col("anchor_year") - pl.col("anchor_age")
     age = pl.coalesce(pl.col("first").dt.year(), "anchor_year") - birth
     masked = pl.col("anchor_age") > MASKED_OVER
-    known = age.is_between(0, OLDEST) & birth.is_between(1, 9999)
-    odd = found.select(masked=masked & known, unborn=age < 0, old=age > OLDEST)
+    known = ages.believed(age) & birth.is_between(1, 9999)
+    odd = found.select(masked=masked & known, unborn=age < 0, old=age > ages.OLDEST)
     odd = odd.sum().row(0, named=True)
     oddities["ages masked by the source (over 89), counted on from 91"] = odd["masked"]
     oddities["births after admission, age and birth unknown"] = odd["unborn"]
-    oddities["ages over 120 at admission, age and birth unknown"] = odd["old"]
+    oddities[f"ages over {ages.OLDEST} at admission, age and birth unknown"] = odd["old"]
     birth = pl.when(known).then(birth)
     return found.select(
         "subject_id",
@@ -176,7 +160,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
         visits,
         oddities,
     )
-    codes = common.join_codes([diagnosed, performed, prescribed], oddities)
+    codes = code_spelling.table([diagnosed, performed, prescribed], oddities)
     named9 = icd9.load(mimic4_events.home(root), diagnoses["ICD9CM"])
     tens = diagnoses["ICD10CM"], procedures["ICD10PCS"]
     systems = {
@@ -222,7 +206,7 @@ def _billed(root, stem, systems, titles, longest, visits, oddities) -> pl.DataFr
         else:
             given = _whole_icd10(given, system, stem, oddities)
         code = f"{system}:" + given
-        parts.append(part.select("visit_id", code=code, time=common.NO_TIME, position="seq_num"))
+        parts.append(part.select("visit_id", code=code, time=tables.NO_TIME, position="seq_num"))
     return pl.concat(parts)
 
 

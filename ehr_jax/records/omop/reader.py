@@ -11,7 +11,6 @@ import pathlib
 
 import polars as pl
 
-from ehr_jax import errors
 from ehr_jax.records.common import encounters, icd9, reading, repeats, tables, tally, when
 from ehr_jax.records.omop import events, people, vocabulary
 
@@ -22,7 +21,6 @@ _RENAMED = {
     "to_id": ("discharged_to_concept_id", "discharge_to_concept_id"),
     "to_text": ("discharged_to_source_value", "discharge_to_source_value"),
 }
-_NO_VALUE = r"(?i)^(unknown.*|unable to obtain|patient declined.*|information not available|)$"
 
 
 def read(root: str | pathlib.Path) -> tables.Records:
@@ -48,21 +46,18 @@ def read(root: str | pathlib.Path) -> tables.Records:
     moves = events.moves(root, visits, concepts, oddities)
     codes, code_names = events.codes(found, concepts, icd9.load(root), oddities)
     _count_unobserved(root, visits, oddities)
-    return tables.check(
-        tables.Records(
-            source="omop",
-            patients=encounters.patients(persons, visits),
-            visits=tables.conform(visits, tables.VISITS),
-            stays=when.stays(encounters.stays(moves), visits, "ICU stays", oddities),
-            codes=codes,
-            code_names=code_names,
-            attributes=_attributes(visits),
-            measurements=events.measurements(root, visits, moves, concepts, oddities),
-            notes=events.notes(root, visits, oddities),
-            terms=reading.terms(root),
-            oddities=tally.standing(oddities),
-            accounts=oddities.tables,
-        )
+    return encounters.records(
+        persons,
+        visits,
+        moves,
+        pl.coalesce("type_text", "kind_text"),
+        oddities,
+        source="omop",
+        codes=codes,
+        code_names=code_names,
+        measurements=events.measurements(root, visits, moves, concepts, oddities),
+        notes=events.notes(root, visits, oddities),
+        terms=reading.terms(root),
     )
 
 
@@ -78,10 +73,7 @@ def _visit_rows(root, oddities: dict) -> pl.DataFrame:
         optional |= dict.fromkeys(spellings, pl.Int64 if name.endswith("_id") else pl.String)
     datetimes = ("visit_start_datetime", "visit_end_datetime")
     raw = reading.read(path, schema | optional, optional=(*optional, *datetimes))
-    for key in ids[:2]:
-        if raw[key].null_count():
-            row = raw[key].is_null().arg_true()[0] + 1
-            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{key}'")
+    reading.check_filled(path, raw, ids[:2])
     oddities.begin("visit_occurrence", raw.height)
     raw = repeats.once(raw, ids[0], "visit_occurrence", oddities, path.name)
     raw = raw.select(
@@ -186,16 +178,6 @@ def _visits(kept, persons, concepts, oddities: dict) -> pl.DataFrame:
 
 def _told(side: str) -> pl.Expr:
     return pl.col(f"{side}_id").is_not_null() | pl.col(f"{side}_text").is_not_null()
-
-
-def _attributes(visits: pl.DataFrame) -> pl.DataFrame:
-    texts = {
-        "admission type": pl.coalesce("type_text", "kind_text"),
-        "admission location": pl.col("from_text"),
-        "race": pl.col("race"),
-        "ethnicity": pl.col("ethnicity"),
-    }
-    return encounters.attributes(visits, texts, _NO_VALUE)
 
 
 def _count_unobserved(root, visits: pl.DataFrame, oddities: dict) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 from polars.io import plugins
 
 from ehr_jax import errors
-from ehr_jax.records.common import reading, repeats, tables, tally
+from ehr_jax.records.common import attributes, reading, repeats, tables, tally, when
 from ehr_jax.records.physionet2012 import files
 
 TERMS = (
@@ -127,10 +127,7 @@ def _outcomes(found: files.Set, oddities: tally.Ledger) -> pl.DataFrame:
     columns = dict.fromkeys(("recordid", "in-hospital_death"), pl.Int64)
     numbers = dict.fromkeys(("length_of_stay", "survival"), pl.Float64)
     raw = reading.read(path, columns | numbers, optional=("survival",))
-    for name in columns:
-        if raw[name].null_count():
-            row = raw[name].is_null().arg_true()[0] + 1
-            raise errors.RecordsError(f"{path.name}: row {row} has no value in column '{name}'")
+    reading.check_filled(path, raw, columns)
     if not (known := raw["in-hospital_death"].is_in([0, 1, UNKNOWN])).all():
         row = (~known).arg_true()[0] + 1
         value = raw["in-hospital_death"][row - 1]
@@ -273,20 +270,16 @@ def _visits(root, general: pl.DataFrame, outcomes: pl.DataFrame, oddities) -> pl
 
 def _patients(visits: pl.DataFrame, oddities: tally.Ledger) -> pl.DataFrame:
     sex = pl.col("Gender").replace_strict({0.0: "F", 1.0: "M"}, default=None)
+    lived = pl.lit(START) + pl.duration(days=pl.col("lived").cast(pl.Int64))
     patients = visits.select(
         "subject_id",
         sex.alias("sex"),
         pl.lit(None).alias("birth_time"),
-        pl.when("died").then("end").otherwise(_end_of_day(pl.col("lived"))).alias("death_time"),
+        pl.when("died").then("end").otherwise(when.end_of_day(lived)).alias("death_time"),
     )
     oddities["patients of unknown sex"] = patients["sex"].null_count()
     oddities["patients of unknown age"] = visits["age"].null_count()
     return tables.conform(patients, tables.PATIENTS)
-
-
-def _end_of_day(days: pl.Expr) -> pl.Expr:
-    """The last second of the day that begins so many whole days after the start."""
-    return pl.lit(START) + pl.duration(days=days.cast(pl.Int64) + 1, seconds=-1)
 
 
 def _unit() -> pl.Expr:
@@ -313,21 +306,9 @@ def _stays(visits: pl.DataFrame) -> pl.DataFrame:
 
 def _attributes(visits: pl.DataFrame) -> pl.DataFrame:
     sex = pl.col("Gender").replace_strict({0.0: "female", 1.0: "male"}, default=None)
-    texts = {"sex": sex, "intensive care unit": _unit()}
+    texts = attributes.texts(visits, {"sex": sex, "intensive care unit": _unit()})
     numbers = {"age": "Age", "height in cm": "Height", "weight in kg": "Weight"}
-    key = ("visit_id", pl.col("start").alias("time"))
-    long = [
-        visits.select(*key, pl.lit(name).alias("name"), text.alias("text"))
-        for name, text in texts.items()
-    ]
-    long += [
-        visits.select(*key, pl.lit(name).alias("name"), pl.col(column).alias("number"))
-        for name, column in numbers.items()
-    ]
-    known = pl.concat(long, how="diagonal").filter(
-        pl.col("text").is_not_null() | pl.col("number").is_not_null()
-    )
-    return tables.conform(known.sort("visit_id", maintain_order=True), tables.ATTRIBUTES)
+    return attributes.table([texts], visits, numbers)
 
 
 def _measurements(sets: list[files.Set], visits: pl.DataFrame) -> pl.LazyFrame:

@@ -403,7 +403,7 @@ ODD = {
     ],
     "births after admission": without("MEDS_BIRTH")
     + [("2150-01-07 00:00:00", "MEDS_BIRTH", None, None, None)],
-    "ages above 120 years": without("MEDS_BIRTH")
+    "ages over 130 at admission": without("MEDS_BIRTH")
     + [("1950-01-01 00:00:00", "MEDS_BIRTH", None, None, None)],
     "patients given two sexes": with_rows((None, "GENDER//M")),
     "events of admission without a time": with_rows((None, "HOSPITAL_ADMISSION//X//Y", 12)),

@@ -13,7 +13,7 @@ from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import tasks
 from ehr_jax.features import known
 from ehr_jax.records import sources
-from ehr_jax.records.common import tables
+from ehr_jax.records.common import ages, tables
 from ehr_jax.records.mimic import mimic4, mimic4_events
 
 FOLDER = "mimic_iv_demo_2.2"
@@ -347,7 +347,7 @@ ODD = {
     "patients rows standing more than once": ("patients", [{}, {}]),
     "ages masked by the source": ("patients", [{"anchor_age": 91}]),
     "births after admission": ("patients", [{"anchor_age": 20, "anchor_year": 2190}]),
-    "ages over 120 at admission": ("patients", [{"anchor_age": 300}]),
+    "ages over 130 at admission": ("patients", [{"anchor_age": 300}]),
     "deaths before the last visit": ("patients", [{"dod": "2149-01-01"}]),
     "icustays rows of unknown visits": ("icustays", [{}, {"hadm_id": 11, "stay_id": 101}]),
     "ICU stays ending before they begin": ("icustays", [{"outtime": "2150-01-02"}]),
@@ -384,7 +384,7 @@ def test_oddity_is_mended_or_left_out_and_counted(tmp_path, rule):
     assert records.visits.height == 1
     visit, patient = records.visits.row(0, named=True), records.patients.row(0, named=True)
     assert visit["end"] is None or visit["start"] <= visit["end"]
-    assert visit["age"] is None or 0 <= visit["age"] <= mimic4.OLDEST
+    assert visit["age"] is None or 0 <= visit["age"] <= ages.OLDEST
     early = patient["death_time"] is not None and patient["death_time"] < visit["start"]
     assert early == rule.startswith("visits that begin at")
     assert visit["end"] is None or records.codes["time"].drop_nulls().max() <= visit["end"]
@@ -407,7 +407,7 @@ def test_no_anchor_gives_an_impossible_age(tmp_path_factory, anchors):
     folder = write(tmp_path_factory.mktemp("anchored"), patients=people, admissions=admitted)
     records = mimic4.read(folder)
     exact = [start - year + age for age, year, start in anchors]
-    possible = [age if 0 <= age <= mimic4.OLDEST else None for age in exact]
+    possible = [age if 0 <= age <= ages.OLDEST else None for age in exact]
     assert records.visits["age"].to_list() == possible
     for birth, (age, year, _), found in zip(
         records.patients["birth_time"], anchors, possible, strict=True
