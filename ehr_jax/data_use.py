@@ -26,6 +26,7 @@ PATIENTS = {
     "fitted.json": "what training samples said of the inputs, rare codes and values among it",
     "checkpoints/": "networks fitted to single patients, which may remember them",
     "store/": "prepared samples of single patients",
+    "prepared/": "the same, with their identifiers, for training without the records",
     "meds/": "the records themselves, as MEDS",
     "meds_predictions/": "scores, labels and identifiers of single patients, as MEDS",
 }
@@ -78,6 +79,11 @@ STORE = """\
 This folder was made from health records under: {terms}.
 It holds one example a sample, derived from single patients: treat it as the records themselves.
 Patients are named by a hash that keeps their numbers out of sight, not secret.
+"""
+PREPARED = """\
+This folder was made from health records under: {terms}.
+It holds samples of single patients, with their identifiers: treat it as the records themselves, and
+delete it when the terms ask for deletion.
 """
 RECORDS = """\
 This folder holds health records under: {terms}.

@@ -168,10 +168,11 @@ def _check_fits(mode: str, config: object) -> None:
         return
     if mode == "embed" and "input" not in config.get("text", ()):
         raise errors.ConfigError("--mode=embed wants --config=configs/embed.py")
-    if (mode == "predict") != ("run" in config):
+    of_run = "run" in config
+    if (mode == "predict" and not of_run) or (of_run and mode not in ("predict", "prepare")):
         raise errors.ConfigError(
-            "--mode=predict wants --config=configs/predict.py, or none; and that config no other "
-            "mode"
+            "--mode=predict wants --config=configs/predict.py, or none; and that config is for "
+            "--mode=predict and --mode=prepare alone"
         )
     if mode != "train" and configs.sections_of(config) is configs.HYPERGRAPH:
         raise errors.ConfigError(

@@ -16,7 +16,6 @@ from ehr_jax.experiment import fitting, stages
 from ehr_jax.main import main
 from ehr_jax.models import registry
 from ehr_jax.records import sources
-from ehr_jax.synthetic import hospital as synthetic
 
 
 @pytest.fixture
@@ -93,9 +92,8 @@ def config_of(**changes):
 def test_a_method_at_a_path_is_fitted_and_scored(package, tmp_path):
     config = config_of(**{"model.name": "theirs:PREVALENCE", "cohort.task": "readmission30"})
     base.check(config, "train")
-    records = synthetic.generate(60, 0)
-    cohort = tasks.build(records, "readmission30", "strict", 0)
-    arrays = stages.arrange(records, cohort, config, tmp_path)
+    config.synthetic.patients = 60
+    cohort, arrays = stages.load(config, tmp_path)
     results = fitting.fit_and_score(config, cohort, arrays, tmp_path)
     assert results["label"] == "Prevalence"
     scored = pl.read_parquet(tmp_path / "predictions.parquet")

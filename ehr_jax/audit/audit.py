@@ -1,6 +1,8 @@
 """All checks of a cohort and its inputs, as a list of findings and as JSON."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from ehr_jax import errors
 from ehr_jax.audit import (
@@ -75,3 +77,12 @@ def as_json(findings: list[evidence.Finding]) -> dict:
             for finding in findings
         ],
     }
+
+
+def from_json(content: Mapping[str, Any]) -> list[evidence.Finding]:
+    """Returns the findings that `as_json` was given, without the rows at fault."""
+    names = ("check", "status", "message", "count", "stops")
+    return [
+        evidence.Finding(**{name: check[name] for name in names})
+        for check in content.get("checks", ())
+    ]

@@ -6,7 +6,7 @@ import scipy.stats
 
 from ehr_jax.audit import evidence, subset
 from ehr_jax.evaluation import metrics
-from ehr_jax.features import prepare, vocabulary
+from ehr_jax.features import hypergraph, vocabulary
 from ehr_jax.nn import bipartite
 
 # Kinds of nodes.
@@ -125,7 +125,7 @@ def fitted_on_training(given: evidence.Evidence) -> evidence.Finding:
     """Vocabulary, bins and structure vectors come out the same from training patients alone."""
     samples = given.cohort.samples.filter(split="train")
     records = subset.records_of(given.records, samples["subject_id"].unique())
-    fitted = prepare.fit_graph(
+    fitted = hypergraph.fit_graph(
         given.known.alone(records, samples),
         given.features,
         structured=given.structure.shape[1] > 0,

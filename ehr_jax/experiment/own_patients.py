@@ -12,7 +12,7 @@ import polars as pl
 from ehr_jax import disclosure, stored
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.cohorts import summary
-from ehr_jax.records.common import tables
+from ehr_jax.experiment import prepared
 
 # Sources that number patients in the order of their table: a number is of one extract alone, and
 # visits tell whether two extracts have a patient in common.
@@ -20,26 +20,26 @@ NUMBERED = ("eicu",)
 OF_THE_RUN = "put it back from a copy, or start the training of that run again"
 
 
-def splits(folder: pathlib.Path, records: tables.Records, fingerprint: str) -> pl.DataFrame:
-    """Returns (subject_id, split) of those patients of `records` that a run has in its split.
+def splits(folder: pathlib.Path, others: prepared.Prepared) -> pl.DataFrame:
+    """Returns (subject_id, split) of those patients of `others` that a run has in its split.
 
     A patient of several splits, as the published protocols have them, is of the one that is learned
     from most: training, then validation.
 
     Args:
       folder: of the run.
-      fingerprint: of `records`, as the run's data.json has that of its own.
+      others: samples that the run is to score, with all visits of their records.
 
     Raises:
       CohortError, RunFolderError: split.parquet or data.json of the run cannot be read.
     """
     data = stored.read_object(folder / "data.json", {"fingerprint": str}, OF_THE_RUN)
     kept = summary.read_split(folder / "split.parquet", OF_THE_RUN)
-    if data.get("source") != records.source:
+    source, visits = others.data["source"], others.visits
+    if data.get("source") != source:
         kept = kept.clear()
-    visits = records.visits.select("subject_id", "visit_id")
     found = [visits.join(kept.select("visit_id", "split"), on="visit_id")]
-    if records.source not in NUMBERED or data.get("fingerprint") == fingerprint:
+    if source not in NUMBERED or data.get("fingerprint") == others.data["fingerprint"]:
         found.append(visits.join(kept.select("subject_id", "split"), on="subject_id"))
     order = pl.Enum(cohorts.SPLITS)
     return (

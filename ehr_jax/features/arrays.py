@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+import polars as pl
 import scipy.sparse
+
+from ehr_jax.cohorts import cohort as cohorts
 
 
 class Reads(NamedTuple):
@@ -69,6 +72,38 @@ class Columns(NamedTuple):
     number_names: tuple[str, ...]
 
 
+class Ragged(NamedTuple):
+    """A list of values for each sample.
+
+    Attributes:
+      lengths: [sample] int64, how many values each sample has.
+      values: [value, ...], those of the first sample, then those of the second, and so on.
+    """
+
+    lengths: np.ndarray
+    values: np.ndarray
+
+
+class Stored(NamedTuple):
+    """Arrays in the form in which they are written to files; `Kind.restore` puts them together.
+
+    What the cohort says of the samples (labels, split, patients) is not repeated here.
+
+    Attributes:
+      samples: by name, [sample, ...] arrays.
+      ragged: by name, a list for each sample.
+      whole: by name, arrays without a sample axis, such as vectors of nodes.
+      facts: what JSON can hold.
+      meanings: by name, what an array of `samples` or `ragged` holds.
+    """
+
+    samples: Mapping[str, np.ndarray]
+    ragged: Mapping[str, Ragged]
+    whole: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]
+    meanings: Mapping[str, str]
+
+
 class Arrays(Protocol):
     """The samples of a cohort; implementations are frozen dataclasses.
 
@@ -101,11 +136,29 @@ class Arrays(Protocol):
     def read_by(self, config: Any) -> Self:
         """Returns the same samples without the inputs that the method of `config` does not read."""
 
+    def only(self, reads: Reads) -> Self:
+        """Returns the samples as they are made for `reads`; these were made for as much or more."""
+
+    def stored(self) -> Stored:
+        """Returns the arrays as they are written to files."""
+
     def parts(self) -> Parts:
         """Returns the arrays as named parts."""
 
     def columns(self) -> Columns:
         """Returns the inputs as a table, without the vectors of texts."""
+
+
+def of_cohort(cohort: cohorts.Cohort) -> dict[str, Any]:
+    """Returns the fields of `Arrays` that a cohort gives: labels, label_names, split, subjects."""
+    samples = cohort.samples
+    columns = [f"label.{name}" for name in cohort.labels]
+    return {
+        "labels": samples.select(pl.col(columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
+        "label_names": cohort.labels,
+        "split": samples["split"].to_numpy().astype(str),
+        "subjects": samples["subject_id"].to_numpy(),
+    }
 
 
 def training_rows(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ def batches(
     """Returns an iterable of batches, dicts of arrays whose first axis is `batch_size`.
 
     Of a feature of the store (`store.write`) the array of that name, [batch, ...], but
-      nodes: [batch, most nodes] int32, and node_mask, [batch, most nodes] bool, of the real ones;
+      a list, such as nodes: [batch, longest], and its mask, node_mask [batch, longest] bool;
       mask: [batch] bool, False for rows that fill up the last batch of an epoch, which hold
         sample_id -1, labels nan and else 0;
       subject_id: left out, as it is a text; `sample_id` leads to it.
@@ -73,31 +73,37 @@ def batches(
         source=source,
         part=slice(host * batch_size, (host + 1) * batch_size),
         features=dict(builder.info.features.items()),
-        most_nodes=max(builder.info.metadata["most_nodes"], 1),
+        most=dict(builder.info.metadata["most"]),
     )
     return steps.map(read).repeat(epochs).to_iter_dataset(READING)
 
 
 def _read(
-    rows: Sequence[int], *, source, part: slice, features: Mapping, most_nodes: int
+    rows: Sequence[int], *, source, part: slice, features: Mapping, most: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """Reads a host's part of a batch and fills it up."""
     size = part.stop - part.start
     batch = {
-        name: np.full((size, *feature.shape), FILL.get(name, 0), feature.np_dtype)
+        name: np.full(
+            (size, max(most[name], 1), *feature.shape[1:]) if name in most
+            else (size, *feature.shape),
+            FILL.get(name, 0),
+            feature.np_dtype,
+        )
         for name, feature in features.items()
-        if name not in ("subject_id", "nodes")
-    }
-    nodes = np.zeros((size, most_nodes), np.int32)
-    held = np.zeros(size, np.int64)
+        if name != "subject_id"
+    }  # fmt: skip
+    lengths = {name: np.zeros(size, np.int64) for name in most}
     examples = source.__getitems__([int(row) for row in rows[part]])
     for k, example in enumerate(examples):
-        held[k] = example["nodes"].size
-        nodes[k, : held[k]] = example["nodes"]
         for name, array in batch.items():
-            array[k] = example[name]
-    return batch | {
-        "nodes": nodes,
-        "node_mask": np.arange(most_nodes) < held[:, None],
-        "mask": np.arange(size) < len(examples),
+            if name in most:
+                lengths[name][k] = len(example[name])
+                array[k, : lengths[name][k]] = example[name]
+            else:
+                array[k] = example[name]
+    masks = {
+        f"{name.removesuffix('s')}_mask": np.arange(batch[name].shape[1]) < held[:, None]
+        for name, held in lengths.items()
     }
+    return batch | masks | {"mask": np.arange(size) < len(examples)}

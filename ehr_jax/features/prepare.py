@@ -5,11 +5,9 @@ from collections.abc import Mapping
 
 import jraph
 import numpy as np
-import polars as pl
 
-from ehr_jax import settings
-from ehr_jax.features import arrays, as_columns, once, structure, texts, vectors, vocabulary
-from ehr_jax.features import settings as feature_settings
+from ehr_jax.cohorts import cohort as cohorts
+from ehr_jax.features import arrays, as_columns, hypergraph, once, texts, vectors, vocabulary
 from ehr_jax.nn import bipartite
 
 
@@ -57,6 +55,44 @@ class Arrays:
     def read_by(self, config) -> "Arrays":
         """Returns the same samples: a teacher's own settings say what it reads of them."""
         return self
+
+    def only(self, reads: arrays.Reads) -> "Arrays":
+        """Returns the samples as `prepare` makes them for `reads`."""
+        changed: dict = {"counts": dict(self.counts)}
+        if not reads.texts:
+            changed["notes"] = np.zeros_like(self.notes)
+            changed["has_note"] = np.zeros_like(self.has_note)
+            changed["counts"]["notes"] = {"source": "none", "samples_with_text": 0}
+        if not reads.names:
+            changed["concepts"] = np.zeros_like(self.concepts)
+        if not reads.encoder:
+            changed["notes"], changed["concepts"] = self.notes[:, :0], self.concepts[:, :0]
+            changed["counts"]["encoder"] = vectors.none().described
+        if not reads.structure:
+            changed["structure"] = self.structure[:, :0]
+        return dataclasses.replace(self, **changed)
+
+    def stored(self) -> arrays.Stored:
+        """Returns the arrays as they are written to files; `restore` is its inverse."""
+        node, sample, _, samples = bipartite.unpack(self.visits)
+        node = np.asarray(node, np.int32)[np.lexsort((node, sample))]
+        lengths = np.bincount(sample, minlength=samples)
+        written = {"note": self.notes, "has_note": self.has_note} if self.has_note.any() else {}
+        return arrays.Stored(
+            samples=written,
+            ragged={"nodes": arrays.Ragged(lengths, node)},
+            whole={"structure": self.structure, "concepts": self.concepts},
+            facts={
+                "vocabulary": dataclasses.asdict(self.vocabulary),
+                "text_width": self.notes.shape[1],
+                "counts": dict(self.counts),
+            },
+            meanings={
+                "nodes": "positions in metadata['nodes'] of what the visit holds, ascending",
+                "note": "vector of the notes; zero without one",
+                "has_note": "is there a note?",
+            },
+        )
 
     @property
     def fitted(self) -> None:
@@ -107,8 +143,8 @@ def prepare(
     Raises:
       CohortError, ConfigError, TextError: see the rooms that raise them.
     """
-    cohort, samples = known.cohort, known.cohort.samples
-    graph = fit_graph(known, config.features, reads.structure)
+    samples = known.cohort.samples
+    graph = hypergraph.fit_graph(known, config.features, reads.structure)
     fitted, shapes = graph.vocabulary, graph.shapes
     source = config.notes.source if reads.texts else "none"
     written, source = texts.texts(known, source, graph.nodes, graph.names)
@@ -118,8 +154,6 @@ def prepare(
         encoding = vectors.by_encoder(config.text, cache)
     named = fitted.names if reads.names else ()
     concepts, notes, has_note = _vectors(len(fitted.names), named, written, shapes, encoding)
-    label_columns = [f"label.{name}" for name in cohort.labels]
-    labels = samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy()
     kinds = dict(zip(*np.unique(fitted.kinds, return_counts=True), strict=True))
     hyperedge = bipartite.unpack(graph.visits)[1]
     incidences = int(hyperedge.size)
@@ -141,109 +175,33 @@ def prepare(
         concepts=concepts,
         notes=notes,
         has_note=has_note,
-        labels=labels,
-        label_names=cohort.labels,
-        split=samples["split"].to_numpy().astype(str),
-        subjects=samples["subject_id"].to_numpy(),
         shapes=shapes,
         counts=counts,
+        **arrays.of_cohort(known.cohort),
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """The hypergraph and all that is fitted for it.
-
-    Attributes:
-      vocabulary, visits, structure, shapes: as in `Arrays`.
-      nodes: (sample_id, code, position) of all that is known, unknown nodes included.
-      names: (code, kind, name).
-    """
-
-    vocabulary: vocabulary.Vocabulary
-    visits: jraph.GraphsTuple
-    structure: np.ndarray
-    shapes: np.ndarray
-    nodes: pl.DataFrame
-    names: pl.DataFrame
-
-
-def fit_graph(known: once.Known, config, structured: bool) -> Graph:
-    """Fits vocabulary, bins and structure vectors to the training samples; `config` is features.
-
-    Where not `structured`, structure vectors have width 0.
-
-    Raises CohortError or ConfigError.
-    """
-    settings.read(feature_settings.Features, config, "config.features")
-    samples = known.cohort.samples
-    training = samples.filter(pl.col("split") == "train")["sample_id"]
-    shapes = np.ones(samples.height, bool)
-    if known.cohort.protocol == "strict":
-        shapes = (samples["split"] == "train").to_numpy()
-    nodes, names = _nodes(known, config, training)
-    fitting = samples["sample_id"].filter(pl.Series(shapes))
-    distinct = nodes.select("sample_id", "code").unique()
-    fitted = vocabulary.fit(distinct, names, fitting, config.min_visits)
-    node_index, hyperedge = _incidence(nodes, fitted)
-    visits = bipartite.pack(node_index, hyperedge, len(fitted.codes), samples.height)
-    walked = np.zeros((len(fitted.codes), 0), np.float32)
-    if structured:
-        walked = structure.netmf(
-            select_visits(visits, np.flatnonzero(shapes)),
-            config.structure_width,
-            config.structure_window,
-        )
-    return Graph(fitted, visits, walked, shapes, nodes, names)
-
-
-def select_visits(graph: jraph.GraphsTuple, rows: np.ndarray) -> jraph.GraphsTuple:
-    """Returns the bipartite graph of the hyperedges `rows` [row] only, in that order."""
-    node, hyperedge, num_nodes, num_hyperedges = bipartite.unpack(graph)
-    position = np.full(num_hyperedges, -1)
-    position[rows] = np.arange(len(rows))
-    keep = position[hyperedge] >= 0
-    return bipartite.pack(node[keep], position[hyperedge[keep]], num_nodes, len(rows))
-
-
-def _nodes(known: once.Known, config, training) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(sample_id, code, position) and (code, kind, name) of all that may become nodes."""
-    coded = known.codes
-    if config.categories:
-        coded = coded.with_columns(code=vocabulary.at_category_level(pl.col("code")))
-    coded = coded.group_by("sample_id", "code").agg(pl.col("position").min())
-    plain_names = names = vocabulary.all_names(known.records, config.categories)
-    if config.main_diagnosis:
-        first, first_names = vocabulary.main_diagnosis_nodes(coded, plain_names)
-        coded, names = pl.concat([coded, first]), pl.concat([names, first_names])
-    if config.history:
-        earlier = known.earlier_codes
-        if config.categories:
-            earlier = earlier.with_columns(code=vocabulary.at_category_level(pl.col("code")))
-        earlier, earlier_names = vocabulary.earlier_nodes(earlier, plain_names)
-        coded, names = pl.concat([coded, earlier]), pl.concat([names, earlier_names])
-    facts = []
-    if config.columns == "full":
-        facts.append(known.attributes)
-    if config.measurements:
-        facts.append(known.last_measurements)
-    if not facts:
-        return coded, names
-    attributes = pl.concat(facts)
-    bins = vocabulary.fit_bins(attributes, training, config.bins)
-    nodes, node_names = vocabulary.attribute_nodes(attributes, bins)
-    nodes = nodes.with_columns(position=pl.lit(None, pl.Int32))
-    return pl.concat([coded, nodes]), pl.concat([names, node_names])
-
-
-def _incidence(nodes: pl.DataFrame, fitted: vocabulary.Vocabulary):
-    index = pl.DataFrame(
-        {"code": fitted.codes, "node": np.arange(len(fitted.codes))},
-        schema_overrides={"code": pl.String},
+def restore(stored: arrays.Stored, cohort: cohorts.Cohort) -> Arrays:
+    """Returns the arrays of `cohort` that `Arrays.stored` took apart."""
+    nodes, vocabulary_, count = (
+        stored.ragged["nodes"],
+        stored.facts["vocabulary"],
+        cohort.samples.height,
     )
-    pairs = nodes.select("sample_id", "code").unique().join(index, on="code")
-    pairs = pairs.sort("sample_id", "node")
-    return pairs["node"].to_numpy(), pairs["sample_id"].to_numpy()
+    fitted = vocabulary.Vocabulary(**{name: tuple(part) for name, part in vocabulary_.items()})
+    sample = np.repeat(np.arange(count), nodes.lengths)
+    notes = stored.samples.get("note")
+    return Arrays(
+        vocabulary=fitted,
+        visits=bipartite.pack(nodes.values, sample, len(fitted.codes), count),
+        structure=stored.whole["structure"],
+        concepts=stored.whole["concepts"],
+        notes=np.zeros((count, stored.facts["text_width"]), np.float32) if notes is None else notes,
+        has_note=stored.samples.get("has_note", np.zeros(count, bool)),
+        shapes=hypergraph.shaping(cohort),
+        counts=stored.facts["counts"],
+        **arrays.of_cohort(cohort),
+    )
 
 
 def _vectors(nodes: int, named, written, shapes, encoding: vectors.Vectors):

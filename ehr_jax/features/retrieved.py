@@ -5,13 +5,14 @@ name, definition and description, and encoded. Every mention is read from what a
 """
 
 import collections
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ehr_jax import settings
-from ehr_jax.features import series
+from ehr_jax.features import arrays, series
 from ehr_jax.knowledge import (
     abnormal,
     chat,
@@ -142,6 +143,47 @@ def retrieve(
             "distinct_nodes": len(nodes),
         },
     )
+
+
+def as_stored(retrieved: Retrieved, count: int) -> tuple[dict[str, arrays.Ragged], dict[str, Any]]:
+    """Returns what stands behind the vectors of `count` samples as lists and facts.
+
+    The texts are left out: they are read where vectors are made of them.
+    """
+    entities = retrieved.entities
+    lengths = np.bincount(entities["sample_id"].to_numpy(), minlength=count)
+    places = entities["named_in"].unique().sort()
+    columns = {
+        "entity_nodes": entities["node"].to_numpy(),
+        "entity_hours": entities["hour"].to_numpy(),
+        "entity_places": entities["named_in"].replace_strict(
+            places, pl.int_range(len(places), dtype=pl.Int8, eager=True), return_dtype=pl.Int8
+        ).to_numpy(),
+    }  # fmt: skip
+    facts = {
+        "places": places.to_list(),
+        "known": retrieved.known.to_dict(as_series=False),
+        "counts": retrieved.counts,
+    }
+    return {name: arrays.Ragged(lengths, column) for name, column in columns.items()}, facts
+
+
+def restore(ragged: Mapping[str, arrays.Ragged], facts: Mapping[str, Any]) -> Retrieved:
+    """Returns what `as_stored` took apart, without texts."""
+    lengths, nodes = ragged["entity_nodes"]
+    places = pl.Series(facts["places"], dtype=pl.String)
+    entities = pl.DataFrame(
+        {
+            "sample_id": np.repeat(np.arange(len(lengths)), lengths),
+            "hour": ragged["entity_hours"].values,
+            "node": nodes,
+            "named_in": places.gather(ragged["entity_places"].values),
+        },
+        schema=ENTITIES,
+    )
+    texts = pl.DataFrame(schema={"sample_id": pl.Int64, "hour": pl.Float32, "text": pl.String})
+    known = {"node": pl.Int64, "id": pl.String, "name": pl.String, "definition": pl.String}
+    return Retrieved(entities, texts, pl.DataFrame(facts["known"], schema=known), facts["counts"])
 
 
 def usual_of(grid: series.Series, train: np.ndarray) -> abnormal.Usual:

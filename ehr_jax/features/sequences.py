@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse
 
+from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays, once, vocabulary
 
 LONGEST = 16  # visits of a sequence; earlier ones are left out
@@ -43,6 +44,27 @@ class SequenceArrays:
     def fitted(self) -> None:
         """None: arrays of other samples cannot be made with a fitted vocabulary."""
         return None
+
+    def only(self, reads: arrays.Reads) -> "SequenceArrays":
+        """Returns the same samples: codes are all that there is."""
+        return self
+
+    def stored(self) -> arrays.Stored:
+        """Returns the arrays as they are written to files; `restore` is its inverse."""
+        return arrays.Stored(
+            samples=dict(self.visits),
+            ragged={},
+            whole={},
+            facts={
+                "vocabulary": dataclasses.asdict(self.vocabulary),
+                "counts": dict(self.counts),
+            },
+            meanings={
+                "codes": "[visit, slot]: positions in metadata['nodes'], their number for padding",
+                "mask": "[visit]: 1 where there is a visit; padding comes first",
+                "gaps": "[visit]: log(1 + days) from the visit's end to the prediction time",
+            },
+        )
 
     def with_targets(self, targets: np.ndarray) -> "SequenceArrays":
         """Returns the same samples with `targets` [sample, label] as labels."""
@@ -81,7 +103,7 @@ def build(known: once.Known, config) -> SequenceArrays:
     Raises:
       CohortError: no code occurs in config.features.min_visits training samples.
     """
-    cohort, samples, features = known.cohort, known.cohort.samples, config.features
+    samples, features = known.cohort.samples, config.features
     rows = _codes_by_visit(known)
     if features.categories:
         rows = rows.with_columns(code=vocabulary.at_category_level(pl.col("code")))
@@ -90,15 +112,10 @@ def build(known: once.Known, config) -> SequenceArrays:
     training = samples.filter(pl.col("split") == "train")["sample_id"]
     distinct = rows.select("sample_id", "code").unique()
     fitted = vocabulary.fit(distinct, names, training, features.min_visits)
-    label_columns = [f"label.{name}" for name in cohort.labels]
     visits = _padded(rows, fitted, samples.height)
     return SequenceArrays(
         vocabulary=fitted,
         visits=visits,
-        labels=samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
-        label_names=cohort.labels,
-        split=samples["split"].to_numpy().astype(str),
-        subjects=samples["subject_id"].to_numpy(),
         counts={
             "nodes": len(fitted.codes),
             "visits_a_sample": round(float(visits["mask"].sum(axis=1).mean()), 2),
@@ -106,6 +123,18 @@ def build(known: once.Known, config) -> SequenceArrays:
             "notes": {"source": "none", "samples_with_text": 0},
             "encoder": {"name": "none"},
         },
+        **arrays.of_cohort(known.cohort),
+    )
+
+
+def restore(stored: arrays.Stored, cohort: cohorts.Cohort) -> SequenceArrays:
+    """Returns the arrays of `cohort` that `SequenceArrays.stored` took apart."""
+    parts = {name: tuple(part) for name, part in stored.facts["vocabulary"].items()}
+    return SequenceArrays(
+        vocabulary=vocabulary.Vocabulary(**parts),
+        visits=dict(stored.samples),
+        counts=stored.facts["counts"],
+        **arrays.of_cohort(cohort),
     )
 
 

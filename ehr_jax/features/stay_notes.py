@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from ehr_jax.features import once, prepare, texts, vectors
+from ehr_jax.features import hypergraph, once, prepare, texts, vectors
 from ehr_jax.records.common import tables
 
 ROWS = {"sample_id": pl.Int64, "time": tables.TIME, "text": pl.String, "hour": pl.Float32}
@@ -37,7 +37,7 @@ def _written(known: once.Known, config) -> tuple[pl.DataFrame, str]:
     none = pl.DataFrame(schema={"sample_id": pl.Int64, "code": pl.String})
     nodes, names = none, pl.DataFrame(schema=tables.CODE_NAMES)
     if config.notes.source != "none":
-        graph = prepare.fit_graph(known, features, structured=False)
+        graph = hypergraph.fit_graph(known, features, structured=False)
         nodes, names = graph.nodes, graph.names
     written, source = texts.texts(known, config.notes.source, nodes, names)
     return written.with_columns(time=pl.lit(None, tables.TIME)), source

@@ -3,16 +3,12 @@
 Everything a sample has by its prediction time, on one clock that starts with its grid.
 """
 
-import dataclasses
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.features import (
     arrays,
-    as_columns,
     once,
     prepare,
     retrieved,
@@ -25,75 +21,8 @@ from ehr_jax.features import (
     vectors,
 )
 from ehr_jax.features import fitted as fitted_parts
+from ehr_jax.features.stay_arrays import StayArrays, restore  # noqa: F401
 from ehr_jax.nn import bipartite
-
-
-@dataclasses.dataclass(frozen=True)
-class StayArrays:
-    """Samples of a cohort as padded, masked arrays.
-
-    Attributes:
-      stays: the fields of `models.inputs.Stays`, each [sample, ...]; an axis of a modality that is
-        not used, or that the records have not, has length 0.
-      variables: names of the grid's features.
-      fitted: what was fitted to training samples.
-      labels, label_names, split, subjects, counts: as in `prepare.Arrays`.
-      retrieved: what stands behind `stays["knowledge"]`, None where it is not used.
-      visits: the same samples as hyperedges over the codes known by then, without notes; None where
-        config.realm.use_visit is False. `stays["visit"]` is empty: the state of a hyperedge is a
-        network's to find (`training.unified_problem`); `stays["has_visit"]` says which have one.
-      survival: [sample, day] float32, whether the patient died within each of
-        config.realm.survival_days, nan where it is not learned (`features.survival`); no input.
-      scores: name to [sample] float64, what the source itself predicted, nan where it did not; no
-        network is given them.
-    """
-
-    stays: Mapping[str, np.ndarray]
-    variables: tuple[str, ...]
-    fitted: fitted_parts.Fitted
-    labels: np.ndarray
-    survival: np.ndarray
-    label_names: tuple[str, ...]
-    split: np.ndarray
-    subjects: np.ndarray
-    counts: Mapping
-    retrieved: retrieved.Retrieved | None
-    visits: prepare.Arrays | None = None
-    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    @property
-    def targets(self) -> np.ndarray:
-        """[sample, label and survival day] float32, nan where not known."""
-        return np.concatenate([self.labels, self.survival], axis=1)
-
-    def with_targets(self, targets: np.ndarray) -> "StayArrays":
-        """Returns the same samples with other labels and survival days to learn."""
-        labels, survival = np.split(targets.astype(np.float32), [self.labels.shape[1]], axis=1)
-        return dataclasses.replace(self, labels=labels, survival=survival)
-
-    def read_by(self, config) -> "StayArrays":
-        """Returns the same samples without the series or statics that config.realm switches off."""
-        off = () if config.realm.use_series else ("values", "observed", "elapsed", "hours")
-        off += () if config.realm.use_statics else ("statics",)
-        emptied = {name: self.stays[name][:, :0] for name in off}
-        return dataclasses.replace(self, stays={**self.stays, **emptied})
-
-    def columns(self) -> arrays.Columns:
-        """Returns nodes, statics and statistics of each variable."""
-        return as_columns.of_stays(self)
-
-    def parts(self) -> arrays.Parts:
-        """Returns the arrays by name, those of the hypergraph behind "visit, "."""
-        inputs = {name: np.asarray(array) for name, array in self.stays.items()}
-        inputs |= {f"score '{name}'": score for name, score in self.scores.items()}
-        fitted = {
-            name: np.array(repr(part)) for name, part in fitted_parts.as_json(self.fitted).items()
-        }
-        if self.visits is not None:
-            of_codes = self.visits.parts()
-            inputs |= {f"visit, {name}": array for name, array in of_codes.inputs.items()}
-            fitted |= {f"visit, {name}": part for name, part in of_codes.fitted.items()}
-        return arrays.Parts(inputs, {"survival": self.survival}, fitted)
 
 
 def prepare_stays(
@@ -169,7 +98,6 @@ def prepare_stays(
     entities, knowledge_size = encoded(told, fitted.knowledge_size if fitted else None)
     counts["statics"] = static_columns.shape[1]
     counts["encoder"] = encoding.described if reads.encoder else {"name": "none"}
-    label_columns = [f"label.{name}" for name in cohort.labels]
     return StayArrays(
         stays={
             **made,
@@ -183,15 +111,12 @@ def prepare_stays(
         fitted=fitted_parts.Fitted(
             grid.scale if grid else None, usual, chosen, note_size, knowledge_size
         ),
-        labels=samples.select(pl.col(label_columns).cast(pl.Float32).fill_null(np.nan)).to_numpy(),
         survival=days_survived,
-        label_names=cohort.labels,
-        split=samples["split"].to_numpy().astype(str),
-        subjects=samples["subject_id"].to_numpy(),
         counts=counts,
         retrieved=found,
         visits=visits,
         scores=_scores(known),
+        **arrays.of_cohort(cohort),
     )
 
 

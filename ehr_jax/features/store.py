@@ -21,34 +21,30 @@ import tensorflow_datasets as tfds
 
 from ehr_jax import data_use, errors, progress, storage, stored
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import prepare, series
-from ehr_jax.nn import bipartite
+from ehr_jax.features import arrays as contract
+from ehr_jax.features import series
 from ehr_jax.records.common import identifiers
 
-NAME, VERSION = "ehr_samples", "1.0.0"  # of the layout: another one is refused
+NAME, VERSION = "ehr_samples", "2.0.0"  # of the layout: another one is refused
 SHARD = 16_384  # examples in a file
 CHUNK = 1_024  # examples between two updates of the files that describe the store
-
-# What of a config shapes a store, and which keys only say where something lies or how fast.
-SECTIONS = ("data", "synthetic", "cohort", "task", "features", "notes", "text", "series")
-PLACES = ("data.root", "text.cache", "text.download", "text.token_budget", "text.model_shards")
 
 
 def write(
     folder: str | os.PathLike,
     cohort: cohorts.Cohort,
-    arrays: prepare.Arrays,
+    arrays: contract.Arrays,
     grid: series.Series | None,
-    config,
+    settings: Mapping[str, Any],
     records: str,
     terms: str,
 ) -> None:
     """Writes the store to the new folder `folder`, which appears whole or not at all, mode 0700.
 
     Args:
-      arrays, grid: made of `cohort`; no grid leaves the features `series_*` out, and samples
-        without a single note the features `note` and `has_note`.
-      config: of the whole experiment.
+      arrays: made of `cohort`, of any kind of input; what holds nothing is left out.
+      grid: of `cohort`; None leaves the features `series_*` out.
+      settings: the config keys that shape the samples, by full name.
       records: fingerprint of the records.
       terms: that bind the records.
 
@@ -60,9 +56,9 @@ def write(
     try:
         with storage.new_folder(folder) as unfinished:
             data_use.note(unfinished, data_use.STORE.format(terms=terms))
-            _write_examples(
-                unfinished, cohort, arrays, grid, _metadata(cohort, arrays, grid, config, records)
-            )
+            taken = arrays.stored()
+            metadata = _metadata(cohort, arrays, taken, grid, settings, records)
+            _write_examples(unfinished, cohort, arrays, taken, grid, metadata)
     except (OSError, RuntimeError) as error:  # array_record's own are RuntimeError
         raise errors.RunFolderError(
             f"{folder} could not be written: {storage.reason(error)}. Nothing of it is left; mend "
@@ -87,25 +83,16 @@ def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
     return builder
 
 
-def settings(config) -> dict[str, Any]:
-    """Returns the keys of a config that shape a store, flat: {"cohort.task": "mortality", ...}."""
-    return {
-        f"{section}.{key}": list(value) if isinstance(value, tuple) else value
-        for section in SECTIONS
-        for key, value in config[section].items()
-        if f"{section}.{key}" not in PLACES
-    }
-
-
-def fingerprint(config) -> str:
-    """Returns 64 hex digits that change with any of `settings`."""
-    return hashlib.sha256(json.dumps(settings(config), sort_keys=True).encode()).hexdigest()
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Returns 64 hex digits that change with any of the settings that shape a store."""
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()
 
 
 def _write_examples(
     folder: pathlib.Path,
     cohort: cohorts.Cohort,
-    arrays: prepare.Arrays,
+    arrays: contract.Arrays,
+    taken: contract.Stored,
     grid: series.Series | None,
     metadata: Mapping[str, Any],
 ) -> None:
@@ -118,7 +105,7 @@ def _write_examples(
     info = tfds.core.DatasetInfo(
         builder=identity,
         description=f"{cohort.task}, protocol {cohort.protocol}. {cohort.description}",
-        features=_features(arrays, grid),
+        features=_features(arrays, taken, grid),
         metadata=tfds.core.MetadataDict(metadata),
         disable_shuffling=True,  # the order says which row of the cohort an example is
     )
@@ -127,7 +114,7 @@ def _write_examples(
     rows = {split: np.flatnonzero(arrays.split == split) for split in cohorts.SPLITS}
     rows = {split: found for split, found in rows.items() if found.size}
     writer.initialize_splits(list(rows))
-    example = _examples(cohort, arrays, grid)
+    example = _examples(cohort, arrays, taken, grid)
     with progress.progress("store", arrays.split.size) as bar:
         for split, found in rows.items():
             for start in range(0, found.size, CHUNK):
@@ -137,22 +124,22 @@ def _write_examples(
             writer.close_splits([split])
 
 
-def _features(arrays: prepare.Arrays, grid: series.Series | None) -> tfds.features.FeaturesDict:
+def _features(
+    arrays: contract.Arrays, taken: contract.Stored, grid: series.Series | None
+) -> tfds.features.FeaturesDict:
     def tensor(shape, dtype, doc):
+        if shape == ():
+            return tfds.features.Scalar(dtype, doc=doc)
         return tfds.features.Tensor(shape=shape, dtype=dtype, doc=doc)
 
     features = {
-        "sample_id": tfds.features.Scalar(np.int64, doc="row of the cohort, as in split.parquet"),
+        "sample_id": tensor((), np.int64, "row of the cohort, as in split.parquet"),
         "subject_id": tfds.features.Text(doc="the patient: 12 hex digits, a hash"),
-        "prediction_time": tfds.features.Scalar(
+        "prediction_time": tensor(
+            (),
             np.int64,
-            doc="microseconds since 1970-01-01 in the records' own time; the least int64 (numpy's "
+            "microseconds since 1970-01-01 in the records' own time; the least int64 (numpy's "
             "NaT) where the source has no dates",
-        ),
-        "nodes": tensor(
-            (None,),
-            np.int32,
-            "positions in metadata['nodes'] of what the visit holds, ascending",
         ),
         "labels": tensor(
             (len(arrays.label_names),),
@@ -160,11 +147,11 @@ def _features(arrays: prepare.Arrays, grid: series.Series | None) -> tfds.featur
             "in the order of metadata['labels']: 0, 1, or nan where the sample has none",
         ),
     }
-    if arrays.has_note.any():
-        features["note"] = tensor(
-            (arrays.notes.shape[1],), np.float32, "vector of the notes; zero without one"
-        )
-        features["has_note"] = tfds.features.Scalar(np.bool_, doc="is there a note?")
+    for name, array in _written(taken).items():
+        features[name] = tensor(array.shape[1:], array.dtype.type, taken.meanings.get(name, ""))
+    for name, (_, values) in taken.ragged.items():
+        meaning = taken.meanings.get(name, "")
+        features[name] = tensor((None, *values.shape[1:]), values.dtype.type, meaning)
     if grid is not None:
         shape = grid.values.shape[1:]
         features |= {
@@ -185,57 +172,64 @@ def _features(arrays: prepare.Arrays, grid: series.Series | None) -> tfds.featur
     return tfds.features.FeaturesDict(features)
 
 
-def _examples(cohort: cohorts.Cohort, arrays: prepare.Arrays, grid: series.Series | None):
+def _written(taken: contract.Stored) -> dict[str, np.ndarray]:
+    """The arrays of samples that hold something."""
+    return {name: array for name, array in taken.samples.items() if array.size}
+
+
+def _examples(
+    cohort: cohorts.Cohort,
+    arrays: contract.Arrays,
+    taken: contract.Stored,
+    grid: series.Series | None,
+):
     """Returns the function from a row of the cohort to its example."""
-    node, sample, _, _ = bipartite.unpack(arrays.visits)
-    order = np.lexsort((node, sample))
-    nodes = np.asarray(node)[order].astype(np.int32)
-    starts = np.searchsorted(np.asarray(sample)[order], np.arange(arrays.split.size + 1))
     samples = cohort.samples
     ids = samples["sample_id"].to_list()
     subjects = identifiers.hashed(samples["subject_id"]).to_list()
     never = np.iinfo(np.int64).min
     times = samples["prediction_time"].to_physical().fill_null(never).to_list()
+    by_row = {"labels": arrays.labels, **_written(taken)}
+    if grid is not None:
+        by_row |= {
+            "series_values": grid.values,
+            "series_observed": grid.observed,
+            "series_hours_since": grid.hours_since,
+            "series_present": grid.present,
+        }
+    lists = {
+        name: np.split(values, np.cumsum(lengths)[:-1])
+        for name, (lengths, values) in taken.ragged.items()
+    }
 
     def example(row: int) -> dict[str, Any]:
         made = {
             "sample_id": ids[row],
             "subject_id": subjects[row],
             "prediction_time": times[row],
-            "nodes": nodes[starts[row] : starts[row + 1]],
-            "labels": arrays.labels[row],
         }
-        if arrays.has_note.any():
-            made |= {"note": arrays.notes[row], "has_note": bool(arrays.has_note[row])}
-        if grid is not None:
-            made |= {
-                "series_values": grid.values[row],
-                "series_observed": grid.observed[row],
-                "series_hours_since": grid.hours_since[row],
-                "series_present": grid.present[row],
-            }
-        return made
+        return made | {name: array[row] for name, array in (by_row | lists).items()}
 
     return example
 
 
-def _metadata(cohort, arrays, grid, config, records: str) -> dict[str, Any]:
-    nodes = arrays.vocabulary
-    held = np.bincount(bipartite.unpack(arrays.visits)[1], minlength=1)
+def _metadata(cohort, arrays, taken: contract.Stored, grid, settings, records) -> dict[str, Any]:
+    vocabulary = taken.facts.get("vocabulary") or {"names": (), "codes": (), "kinds": ()}
     return {
         "task": cohort.task,
         "protocol": cohort.protocol,
         "faults": list(cohort.faults),
-        "source": config.data.source,
+        "source": settings["data.source"],
         "labels": list(arrays.label_names),
-        "nodes": list(nodes.names),
-        "node_codes": list(nodes.codes),
-        "node_kinds": [str(kind) for kind in nodes.kinds],
-        "most_nodes": int(held.max()),
+        "nodes": list(vocabulary["names"]),
+        "node_codes": list(vocabulary["codes"]),
+        "node_kinds": [str(kind) for kind in vocabulary["kinds"]],
+        "most": {name: int(part.lengths.max()) for name, part in taken.ragged.items()},
+        "features": list(taken.facts.get("variables", ())),
         "series": None if grid is None else _described(grid),
         "samples": dict(_counts(cohort)),
-        "config": settings(config),
-        "config_fingerprint": fingerprint(config),
+        "config": dict(settings),
+        "config_fingerprint": fingerprint(settings),
         "records_fingerprint": records,
     }
 

@@ -24,16 +24,14 @@ class Inputs(NamedTuple):
       name: the name of the input in messages. Kinds of the same name have arrays of the same class,
         so that one benchmark can compare their methods.
       in_shards: True if one device can compute the input in shards, one after another.
-      stored: True if --mode=prepare writes its arrays.
     """
 
     module: str
     name: str
     in_shards: bool = False
-    stored: bool = False
 
 
-VISITS = Inputs("ehr_jax.training.visit_kind", "visits", in_shards=True, stored=True)
+VISITS = Inputs("ehr_jax.training.visit_kind", "visits", in_shards=True)
 STAYS = Inputs("ehr_jax.training.stay_kind", "stays")
 STAYS_WITH_VISITS = Inputs("ehr_jax.training.unified_kind", "stays")
 SEQUENCES = Inputs("ehr_jax.training.sequence_kind", "sequences of visits")

@@ -1,17 +1,12 @@
 """--mode=benchmark: many methods, the same samples, split and seeds; one table with intervals."""
 
 import pathlib
-import shutil
 
 import ml_collections
 import numpy as np
 
-from ehr_jax import storage, stored
-from ehr_jax.audit import evidence
-from ehr_jax.cohorts import tasks
 from ehr_jax.evaluation import paired
 from ehr_jax.experiment import finished, fitting, folds, stages
-from ehr_jax.features import arrays as features
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.reporting import predictions, report, tables
@@ -26,7 +21,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         fitting.check_method(registry.configure(config, name))
     workdir = run_folder.claim(workdir, config.to_dict())
     reads = stages.read_by(registry.configure(config, name) for name in methods)
-    prepared = _prepare(config, workdir, reads)
+    every = stages.load_folds(config, workdir, reads)
+    prepared = [(samples.cohort, samples.arrays) for samples in every]
     cohort, arrays = prepared[0]
     rows = []
     for name in methods:
@@ -68,29 +64,6 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     print((workdir / "table.md").read_text())
     print(f"report: {workdir / 'report.html'}")
     return 0
-
-
-def _prepare(config, workdir: pathlib.Path, reads: features.Reads) -> list[tuple]:
-    """(cohort, arrays), or one of each fold."""
-    count = config.cohort.folds
-    if count == 1:
-        return [stages.load(config, workdir, reads)]
-    records = stages.read(config)
-    stages.bind(records, config, workdir)
-    whole = stages.build_cohort(records, config)
-    prepared, cut = [], list(tasks.folds(whole, count, config.cohort.split_seed))
-    known = evidence.known_of(records, cut, config, reads)
-    for fold, cohort in enumerate(cut):
-        folder, known = storage.make_folder(workdir / f"fold_{fold}"), known.of(cohort)
-        arrays = stages.arrange(records, cohort, config, folder, reads, known)
-        prepared.append((cohort, arrays))
-    run_folder.write_whole(
-        workdir / "DATA_USE.txt",
-        lambda path: shutil.copy(workdir / "fold_0" / "DATA_USE.txt", path),
-    )
-    made = [stored.read_object(workdir / f"fold_{k}" / "data.json") for k in range(count)]
-    run_folder.write_json(workdir / "data.json", folds.data_of(made))
-    return prepared
 
 
 def _differences(config, cohort, workdir: pathlib.Path, methods: tuple[str, ...]) -> dict:

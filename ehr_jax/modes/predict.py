@@ -11,43 +11,35 @@ import jax
 import ml_collections
 import numpy as np
 
-from ehr_jax import config as configs
-from ehr_jax import disclosure, earlier, errors, stored
-from ehr_jax.cohorts import tasks
+from ehr_jax import disclosure, errors, stored
 from ehr_jax.evaluation import evaluate
-from ehr_jax.experiment import fitting, own_patients, stages
-from ehr_jax.features import fitted, once, stays
+from ehr_jax.experiment import fitting, own_patients, stages, trained
+from ehr_jax.features import stays
 from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.reporting import tables
 from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
 
 AGAIN = own_patients.OF_THE_RUN
-FITTED_AGAIN = f"{AGAIN}; the methods of a benchmark have none: train one with --mode=train"
 RESULTS = {
     "task": str, "model": str, "label": str, "protocol": str, "seeds": list, "notes": str,
     "thresholds": list, "positive_weight": list,
 }  # fmt: skip
 
+SHARED = ("task", "model", "label", "protocol", "seeds", "notes")  # with the run
+
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Writes WORKDIR/predictions.parquet, and results.json where outcomes are known."""
-    of_run, folder = _read_run(config)
+    together.check_run(config.run)
+    of_run, folder, learned = trained.read(config)
     workdir = run_folder.claim(workdir, config.to_dict())
-    records = stages.read(of_run)
-    stages.bind(records, of_run, workdir)
-    asked = of_run.cohort
-    changes = {key: value for key, value in of_run.task.items() if value is not None}
-    cohort = tasks.build(records, asked.task, asked.protocol, split="none", changes=changes)
-    learned = fitted.read(folder / "fitted.json", FITTED_AGAIN)
-    cache = of_run.text.cache or None
-    reads = stages.read_by([of_run])
-    known = once.known_of(records, cohort, of_run, reads)
-    arrays = stays.prepare_stays(known, of_run, reads, cache, learned)
-    own = own_patients.splits(folder, records, stages.fingerprint(records, of_run))
+    others = stages.load_others(of_run, workdir, learned)
+    cohort, own = others.cohort, own_patients.splits(folder, others)
     found = own_patients.counts(cohort.samples, own)
     samples = own_patients.marked(cohort.samples, own)
-    arrays = dataclasses.replace(arrays, split=samples["split"].to_numpy().astype(str))
+    split = samples["split"].to_numpy().astype(str)
+    arrays = dataclasses.replace(others.arrays, split=split)
     seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
     cohort = dataclasses.replace(cohort, samples=samples)
     fitting.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
@@ -60,19 +52,22 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     if not rows.size:
         print("the records tell no outcomes of other patients, so there are no results")
         return 0
-    trained = stored.read_object(folder / "results.json", RESULTS, AGAIN)
+    of_training = stored.read_object(folder / "results.json", RESULTS, AGAIN)
     results = {
-        **{key: trained[key] for key in ("task", "model", "label", "protocol", "seeds", "notes")},
+        **{
+            key: of_training[key]
+            for key in ("task", "model", "label", "protocol", "seeds", "notes")
+        },
         "source": of_run.data.source,
         "run": str(folder),
         "patients": found,
-        "thresholds_from": trained.get("thresholds_from"),
+        "thresholds_from": of_training.get("thresholds_from"),
         "test": evaluate.evaluate(
             np.stack([seed.probabilities for seed in seeds])[:, rows],
             arrays.labels[rows],
             arrays.subjects[rows],
             cohort.labels,
-            thresholds=np.asarray(trained["thresholds"]),
+            thresholds=np.asarray(of_training["thresholds"]),
             resamples=of_run.evaluation.resamples,
             seed=of_run.evaluation.seed,
             protocol=cohort.protocol,
@@ -81,31 +76,6 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     run_folder.write_json(workdir / "results.json", results)
     print(tables.results_table(results))
     return 0
-
-
-def _read_run(config) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
-    """Returns the run's config, with the records that are wanted now, and its folder."""
-    folder = pathlib.Path(config.run).expanduser()
-    together.check_run(config.run)
-    of_run = configs.defaults()
-    kept = earlier.current(stored.read_object(folder / "config.json", way_out=AGAIN))
-    with stored.in_form(folder / "config.json", AGAIN):
-        of_run.update(kept)
-    method = registry.resolve(of_run.model.name)
-    if method.is_network and method.kind.RESTS_ON_TRAINING:
-        raise errors.ConfigError(
-            f"{folder} is a run of '{of_run.model.name}', whose inputs rest on the training "
-            "visits, and a run folder holds no records; predict with a run of 'realm'"
-        )
-    if not method.is_network or of_run.cohort.aces:
-        raise errors.ConfigError(
-            f"{folder} is a run of '{of_run.model.name}'; predict scores a task of ours with "
-            "networks over stays (configs/realm.py, --mode=train): train one, and name its folder"
-        )
-    for key, value in config.data.items():
-        if value is not None:
-            of_run.data[key] = value
-    return of_run, folder
 
 
 def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> fitting.Seed:

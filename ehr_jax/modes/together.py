@@ -36,8 +36,6 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         checks.check_method(registry.configure(config, config.model.name))
     if mode == "download":
         download.check_name(config.download.name)
-    if mode == "prepare":
-        check_prepared(config.model.name)
     if mode == "benchmark":
         check_benchmark(config)
     if mode == "sweep":
@@ -67,17 +65,6 @@ def check_sweep(config: ml_collections.ConfigDict) -> None:
             "networks, as mingle or realm"
         )
     sweep_keys.check(registry.configure(config, config.model.name))
-
-
-def check_prepared(name: str) -> None:
-    """Raises ConfigError for a method whose arrays --mode=prepare does not write."""
-    inputs = registry.find(name).inputs
-    if not inputs.stored:
-        raise errors.ConfigError(
-            f"config.model.name is '{name}', a method over {inputs.name}; the store holds visits "
-            "over codes, with their series beside them: take configs/mingle.py and "
-            "config.series.variables"
-        )
 
 
 def check_run(run: str) -> None:

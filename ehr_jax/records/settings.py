@@ -26,6 +26,16 @@ class Data(Settings):
     series: str = setting(
         "", "For source eicu: a folder with an hourly series (YAIB dyn.parquet) of its stays."
     )
+    keep: bool = setting(
+        True,
+        "Keep prepared samples in the user's cache (prepared/ in $EHR_JAX_CACHE or "
+        "~/.cache/ehr_jax), for later starts with the same records and settings.",
+    )
+    prepared: str = setting(
+        "",
+        "The run folder of --mode=prepare, whose samples are taken in place of raw files; '' reads "
+        "the source.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,10 @@ class OtherData(Settings):
     )
     root: str | None = setting(None, "Replaces the folder of the run's records.")
     series: str | None = setting(None, "Replaces the hourly series of the run's records.")
+    keep: bool | None = setting(None, "Replaces the run's choice to keep prepared samples.")
+    prepared: str | None = setting(
+        None, "The run folder of --mode=prepare with --config.run, whose samples are scored."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

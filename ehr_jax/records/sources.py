@@ -9,6 +9,7 @@ import importlib
 import os
 import pathlib
 import types
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehr_jax import errors, plugins
@@ -29,6 +30,8 @@ class Source(NamedTuple):
     folders: tuple[str, ...]  # names of its data folder, the best first
     origin: str  # where the data may be had
     streamed: bool = True  # has tables that are read when they are asked for, not at once
+    modules: tuple[str, ...] = ()  # folders of a release that may be named in its place
+    hourly: bool = False  # its `read` takes a folder of hourly values too (config.data.series)
 
 
 SOURCES = {
@@ -43,6 +46,7 @@ SOURCES = {
         ("eicu_2.0", "eicu_demo_2.0.1"),
         "PhysioNet: the open demo at https://physionet.org/content/eicu-crd-demo/2.0.1/, the full "
         "release, for credentialed users, at https://physionet.org/content/eicu-crd/2.0/",
+        hourly=True,
     ),
     "fhir": Source(
         "ehr_jax.records.fhir.reader",
@@ -67,6 +71,7 @@ SOURCES = {
         ("mimic_iv_3.1", "mimic_iv_2.2", "mimic_iv_demo_2.2"),
         "PhysioNet: the open demo at https://physionet.org/content/mimic-iv-demo/2.2/, the full "
         "release, for credentialed users, at https://physionet.org/content/mimiciv/3.1/",
+        modules=("hosp", "core", "icu", "note"),
     ),
     "omop": Source(
         "ehr_jax.records.omop.reader",
@@ -96,45 +101,68 @@ def read(source: str, root: str | None = None, series: str = "") -> "tables.Reco
     files that cannot be read.
     """
     known = _known(source)
-    if series and source != "eicu":
-        raise errors.ConfigError(
-            f"data.series: source '{source}' takes no hourly series, only 'eicu' does; leave it ''"
-        )
-    folder = default_root(source, root)
+    folder, read_folders = default_root(source, root), folders(source, root, series)
     named = isinstance(known.module, str)
     module = importlib.import_module(known.module) if named else known.module
-    if series:
-        beside = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
-        hourly = beside if beside.is_dir() else pathlib.Path(series).expanduser()
-        return dataclasses.replace(module.read(folder, hourly), files=digest(folder, hourly))
-    records = module.read(folder)
-    if not known.streamed:
+    records = module.read(folder, *read_folders[1:])
+    if not known.streamed and not series:
         return records  # the values of its tables are the fingerprint, whatever the files
-    release = module.mimic4_events.home(folder) if source == "mimic4" else folder
-    return dataclasses.replace(records, files=digest(release))
+    return dataclasses.replace(records, files=digest(*read_folders))
 
 
-def digest(*folders: pathlib.Path) -> str:
-    """Returns 64 hex digits of the data files below `folders`: their sizes, beginnings and ends.
+def folders(source: str, root: str | None = None, series: str = "") -> list[pathlib.Path]:
+    """Returns the folders that `read` reads: that of the release, then that of `series`.
+
+    Raises as `read` does.
+    """
+    known = _known(source)
+    if series and not known.hourly:
+        takers = ", ".join(f"'{name}'" for name, each in SOURCES.items() if each.hourly)
+        raise errors.ConfigError(
+            f"data.series: source '{source}' takes no hourly series, only {takers} does; leave it ''"
+        )
+    folder = default_root(source, root)
+    release = folder.parent if folder.name.lower() in known.modules else folder
+    if not series:
+        return [release]
+    beside = pathlib.Path(os.environ.get("EHR_JAX_DATA") or "").expanduser() / series
+    return [release, beside if beside.is_dir() else pathlib.Path(series).expanduser()]
+
+
+def state(*read_folders: pathlib.Path) -> str:
+    """Returns 64 hex digits that change if a data file below the folders is written, moved, added
+    or removed: by names, sizes, times and inodes. No file is opened."""
+    whole = hashlib.sha256()
+    for folder in read_folders:
+        for path, below in _data_files(folder):
+            try:
+                about = path.stat()
+            except OSError:
+                continue
+            stamp = about.st_size, about.st_mtime_ns, about.st_ino
+            whole.update(f"{below}\n{stamp}\n".encode())
+        whole.update(b"\n")
+    return whole.hexdigest()
+
+
+def digest(*read_folders: pathlib.Path) -> str:
+    """Returns 64 hex digits of the data files below the folders: their sizes, beginnings and ends.
 
     It is cheap whatever the size, and the same for a copy that lies elsewhere, has other times or
     other names. A change of the same length deep inside a large file goes unnoticed.
     """
     found = []
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            below = path.relative_to(folder).parts
-            hidden = any(part.startswith((".", "_")) for part in below)
-            if not hidden and path.name.lower().endswith(_DATA) and path.is_file():
-                size = path.stat().st_size
-                try:
-                    with path.open("rb") as file:
-                        parts = [file.read(_ENDS)]
-                        file.seek(max(_ENDS, size - _ENDS))
-                        parts.append(file.read(_ENDS))
-                except OSError:  # a file that may not be read is none of those that were
-                    continue
-                found.append(hashlib.sha256(b"%d\n" % size + b"".join(parts)).hexdigest())
+    for folder in read_folders:
+        for path, _ in _data_files(folder):
+            size = path.stat().st_size
+            try:
+                with path.open("rb") as file:
+                    parts = [file.read(_ENDS)]
+                    file.seek(max(_ENDS, size - _ENDS))
+                    parts.append(file.read(_ENDS))
+            except OSError:  # a file that may not be read is none of those that were
+                continue
+            found.append(hashlib.sha256(b"%d\n" % size + b"".join(parts)).hexdigest())
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
 
@@ -182,6 +210,15 @@ def fingerprint(records: "tables.Records") -> str:
             for part in _parts(column):
                 whole.update(part)
     return whole.hexdigest()
+
+
+def _data_files(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.PurePath]]:
+    """Yields the data files below a folder in order, each with its path from there."""
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        hidden = any(part.startswith((".", "_")) for part in below.parts)
+        if not hidden and path.name.lower().endswith(_DATA) and path.is_file():
+            yield path, below
 
 
 def _known(source: str) -> Source:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import ml_collections
 
+from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once
 from ehr_jax.models import registry
@@ -96,9 +97,12 @@ class Kind(Protocol):
           knowledge: the graph in which entities are looked up; None opens that of config.knowledge.
         """
 
+    def restore(self, stored: features.Stored, cohort: cohorts.Cohort) -> features.Arrays:
+        """Returns the arrays of `cohort` that `Arrays.stored` took apart."""
+
     def graph(self, known: once.Known, config: Any, arrays: features.Arrays) -> Any:
         """Returns (config.features, graph) for the audit: each sample as a hyperedge over the nodes
-        of its codes and attributes, with the fields of `features.prepare.Graph`."""
+        of its codes and attributes, with the fields of `features.hypergraph.Graph`."""
 
     def build(self, job: Job, resident: bool = True) -> task.LabelTask:
         """Places the samples on the devices; if not `resident`, batches are fed from the host."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax import errors
-from ehr_jax.features import prepare
+from ehr_jax.features import hypergraph, prepare
 from ehr_jax.models import inputs
 from ehr_jax.nn import bipartite, spmm
 
@@ -72,7 +72,7 @@ def deal(sizes: np.ndarray, shards: int) -> np.ndarray:
 
 def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool, shards: int) -> Dealt:
     """Deals the samples `rows` [row] out as hyperedges, and self-loops of nodes with them."""
-    graph = prepare.select_visits(arrays.visits, rows)
+    graph = hypergraph.select_visits(arrays.visits, rows)
     loops = np.zeros(0, np.int64)
     if self_loops:
         graph, loops = bipartite.with_self_loops(graph)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ehr_jax.features import arrays as features
-from ehr_jax.features import prepare
+from ehr_jax.features import hypergraph, prepare
 from ehr_jax.models import inputs
 from ehr_jax.nn import bipartite, spmm
 from ehr_jax.training import loss as losses
@@ -106,7 +106,7 @@ def layout(arrays: prepare.Arrays, positive_weight: float | str) -> Problem:
 
 def visits(arrays: prepare.Arrays, rows: np.ndarray, self_loops: bool) -> inputs.Visits:
     """Returns the samples `rows` [row] as hyperedges, in host memory."""
-    graph = prepare.select_visits(arrays.visits, rows)
+    graph = hypergraph.select_visits(arrays.visits, rows)
     loops = np.zeros(0, np.int32)
     if self_loops:
         graph, loops = bipartite.with_self_loops(graph)

@@ -25,7 +25,16 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 # What only a run that got past its preparations leaves.
-WORK = ("checkpoints", "methods", "splits", "store", "meds", "predictions.parquet", "results.json")
+WORK = (
+    "checkpoints",
+    "methods",
+    "splits",
+    "store",
+    "prepared",
+    "meds",
+    "predictions.parquet",
+    "results.json",
+)
 
 # These say of themselves that they are internal.
 INTERNAL = ("data.json", "results.json", "audit.json", "evidence.json")
@@ -37,6 +46,8 @@ TEACHER = "teacher.npy"
 FREE_KEYS = (
     "profile",
     "data.root",
+    "data.keep",
+    "data.prepared",
     "data.path",
     "text.cache",
     "text.download",

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
-from ehr_jax.features import prepare, sequences
+from ehr_jax.features import hypergraph, sequences
 from ehr_jax.models import gru_visits
 from ehr_jax.training import kinds, partition, stay_problem, task
 from ehr_jax.training.stay_kind import DIVISION, DIVISOR, divided  # noqa: F401
@@ -31,9 +32,14 @@ def make_arrays(
     return sequences.build(known, config)
 
 
-def graph(known, config, arrays) -> tuple[Any, prepare.Graph]:
+def restore(stored: features.Stored, cohort: cohorts.Cohort) -> sequences.SequenceArrays:
+    """Returns the arrays of `cohort` that were taken apart."""
+    return sequences.restore(stored, cohort)
+
+
+def graph(known, config, arrays) -> tuple[Any, hypergraph.Graph]:
     """Returns (config.features, nodes) of the codes of the samples' own visits."""
-    return config.features, prepare.fit_graph(known, config.features, structured=False)
+    return config.features, hypergraph.fit_graph(known, config.features, structured=False)
 
 
 def rows(arrays: sequences.SequenceArrays, chosen: np.ndarray) -> gru_visits.Sequences:

@@ -8,8 +8,9 @@ import jax
 import ml_collections
 import numpy as np
 
+from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
-from ehr_jax.features import prepare, stays
+from ehr_jax.features import hypergraph, stays
 from ehr_jax.training import feeding, kinds, partition, stay_problem, task
 
 DIVISOR = "batch"
@@ -44,11 +45,16 @@ def make_arrays(
     return stays.prepare_stays(known, config, reads, cache, fitted, encoding, knowledge)
 
 
-def graph(known, config, arrays: stays.StayArrays) -> tuple[Any, prepare.Graph]:
+def restore(stored: features.Stored, cohort: cohorts.Cohort) -> stays.StayArrays:
+    """Returns the arrays of `cohort` that were taken apart."""
+    return stays.restore(stored, cohort)
+
+
+def graph(known, config, arrays: stays.StayArrays) -> tuple[Any, hypergraph.Graph]:
     """Returns (config.features, nodes) of the codes and statics that the stays have."""
     asked = config.features.copy_and_resolve_references()
     asked.columns = "full"
-    return asked, prepare.fit_graph(known, asked, structured=False)
+    return asked, hypergraph.fit_graph(known, asked, structured=False)
 
 
 def build(job: kinds.Job, resident: bool = True) -> task.LabelTask:

@@ -12,6 +12,7 @@ from ehr_jax.training.stay_kind import (  # noqa: F401  (the arrays are those of
     graph,
     make_arrays,
     reads,
+    restore,
 )
 
 RESTS_ON_TRAINING = True

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import prepare
 from ehr_jax.models import registry
@@ -38,6 +39,11 @@ def reads(config: ml_collections.ConfigDict) -> features.Reads:
 def make_arrays(known, config, reads, fitted=None, encoding=None, knowledge=None) -> prepare.Arrays:
     """Makes the hypergraph of a cohort; `fitted` and `knowledge` are of no use here."""
     return prepare.prepare(known, config, reads, config.text.cache or None, encoding)
+
+
+def restore(stored: features.Stored, cohort: cohorts.Cohort) -> prepare.Arrays:
+    """Returns the arrays of `cohort` that were taken apart."""
+    return prepare.restore(stored, cohort)
 
 
 def graph(known, config, arrays: prepare.Arrays) -> tuple[Any, prepare.Arrays]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from ehr_jax.features import (
     cells,
+    hypergraph,
     known,
     prepare,
     retrieved,
@@ -124,13 +125,13 @@ def bins_of_all_patients(scene, patch):
 
 
 def structure_of_all_visits(scene, patch):
-    right = prepare.fit_graph
+    right = hypergraph.fit_graph
 
     def fitted(known, config, structured):
         made = right(known, config, structured)
         return dataclasses.replace(made, structure=structure.netmf(made.visits, 4, 1))
 
-    patch.setattr(prepare, "fit_graph", fitted)
+    patch.setattr(hypergraph, "fit_graph", fitted)
     return scenes.look(scene)
 
 

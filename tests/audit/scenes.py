@@ -90,7 +90,7 @@ def stays() -> Scene:
     config.series.variables = "mimic17"
     config.series.step_hours, config.series.length = 4.0, 12
     config.realm.survival_days = (30.0, 365.0)
-    config.knowledge.graph = _graph()
+    config.knowledge.graph = graph_folder()
     cohort = tasks.build(_records(), "mortality")
     known = cohort.samples.select(
         "visit_id", name=pl.lit("theirs"), probability=pl.lit(0.3), time="prediction_time"
@@ -119,7 +119,7 @@ def _records() -> tables.Records:
 
 
 @functools.cache
-def _graph() -> str:
+def graph_folder() -> str:
     """The folder of a graph of what the generated notes name."""
     names = ("pneumonia", "sepsis", "heart failure", "diabetes", "hypertension", "anemia",
              "atrial fibrillation", "chronic kidney disease", "fever", "tachycardia")  # fmt: skip

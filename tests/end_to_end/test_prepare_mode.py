@@ -47,7 +47,7 @@ def test_the_store_holds_the_cohort_of_the_run(workdir):
     assert len(builder.info.metadata["nodes"]) == data["features"]["nodes"]
     held = [e["nodes"].size for source in builder.as_data_source().values() for e in source]
     assert sum(held) == data["features"]["incidences"]
-    assert max(held) == builder.info.metadata["most_nodes"]
+    assert max(held) == builder.info.metadata["most"]["nodes"]
     assert "note" not in builder.info.features
 
 

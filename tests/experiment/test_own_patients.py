@@ -9,10 +9,11 @@ from ehr_jax.experiment import own_patients
 from ehr_jax.training import run_folder
 
 
-def records(pairs, source="omop"):
+def others(pairs, source="omop", fingerprint="other"):
     subject, visit = zip(*pairs, strict=True)
     visits = pl.DataFrame({"subject_id": subject, "visit_id": visit})
-    return types.SimpleNamespace(source=source, visits=visits)
+    data = {"source": source, "fingerprint": fingerprint}
+    return types.SimpleNamespace(data=data, visits=visits)
 
 
 @pytest.fixture
@@ -31,30 +32,31 @@ def run(tmp_path):
     return make
 
 
-def found(folder, given, fingerprint="other"):
-    return dict(own_patients.splits(folder, given, fingerprint).iter_rows())
+def found(folder, pairs, source="omop", fingerprint="other"):
+    samples = others(pairs, source, fingerprint)
+    return dict(own_patients.splits(folder, samples).iter_rows())
 
 
 def test_the_runs_own_patients_are_found_in_its_records_and_in_any_that_overlap(run):
-    whole = records([(1, 10), (2, 20), (3, 30), (4, 40), (4, 41), (5, 50)])
+    whole = [(1, 10), (2, 20), (3, 30), (4, 40), (4, 41), (5, 50)]
     expected = {1: "train", 2: "validation", 3: "test", 4: "train"}
-    assert found(run(), whole, "same") == found(run(), whole) == expected
+    assert found(run(), whole, fingerprint="same") == found(run(), whole) == expected
     # A later visit of a patient, and none of those before.
-    assert found(run(), records([(1, 99), (6, 60)])) == {1: "train"}
+    assert found(run(), [(1, 99), (6, 60)]) == {1: "train"}
 
 
 def test_the_same_numbers_of_another_source_are_of_others(run):
-    assert found(run("mimic4"), records([(1, 10), (2, 20)])) == {}
+    assert found(run("mimic4"), [(1, 10), (2, 20)]) == {}
 
 
 def test_patients_that_are_numbered_anew_are_known_by_their_visits(run):
-    moved = records([(2, 10), (2, 11), (1, 70)], "eicu")
-    assert found(run("eicu"), moved) == {2: "train"}
-    assert found(run("eicu"), records([(1, 70)], "eicu"), "same") == {1: "train"}
+    moved = [(2, 10), (2, 11), (1, 70)]
+    assert found(run("eicu"), moved, "eicu") == {2: "train"}
+    assert found(run("eicu"), [(1, 70)], "eicu", "same") == {1: "train"}
 
 
 def test_samples_are_marked_counted_and_told_by_patient(run):
-    own = own_patients.splits(run(), records([(k, 10 * k) for k in range(1, 6)]), "same")
+    own = own_patients.splits(run(), others([(k, 10 * k) for k in range(1, 6)]))
     samples = pl.DataFrame(
         {"subject_id": [5, 4, 1, 1, 3, 2], "visit_id": [50, 40, 10, 11, 30, 20]}
     ).with_columns(split=pl.lit("test"))

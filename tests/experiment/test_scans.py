@@ -13,7 +13,7 @@ from ehr_jax import config as base
 from ehr_jax.experiment import stages
 from ehr_jax.features import fitted, once, vectors
 from ehr_jax.models import registry
-from ehr_jax.modes import benchmark, prepare
+from ehr_jax.modes import prepare
 from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 
@@ -93,7 +93,7 @@ def test_the_store_and_its_audit_read_a_table_once(scans, tmp_path):
 def test_the_folds_of_a_benchmark_read_a_table_once(scans, tmp_path):
     config = config_of("realm", cohort__folds=3, **STAYS)
     reads = stages.read_by([config])
-    made = benchmark._prepare(config, tmp_path, reads)
+    made = [(s.cohort, s.arrays) for s in stages.load_folds(config, tmp_path, reads)]
     assert dict(scans) == BOTH
     tested = [set(cohort.samples.filter(split="test")["subject_id"]) for cohort, _ in made]
     assert not tested[0] & tested[1] and len(made) == 3

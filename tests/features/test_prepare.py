@@ -7,7 +7,7 @@ import polars as pl
 
 from ehr_jax import config as configs
 from ehr_jax.cohorts import tasks
-from ehr_jax.features import once, prepare, vectors
+from ehr_jax.features import hypergraph, once, prepare, vectors
 from ehr_jax.nn import bipartite
 from ehr_jax.training import visit_kind
 from tests import hospital
@@ -46,7 +46,7 @@ def test_the_scale_of_note_vectors_is_that_of_the_fitting_rows():
 def test_selected_visits_keep_their_members_in_the_order_asked_for():
     graph = bipartite.pack([0, 1, 1, 2], [0, 0, 1, 2], 3, 3)
     node, hyperedge, num_nodes, num_hyperedges = bipartite.unpack(
-        prepare.select_visits(graph, np.array([2, 0]))
+        hypergraph.select_visits(graph, np.array([2, 0]))
     )
     assert (num_nodes, num_hyperedges) == (3, 2)
     assert set(zip(node.tolist(), hyperedge.tolist(), strict=True)) == {(2, 0), (0, 1), (1, 1)}

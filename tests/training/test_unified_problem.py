@@ -10,7 +10,7 @@ import stays as make
 
 from ehr_jax import config as base
 from ehr_jax import errors
-from ehr_jax.features import prepare
+from ehr_jax.features import hypergraph, prepare
 from ehr_jax.models import registry, unified
 from ehr_jax.nn import bipartite
 from ehr_jax.training import fit, problem, stay_problem, unified_problem
@@ -113,7 +113,7 @@ def without(arrays: Arrays, rows: np.ndarray) -> Arrays:
         survival=arrays.survival[kept],
         split=arrays.split[kept],
         visits=dataclasses.replace(
-            graph, visits=prepare.select_visits(graph.visits, kept), **fewer
+            graph, visits=hypergraph.select_visits(graph.visits, kept), **fewer
         ),
     )
 
