@@ -119,7 +119,8 @@ def folders(source: str, root: str | None = None, series: str = "") -> list[path
     if series and not known.hourly:
         takers = ", ".join(f"'{name}'" for name, each in SOURCES.items() if each.hourly)
         raise errors.ConfigError(
-            f"data.series: source '{source}' takes no hourly series, only {takers} does; leave it ''"
+            f"data.series: source '{source}' takes no hourly series, only {takers} does; "
+            "leave it ''"
         )
     folder = default_root(source, root)
     release = folder.parent if folder.name.lower() in known.modules else folder
