@@ -8,7 +8,7 @@ import shutil
 
 import ml_collections
 
-from ehr_jax import errors
+from ehr_jax import errors, storage
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "jraph",
@@ -175,10 +175,13 @@ def _graph(config) -> Findings:
 
 def _caches() -> Findings:
     from ehr_jax.records import sources
-    from ehr_jax.text import cache
 
     there, faults = [], []
-    for kind, folder in (("data", sources.cache_folder()), ("vectors", cache.default_folder())):
+    kinds = ("vectors", "prepared", "graphs", "native", "answers")
+    folders = {"data": sources.cache_folder()} | {
+        kind: storage.cache_folder(kind) for kind in kinds
+    }
+    for kind, folder in folders.items():
         files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
         size = sum(file.stat().st_size for file in files) / 2**20
         base = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -186,4 +189,5 @@ def _caches() -> Findings:
         there.append(f"{kind}: {folder}, {len(files)} file(s), {size:.1f} MiB; {free:.1f} GiB free")
         if not base.is_dir() or not os.access(base, os.W_OK):
             faults.append(f"{base} is no folder that can be written; set EHR_JAX_CACHE to one")
+    there.append("prepared samples that were not used for 30 days: --mode=doctor --clean=30")
     return there, faults

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
@@ -22,7 +23,12 @@ MODES = (
 )  # fmt: skip
 OF_THEIR_OWN = ("benchmark", "sweep", "prepare", "audit")  # run folders, if none is named
 WITHOUT_CONFIG = ("report", "doctor")
-WITHOUT_RUN_FOLDER = ("embed", "download", "doctor")  # what they write is shared, or held by itself
+WITHOUT_RUN_FOLDER = (
+    "embed",
+    "download",
+    "doctor",
+    "clean",
+)  # what they write is shared, or held by itself
 AGAIN = 75  # exit status: what was saved is whole, and the same command goes on from it
 INTERRUPTED = 130  # exit status: Ctrl-C
 CLOSED = 141  # exit status: nobody reads the output any more
@@ -122,6 +128,14 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     flags.DEFINE_string("mode", "train", f"one of {', '.join(MODES)}", flag_values=values)
     lists = f"show what there is: {', '.join(listing.LISTS)}"
     flags.DEFINE_string("list", None, lists, flag_values=values)
+    flags.DEFINE_float(
+        "clean",
+        None,
+        "with --mode=doctor: remove prepared samples from the cache that were not used for so many "
+        "days",
+        lower_bound=0.0,
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "show these flags", flag_values=values, allow_override=True)
     try:
         rest = values(given)
@@ -151,6 +165,10 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     if values.config is None and values.mode not in WITHOUT_CONFIG:
         raise errors.ConfigError(MISSING)
     mode = values.mode
+    if values.clean is not None:
+        if mode != "doctor":
+            raise errors.ConfigError(f"--clean={values.clean:g} is for --mode=doctor alone")
+        return "clean", ml_collections.ConfigDict({"days": values.clean}), pathlib.Path()
     _check_fits(mode, values.config)
     if values.config is not None and mode not in WITHOUT_CONFIG:
         configs.check(values.config, mode)
@@ -190,7 +208,7 @@ def _in_order(arguments: list[str]) -> list[str]:
     """The arguments with --config=FILE first, as its keys are known once the file is read."""
     joined, rest = [], iter(arguments[1:])
     for argument in rest:
-        has_value = not re.fullmatch(r"--?(config|mode|list)", argument)
+        has_value = not re.fullmatch(r"--?(config|mode|list|clean)", argument)
         joined.append(argument if has_value else f"{argument}={next(rest, '')}")
     if any(re.fullmatch(r"--?config=", argument) for argument in joined):
         raise errors.ConfigError(MISSING)

@@ -1,6 +1,7 @@
 """The doctor names what is broken, and how to mend it."""
 
 import configparser
+import os
 import pathlib
 import re
 
@@ -8,7 +9,7 @@ import jax
 import pytest
 
 from ehr_jax import config as configs
-from ehr_jax import doctor, jax_check
+from ehr_jax import doctor, jax_check, main
 from ehr_jax.knowledge import disk
 from ehr_jax.text import catalogue, encoders, weights
 from tests.knowledge import tiny_graphs
@@ -137,3 +138,17 @@ def test_a_section_that_fails_does_not_end_the_report(monkeypatch, quick):
     found = doctor.report()
     assert "BROKEN: cannot be examined: RuntimeError: no backend" in found
     assert found.index("no backend") < found.index("synthetic: always there")
+
+
+def test_caches_are_told_and_old_samples_removed(monkeypatch, tmp_path, quick, capsys):
+    monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "cache"))
+    old = tmp_path / "cache" / "prepared" / "key"
+    old.mkdir(parents=True)
+    (old / "about.json").write_text("{}")
+    os.utime(old / "about.json", (0, 0))
+    assert f"prepared: {old.parent}, 1 file(s)" in doctor.report()
+    assert main.main(["main", "--mode=doctor", "--clean=100000"]) == 0
+    assert old.exists()
+    assert main.main(["main", "--mode=doctor", "--clean", "30"]) == 0
+    assert not old.exists() and "1 folder(s)" in capsys.readouterr().out
+    assert main.main(["main", "--mode=train", "--config=configs/quickstart.py", "--clean=3"]) == 2

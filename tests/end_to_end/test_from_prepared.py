@@ -19,7 +19,7 @@ FAST = (
 )  # fmt: skip
 VISITS = (
     "--config=configs/mingle.py:synthetic_mortality", "--config.synthetic.patients=100",
-    "--config.model.width=8", "--config.model.heads=2", *FAST,
+    "--config.model.width=8", "--config.model.heads=2", "--config.model.depth=0", *FAST,
 )  # fmt: skip
 STAYS = (
     "--config=configs/realm.py:synthetic_mortality", "--config.synthetic.patients=100",
@@ -28,9 +28,8 @@ STAYS = (
 )  # fmt: skip
 GRID = "--config.sweep.grid={'train': {'learning_rate': (1e-4, 1e-2)}}"
 MODES = {
+    "benchmark": ("--mode=benchmark", "--config.benchmark.methods=('mlp', 'hypehr')"),
     "train": (),
-    "hypehr": ("--config.model.name=hypehr",),
-    "benchmark": ("--mode=benchmark", "--config.benchmark.methods=('mlp', 'mingle')"),
     "sweep": ("--mode=sweep", GRID),
 }
 
@@ -68,7 +67,9 @@ def stay_flags():
     return (*STAYS, f"--config.knowledge.graph={scenes.graph_folder()}")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", ["benchmark", *(pytest.param(m, marks=pytest.mark.slow) for m in ("train", "sweep"))]
+)
 def test_visits_give_the_results_of_raw_records(mode, visits, tmp_path, monkeypatch):
     flags = (*VISITS, *MODES[mode], "--config.data.keep=False")
     assert run(*flags, f"--workdir={tmp_path / 'raw'}") == 0
@@ -102,6 +103,7 @@ def test_stays_and_predictions_from_them(stay_flags, tmp_path, monkeypatch):
             assert results(workdir) == results(scored)
 
 
+@pytest.mark.slow
 def test_folds_are_prepared_each(stay_flags, tmp_path, monkeypatch):
     flags = (*stay_flags, "--config.model.name=realm_series", "--config.cohort.folds=2")
     assert run("--mode=prepare", *flags, f"--workdir={tmp_path / 'store'}") == 0
