@@ -83,7 +83,7 @@ ROOMS = {
         ("flax", "jax", "jraph", "lightgbm", "ml_collections", "numpy", "scipy", "sklearn"),
     ),
     "training": (
-        ("features", "models", "nn"),
+        ("cohorts", "features", "models", "nn"),
         (
             "flax",
             "grain",

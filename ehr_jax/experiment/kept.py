@@ -16,7 +16,6 @@ from typing import Any
 
 import ml_collections
 
-import ehr_jax
 from ehr_jax import errors, storage
 from ehr_jax.cohorts import aces, spec
 from ehr_jax.experiment import prepared
@@ -189,7 +188,7 @@ def _stamps(folder: pathlib.Path) -> list:
 @functools.cache
 def _code() -> str:
     """A digest of this package's files."""
-    root = pathlib.Path(ehr_jax.__file__).parent
+    root = pathlib.Path(storage.__file__).parent
     whole = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         if path.suffix in (".py", ".csv", ".yaml", ".cc", ".c") and path.is_file():
