@@ -9,8 +9,9 @@ of the same inputs, whose second method is looked at too, and one from --mode=pr
 files away. The texts' encoder is a BERT of one layer with random weights: what its vectors say is
 of no matter here, and their number and width are those of the default encoder.
 
-Each start is a process of its own. Reported are the seconds until arrays lie on the device, before a step is compiled,
-of which the import of packages is part, and its greatest resident memory until it ends.
+Each start is a process of its own. Reported are the seconds until arrays are to lie on the device,
+before a step is compiled, of which the import of packages is part, and its greatest resident memory
+until it ends.
 """
 
 import argparse
@@ -101,7 +102,7 @@ def start(name: str, scratch: pathlib.Path, *flags: str, keep: str = "") -> None
 
 
 def write_encoder(folder: pathlib.Path) -> None:
-    """Writes a BERT of one layer with random weights and the words of the tests' smallest encoder."""
+    """Writes a BERT of one layer with random weights and the words of the tests' smallest."""
     import numpy as np
     from safetensors.numpy import load_file, save_file
 

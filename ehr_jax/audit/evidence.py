@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jraph
 import ml_collections
@@ -11,17 +11,14 @@ import polars as pl
 
 from ehr_jax import disclosure
 from ehr_jax.audit import building, subset
+from ehr_jax.audit.verdict import SHOWN, Finding, Status
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.features import arrays as features
 from ehr_jax.features import once, vocabulary
 from ehr_jax.records.common import identifiers, tables
 
-Status = Literal["pass", "warn", "fail", "skip"]
 NO_NOTES = "no method reads notes of the source"
-SHOWN = 1000  # rows at fault that a finding keeps
 EVERY_RUN, WHOLE = 200, 2000  # patients of `Evidence.some`: in every run, in --mode=audit
-# Columns of rows that are of single patients, or of codes that few of them may have.
-OF_PATIENTS = frozenset({"subject_id", "subject", "sample_id", "visit_id", "stay_id", "difference"})
 
 
 class Evidence(NamedTuple):
@@ -50,33 +47,6 @@ class Evidence(NamedTuple):
     structure: np.ndarray
     arrays: features.Arrays
     some: tables.Records
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-      message: a sentence that may be shown; of few patients it says so in place of their number.
-      rows: what is at fault, at most `SHOWN` rows; patients only hashed.
-      count: how many are at fault.
-      stops: a failure means that no figure of the run would be honest.
-    """
-
-    check: str
-    status: Status
-    message: str
-    rows: pl.DataFrame = dataclasses.field(default_factory=pl.DataFrame)
-    count: int = 0
-    stops: bool = False
-
-    def __post_init__(self):
-        object.__setattr__(self, "message", disclosure.words(self.message))
-
-    @property
-    def is_of_patients(self) -> bool:
-        """Are the rows at fault of single patients, or of codes that few of them may have?"""
-        return bool(OF_PATIENTS & set(self.rows.columns))
 
 
 def known_of(

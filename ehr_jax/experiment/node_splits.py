@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import rich.console
 import rich.table
-import scipy.stats
+import scipy.special
 
 from ehr_jax import errors, settings, storage, stored, terminal
 from ehr_jax.features import hypergraph_file
@@ -127,7 +127,7 @@ def _spread(values: list[float]) -> dict[str, float | None]:
     if len(values) < 2:
         return {"value": mean, "std": None, "low": None, "high": None}
     std = float(np.std(values, ddof=1))
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
+    half = float(scipy.special.stdtrit(len(values) - 1, 0.975)) * std / len(values) ** 0.5
     return {"value": mean, "std": std, "low": mean - half, "high": mean + half}
 
 

@@ -11,7 +11,7 @@ import ml_collections
 import polars as pl
 
 from ehr_jax import errors, storage, stored
-from ehr_jax.audit import audit, evidence
+from ehr_jax.audit import evidence, verdict
 from ehr_jax.cohorts import aces, given, summary, tasks
 from ehr_jax.cohorts import cohort as cohorts
 from ehr_jax.experiment import elsewhere, folds, kept, prepared
@@ -127,7 +127,9 @@ def make(
     arrays = registry.resolve(config.model.name).kind.make_arrays(known, config, reads, learned)
     findings = {}
     if learned is None:
-        findings = audit.as_json(audit.run(evidence.of(known, config, reads, arrays)))
+        from ehr_jax.audit import audit  # its packages take seconds that later starts do not need
+
+        findings = verdict.as_json(audit.run(evidence.of(known, config, reads, arrays)))
     # What lazy tables left out is known once they were read.
     data = _about(records, config) | {
         "cohort": summary.summary(cohort),
@@ -160,11 +162,11 @@ def write(
     run_folder.write_json(workdir / "data.json", data)
     summary.save_split(cohort, workdir / "split.parquet")
     run_folder.write_json(workdir / "audit.json", samples.audit)
-    findings = audit.from_json(samples.audit)
-    for finding in audit.failed(findings):
+    findings = verdict.from_json(samples.audit)
+    for finding in verdict.failed(findings):
         print(f"audit, {finding.check}: {finding.message}")
     if cohort.protocol == "strict" and config.audit.stop:
-        audit.require(findings)
+        verdict.require(findings)
 
 
 def load_others(

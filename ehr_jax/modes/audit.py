@@ -9,7 +9,7 @@ import ml_collections
 import polars as pl
 
 from ehr_jax import disclosure
-from ehr_jax.audit import audit, evidence
+from ehr_jax.audit import audit, evidence, verdict
 from ehr_jax.experiment import stages
 from ehr_jax.models import registry
 from ehr_jax.reporting import tables
@@ -27,14 +27,14 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     stages.bind(records, config, workdir, also=("audit.json",))
     cohort = stages.build_cohort(records, config)
     findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
-    run_folder.write_json(workdir / "audit.json", audit.as_json(findings))
+    run_folder.write_json(workdir / "audit.json", verdict.as_json(findings))
     rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]
     print(tables.render(["Status", "Check", "Found"], rows))
     for finding in findings:
         if finding.status in ("fail", "warn"):
             _print_rows(finding)
     print(f"\nall rows at fault: {workdir / 'audit.json'}, which is internal")
-    return 1 if audit.failed(findings) else 0
+    return 1 if verdict.failed(findings) else 0
 
 
 def _print_rows(finding: evidence.Finding) -> None:

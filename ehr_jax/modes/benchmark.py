@@ -9,7 +9,7 @@ from ehr_jax.evaluation import paired
 from ehr_jax.experiment import finished, fitting, folds, stages
 from ehr_jax.models import registry
 from ehr_jax.modes import together
-from ehr_jax.reporting import predictions, report, tables
+from ehr_jax.reporting import predictions, tables
 from ehr_jax.training import run_folder
 
 
@@ -60,6 +60,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         "paired": _differences(config, cohort, workdir, methods),
     }
     run_folder.write_json(workdir / "results.json", results)
+    from ehr_jax.reporting import report  # it plots: a second of imports, after training
+
     report.write_comparison(workdir)
     print((workdir / "table.md").read_text())
     print(f"report: {workdir / 'report.html'}")

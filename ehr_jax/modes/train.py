@@ -6,7 +6,7 @@ import ml_collections
 
 from ehr_jax.experiment import fitting, node_splits, stages
 from ehr_jax.models import registry
-from ehr_jax.reporting import report, tables
+from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
 
@@ -20,6 +20,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     workdir = run_folder.claim(workdir, config.to_dict())
     cohort, arrays = stages.load(config, workdir)
     results = fitting.fit_and_score(config, cohort, arrays, workdir)
+    from ehr_jax.reporting import report  # it plots: a second of imports, after training
+
     report.write_report(workdir)
     print(tables.results_table(results))
     print(f"report: {workdir / 'report.html'}")

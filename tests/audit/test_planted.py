@@ -18,6 +18,7 @@ from ehr_jax.audit import (
     stamps,
     strength,
     taught,
+    verdict,
     words,
 )
 from ehr_jax.cohorts import tasks
@@ -131,7 +132,7 @@ def test_a_clean_cohort_is_silent(scene):
     loud = [found.message for found in findings if found.status in ("fail", "warn")]
     assert not loud
     assert len({found.check for found in findings}) == len(findings)
-    audit.require(findings)
+    verdict.require(findings)
 
 
 def test_a_teacher_that_is_out_of_fold_is_silent(monkeypatch):
@@ -161,23 +162,24 @@ def test_the_documentation_lists_every_fault():
 def test_what_strict_promises_stops_a_run(monkeypatch):
     given = cohorts.a_patient_in_two_splits(scenes.visits(), monkeypatch)
     findings = integrity.findings(given)
-    assert not audit.failed([found for found in findings if found.stops])
+    assert not verdict.failed([found for found in findings if found.stops])
     with pytest.raises(errors.AuditError, match="patients across splits"):
-        audit.require(audit.run(given))
+        verdict.require(audit.run(given))
 
 
 def test_the_paper_protocol_fails_where_it_should():
     scene = scenes.discharge()
     cohort = tasks.build(scene.records, "readmission30", "paper")
     failed = {
-        found.check for found in audit.failed(audit.run(scenes.look(scene._replace(cohort=cohort))))
+        found.check
+        for found in verdict.failed(audit.run(scenes.look(scene._replace(cohort=cohort))))
     }
     assert {"patients across splits", FITTED, HELD_OUT} <= failed
 
 
 def test_audit_json_says_what_stops_and_how_many_exactly(monkeypatch):
     given = cohorts.a_patient_in_two_splits(scenes.visits(), monkeypatch)
-    checks = {one["check"]: one for one in audit.as_json(audit.run(given))["checks"]}
+    checks = {one["check"]: one for one in verdict.as_json(audit.run(given))["checks"]}
     across = checks["patients across splits"]
     assert across["stops"] and across["status"] == "fail"
     assert across["count"] == len(across["rows"]) == 1 and across["message"].startswith("<10 pat")

@@ -16,7 +16,6 @@ REALM = ("--config=configs/realm.py:synthetic_mortality", "--config.synthetic.pa
         ("benchmark", (*REALM, "--config.realm.gate=soft"), "config.realm.gate is 'soft'"),
         ("train", (*REALM, "--config.train.shards=2"), "config.train.shards is 2, and 'realm'"),
         ("train", (*MINGLE, "--config.train.devices=99"), "config.train.devices is 99"),
-        ("prepare", REALM, "config.model.name"),
     ],
 )
 def test_it_is_refused_in_one_line(mode, more, said, tmp_path, capsys):
