@@ -34,6 +34,7 @@ ROOMS = {
     "data_use": ((), ()),
     "terminal": ((), ()),
     "disclosure": ((), ("numpy",)),
+    "packaged": ((), ()),
     "plugins": ((), ()),
     "settings": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
@@ -99,8 +100,8 @@ ROOMS = {
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
 EVERYWHERE = (
-    "data_use", "disclosure", "earlier", "errors", "plugins", "progress", "settings", "stopping",
-    "storage",
+    "data_use", "disclosure", "earlier", "errors", "packaged", "plugins", "progress", "settings",
+    "stopping", "storage",
     "stored",
     "terminal",
 )  # fmt: skip

@@ -1,12 +1,16 @@
 """Units of measurement: how a source may spell them, and how one becomes another.
 
 `CONVERSIONS[unit]` maps each spelling that is known for a variable kept in `unit` to (scale,
-offset): kept = scale * recorded + offset. A spelling is compared as `spelling` writes it.
+offset): kept = scale * recorded + offset. `OF_VARIABLE[name]` maps further spellings to the scale
+of this substance alone, by its molar mass. A spelling is compared as `spelling` writes it.
+
+Both are in `data/conversions.csv`. CareVue writes "torr" beside fractions of inspired oxygen; that
+a number is a percentage is told by its size.
 """
 
 import polars as pl
 
-_ONE = (1.0, 0.0)
+from ehr_jax import packaged
 
 
 def spelling(unit: pl.Expr) -> pl.Expr:
@@ -15,34 +19,16 @@ def spelling(unit: pl.Expr) -> pl.Expr:
     return plain.str.replace_all(r"&#176;|[\s.?°º^]|deg(rees)?", "")
 
 
-def _same(*spellings: str) -> dict[str, tuple[float, float]]:
-    return dict.fromkeys(spellings, _ONE)
+def _conversions() -> tuple[dict, dict]:
+    of_unit: dict[str, dict[str, tuple[float, float]]] = {}
+    of_variable: dict[str, dict[str, float]] = {}
+    for row in packaged.rows("ehr_jax.features", "data/conversions.csv"):
+        scale, offset = float(row["scale"]), float(row["offset"])
+        if row["variable"]:
+            of_variable.setdefault(row["variable"], {})[row["spelling"]] = scale
+        else:
+            of_unit.setdefault(row["unit"], {})[row["spelling"]] = (scale, offset)
+    return of_unit, of_variable
 
 
-CONVERSIONS = {
-    "/min": _same("/min", "bpm", "beats/min", "breaths/min", "insp/min", "resp/min"),
-    "mmHg": _same("mmhg", "torr") | {"kpa": (7.50062, 0.0)},
-    "C": _same("c", "celsius", "cel") | {"f": (5 / 9, -160 / 9), "fahrenheit": (5 / 9, -160 / 9)},
-    "kg": _same("kg")
-    | dict.fromkeys(("lb", "lbs", "pounds"), (0.45359237, 0.0))
-    | dict.fromkeys(("oz", "ounces"), (0.028349523125, 0.0))
-    | {"g": (0.001, 0.0)},
-    "cm": _same("cm") | dict.fromkeys(("in", "inch", "inches"), (2.54, 0.0)) | {"m": (100.0, 0.0)},
-    # CareVue writes "torr" beside fractions; whether a number is a percentage is told by its size.
-    "fraction": _same("fraction", "decfrc", "torr", "%", "percent"),
-    "%": _same("%", "percent"),
-    "mmol/L": _same("mmol/l", "meq/l"),
-    "mg/dL": _same("mg/dl") | {"mg/l": (0.1, 0.0), "g/l": (100.0, 0.0)},
-    "mg/L": _same("mg/l") | {"mg/dl": (10.0, 0.0)},
-    "g/dL": _same("g/dl") | {"g/l": (0.1, 0.0)},
-    "ng/mL": _same("ng/ml", "ug/l", "mcg/l"),
-    "IU/L": _same("iu/l", "u/l", "units/l"),
-    "K/uL": _same("k/ul", "k/mm3", "k/mcl", "10*3/ul", "x10*3/ul", "10*9/l", "x10*9/l", "109/l"),
-    "pg": _same("pg"),
-    "fL": _same("fl", "um3"),
-    "s": _same("s", "sec", "secs", "seconds"),
-    "mL": _same("ml") | {"l": (1000.0, 0.0)},
-    "pH": _same("ph", "units"),
-    "ratio": _same("ratio"),
-    "points": _same("points", "score"),
-}
+CONVERSIONS, OF_VARIABLE = _conversions()

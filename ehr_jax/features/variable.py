@@ -6,7 +6,6 @@ above `most` is an error of recording and removed; one between `least` and `low`
 `most`, is set to `low` or `high`. REALM leaves this rule out; here it always holds.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -37,40 +36,6 @@ class Variable(NamedTuple):
 
 # What `in_common_units` says of a row.
 FAULTS = ("none", "unknown unit", "out of range", "between the levels of a category")
-
-
-def describe(
-    name: str,
-    unit: str,
-    limits: tuple[float, float, float, float],
-    *,
-    chart: str = "",
-    lab: str = "",
-    p12: str = "",
-    yaib: str = "",
-    eicu: str = "",
-    synthetic: str = "",
-    recorded: Mapping[str, str] | None = None,
-    category: bool = False,
-    rule: str = "",
-    other_units: Mapping[str, float] | None = None,
-) -> Variable:
-    """Returns a Variable; the names of its items are given by source, apart by blanks.
-
-    Args:
-      limits: (least, low, high, most), in `unit`.
-      chart, lab: item ids of MIMIC-III's and MIMIC-IV's CHARTEVENTS and LABEVENTS.
-      eicu: names as `records.eicu` gives them, apart by "; " because they hold blanks.
-      synthetic: its one name in the synthetic hospital, where that is not the variable's own.
-      recorded: the unit of items ("CHART:678") whose rows state none and are not in `unit`.
-    """
-    recorded = recorded or {}
-    prefixed = (("CHART:", chart), ("LAB:", lab), ("P12:", p12), ("YAIB:", yaib))
-    names = [prefix + word for prefix, words in prefixed for word in words.split()]
-    names += [name for name in eicu.split("; ") if name] + [synthetic or name]
-    items = tuple(Item(item, recorded.get(item, unit)) for item in names)
-    other = tuple((other_units or {}).items())
-    return Variable(name, unit, *limits, items, category, rule, other)
 
 
 def in_common_units(rows: pl.LazyFrame, variables: tuple[Variable, ...]) -> pl.LazyFrame:

@@ -1,124 +1,54 @@
-"""The sets of time-series variables, by name; each variable stands in one of the two tables."""
+"""The variables of time series and their sets, by name, as the tables in `data/` describe them.
 
-from ehr_jax import errors
-from ehr_jax.features import variable, variables_labs, variables_vitals
+`variables.csv` holds units and limits: those of the MIMIC-III benchmark's published table, and wide
+ones of our own for what it lacks (from "base excess" on), meant to remove nothing but errors of
+recording. `items.csv` says what each source calls a variable, and the unit of its rows that state
+none: MIMIC's item ids are the benchmark's, with MIMIC-IV's own, FiO2 as set (CHART:190) and a
+second manual diastolic pressure. Left out are its laboratory items of urine and other body fluids
+(glucose 51478, pH 50831, 51094, 51491), which are not the blood's. The challenge of 2012 keeps
+invasive and other blood pressures apart, says when a patient is ventilated and never when not, and
+has the coma score as a number, whose order is worth knowing with few stays. A capillary refill of 0
+is within 3 s, of 1 later.
 
-VARIABLES = variables_vitals.VARIABLES | variables_labs.VARIABLES
+`sets.csv` has the sets, each in the order of its publication: the MIMIC-III benchmark (Harutyunyan
+et al. 2019) as REALM takes it over, the PhysioNet/Computing in Cardiology Challenge 2012, and Yet
+Another ICU Benchmark (van de Water et al. 2024).
+"""
 
-# Each in the order of its publication.
-SETS = {
-    # The MIMIC-III benchmark (Harutyunyan et al. 2019), as REALM takes it over.
-    "mimic17": (
-        "capillary refill",
-        "diastolic blood pressure",
-        "inspired oxygen",
-        "Glasgow coma scale eye opening",
-        "Glasgow coma scale motor response",
-        "Glasgow coma scale total",
-        "Glasgow coma scale verbal response",
-        "glucose",
-        "heart rate",
-        "height",
-        "mean blood pressure",
-        "oxygen saturation",
-        "respiratory rate",
-        "systolic blood pressure",
-        "temperature",
-        "weight",
-        "pH",
-    ),
-    # PhysioNet/Computing in Cardiology Challenge 2012.
-    "physionet37": (
-        "alkaline phosphatase",
-        "alanine aminotransferase",
-        "aspartate aminotransferase",
-        "albumin",
-        "blood urea nitrogen",
-        "bilirubin",
-        "cholesterol",
-        "creatinine",
-        "invasive diastolic blood pressure",
-        "inspired oxygen",
-        "Glasgow coma score",
-        "glucose",
-        "bicarbonate",
-        "hematocrit",
-        "heart rate",
-        "potassium",
-        "lactate",
-        "invasive mean blood pressure",
-        "mechanical ventilation",
-        "magnesium",
-        "noninvasive diastolic blood pressure",
-        "noninvasive mean blood pressure",
-        "noninvasive systolic blood pressure",
-        "sodium",
-        "partial pressure of carbon dioxide",
-        "partial pressure of oxygen",
-        "platelets",
-        "respiratory rate",
-        "oxygen saturation",
-        "invasive systolic blood pressure",
-        "temperature",
-        "troponin I",
-        "troponin T",
-        "urine output",
-        "white blood cells",
-        "weight",
-        "pH",
-    ),
-    # Yet Another ICU Benchmark (van de Water et al. 2024).
-    "yaib48": (
-        "albumin",
-        "alkaline phosphatase",
-        "alanine aminotransferase",
-        "aspartate aminotransferase",
-        "base excess",
-        "bicarbonate",
-        "bilirubin",
-        "direct bilirubin",
-        "band neutrophils",
-        "blood urea nitrogen",
-        "calcium",
-        "ionized calcium",
-        "creatine kinase",
-        "creatine kinase MB",
-        "chloride",
-        "creatinine",
-        "C-reactive protein",
-        "diastolic blood pressure",
-        "fibrinogen",
-        "inspired oxygen",
-        "glucose",
-        "hemoglobin",
-        "heart rate",
-        "INR",
-        "potassium",
-        "lactate",
-        "lymphocytes",
-        "mean blood pressure",
-        "mean corpuscular hemoglobin",
-        "mean corpuscular hemoglobin concentration",
-        "mean corpuscular volume",
-        "methemoglobin",
-        "magnesium",
-        "sodium",
-        "neutrophils",
-        "oxygen saturation",
-        "partial pressure of carbon dioxide",
-        "pH",
-        "phosphate",
-        "platelets",
-        "partial pressure of oxygen",
-        "partial thromboplastin time",
-        "respiratory rate",
-        "systolic blood pressure",
-        "temperature",
-        "troponin T",
-        "urine output",
-        "white blood cells",
-    ),
-}
+from ehr_jax import errors, packaged
+from ehr_jax.features import units, variable
+
+_PACKAGE = "ehr_jax.features"
+
+
+def _variables() -> dict[str, variable.Variable]:
+    items: dict[str, list[dict]] = {}
+    for row in packaged.rows(_PACKAGE, "data/items.csv"):
+        items.setdefault(row["variable"], []).append(row)
+    described = {}
+    for row in packaged.rows(_PACKAGE, "data/variables.csv"):
+        name, unit = row["name"], row["unit"]
+        described[name] = variable.Variable(
+            name,
+            unit,
+            *(float(row[limit]) for limit in ("least", "low", "high", "most")),
+            tuple(variable.Item(item["item"], item["unit"] or unit) for item in items[name]),
+            category=row["category"] == "yes",
+            rule=row["rule"],
+            other_units=tuple(units.OF_VARIABLE.get(name, {}).items()),
+        )
+    return described
+
+
+def _sets() -> dict[str, tuple[str, ...]]:
+    sets: dict[str, tuple[str, ...]] = {}
+    for row in packaged.rows(_PACKAGE, "data/sets.csv"):
+        sets[row["set"]] = (*sets.get(row["set"], ()), row["variable"])
+    return sets
+
+
+VARIABLES = _variables()
+SETS = _sets()
 
 
 def named(name: str) -> tuple[variable.Variable, ...]:

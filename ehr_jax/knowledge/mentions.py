@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, packaged
 from ehr_jax.knowledge import aliases, normalise, phrases, sentences
 
 TERMS = {"node": pl.Int64, "term": pl.String, "exact": pl.Boolean}
@@ -21,72 +21,9 @@ EXACT, RELATED = 1.0, 0.8  # scores of a name or exact synonym, and of a wider o
 
 # To the names it stands for, of which the first that the graph has counts; a synonym of the graph
 # that reads the same comes before, as do those of `aliases`.
-ABBREVIATIONS = {
-    "AAA": "abdominal aortic aneurysm",
-    "ACS": "acute coronary syndrome",
-    "AF": "atrial fibrillation",
-    "AIDS": "acquired immunodeficiency syndrome",
-    "AKI": "acute kidney injury; acute kidney failure; acute renal failure",
-    "ALS": "amyotrophic lateral sclerosis",
-    "AML": "acute myeloid leukemia",
-    "ARDS": "acute respiratory distress syndrome; adult respiratory distress syndrome",
-    "ARF": "acute renal failure; acute kidney failure",
-    "BPH": "benign prostatic hyperplasia",
-    "CAD": "coronary artery disease",
-    "CHF": "congestive heart failure; heart failure",
-    "CKD": "chronic kidney disease",
-    "CLL": "chronic lymphocytic leukemia",
-    "CML": "chronic myeloid leukemia",
-    "COPD": "chronic obstructive pulmonary disease",
-    "CRI": "chronic renal insufficiency; chronic kidney disease",
-    "CVA": "cerebrovascular accident; stroke",
-    "DIC": "disseminated intravascular coagulation",
-    "DKA": "diabetic ketoacidosis",
-    "DM": "diabetes mellitus; diabetes",
-    "DM1": "type 1 diabetes mellitus; type 1 diabetes",
-    "DM2": "type 2 diabetes mellitus; type 2 diabetes",
-    "DVT": "deep vein thrombosis; deep venous thrombosis",
-    "ESRD": "end stage renal disease; end stage renal failure",
-    "GERD": "gastroesophageal reflux disease",
-    "GIB": "gastrointestinal hemorrhage; gastrointestinal bleeding",
-    "HBV": "hepatitis B",
-    "HCC": "hepatocellular carcinoma",
-    "HCV": "hepatitis C",
-    "HF": "heart failure; congestive heart failure",
-    "HIV": "human immunodeficiency virus infectious disease; HIV infection",
-    "HLD": "hyperlipidemia",
-    "HTN": "hypertension",
-    "IBD": "inflammatory bowel disease",
-    "IBS": "irritable bowel syndrome",
-    "ICH": "intracerebral hemorrhage; intracranial hemorrhage",
-    "ILD": "interstitial lung disease",
-    "ITP": "immune thrombocytopenia; idiopathic thrombocytopenic purpura",
-    "MDD": "major depressive disorder; depression",
-    "MDS": "myelodysplastic syndrome",
-    "MI": "myocardial infarction",
-    "NSTEMI": "non-ST elevation myocardial infarction; myocardial infarction",
-    "OA": "osteoarthritis",
-    "OSA": "obstructive sleep apnea",
-    "PAD": "peripheral artery disease; peripheral vascular disease",
-    "PE": "pulmonary embolism",
-    "PNA": "pneumonia",
-    "PTSD": "post-traumatic stress disorder",
-    "PVD": "peripheral vascular disease",
-    "RA": "rheumatoid arthritis",
-    "SAH": "subarachnoid hemorrhage",
-    "SBO": "small bowel obstruction; intestinal obstruction",
-    "SDH": "subdural hematoma; subdural hemorrhage",
-    "SLE": "systemic lupus erythematosus",
-    "STEMI": "ST elevation myocardial infarction; myocardial infarction",
-    "T1DM": "type 1 diabetes mellitus; type 1 diabetes",
-    "T2DM": "type 2 diabetes mellitus; type 2 diabetes",
-    "TB": "tuberculosis",
-    "TIA": "transient ischemic attack; transient cerebral ischemia",
-    "TTP": "thrombotic thrombocytopenic purpura",
-    "URI": "upper respiratory infection; upper respiratory tract infection",
-    "UTI": "urinary tract infection",
-    "VTE": "venous thromboembolism",
-}
+ABBREVIATIONS: dict[str, tuple[str, ...]] = {}
+for _row in packaged.rows("ehr_jax.knowledge", "data/abbreviations.csv"):
+    ABBREVIATIONS[_row["short"]] = (*ABBREVIATIONS.get(_row["short"], ()), _row["name"])
 
 # Names of so wide a sense that they tell nothing of a patient.
 GENERIC = frozenset(
@@ -196,14 +133,13 @@ def _in_order(term: str) -> str:
 
 def _abbreviations(names: Mapping, capitals: Mapping) -> dict[str, tuple[int, float]]:
     """Returns what each abbreviation means: a graph's own, or by the name it stands for."""
-    listed = {one for each in aliases.ABBREVIATIONS.values() for one in each}
     found = {
         term: meaning
         for term, meaning in capitals.items()
-        if len(term) >= SHORT or term in ABBREVIATIONS or term in listed
+        if len(term) >= SHORT or term in ABBREVIATIONS or term in aliases.SHORT
     }
-    for short, full in ABBREVIATIONS.items():
-        known = (names.get(normalise.normalise(name)) for name in full.split("; "))
+    for short, meanings in ABBREVIATIONS.items():
+        known = (names.get(normalise.normalise(name)) for name in meanings)
         if meaning := next(filter(None, known), None):
             found.setdefault(short, meaning)
     return found

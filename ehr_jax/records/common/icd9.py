@@ -2,7 +2,9 @@
 
 Codes are kept undotted with every leading zero ("008", "25083", "V4581", "E8495"). A name comes
 from the best of what is there: a title table (MIMIC's D_ICD_DIAGNOSES), the AHRQ multi-level CCS
-file, and, always, the names in `icd9_names`.
+file, and, always, the names in `data/`: the blocks of the whole classification, and titles of
+common categories, shortened where the official wording runs long or says "other", then with the
+condition most often meant.
 """
 
 import bisect
@@ -15,8 +17,8 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from ehr_jax import errors
-from ehr_jax.records.common import icd9_names, reading
+from ehr_jax import errors, packaged
+from ehr_jax.records.common import reading
 
 _LONGEST = 6  # characters of a code, an E code's
 CCS_FILE = "code_maps/ccs_multi_dx_tool_2015.csv.gz"
@@ -189,7 +191,7 @@ def ccs_groups(path: str | pathlib.Path) -> dict[str, tuple[str, ...]]:
 def name_of(code: str, titles: Titles) -> str:
     """Returns a readable name of an undotted code or category; never empty.
 
-    In turn: its own title; for a common category, the title in `icd9_names.CATEGORIES`; its own
+    In turn: its own title; for a common category, its title in `data/`; its own
     finest group; the finest group that more than half of the codes below it share; the words with
     which all titles below it begin; the name of the next shorter code; its block.
     """
@@ -240,13 +242,15 @@ def _shared_words(titles: list[str]) -> str:
 
 def _blocks() -> dict[str, tuple[list[int], list[tuple[int, int, str]]]]:
     rows = {"": [], "V": [], "E": []}
-    for line in icd9_names.BLOCKS.strip().splitlines():
-        span, name = line.split(" ", 1)
-        first, last = span.split("-")
-        letter = first[0] if first[0] in "VE" else ""
-        rows[letter].append((int(first.lstrip("VE")), int(last.lstrip("VE")), name))
-    return {letter: ([row[0] for row in found], found) for letter, found in rows.items()}
+    for row in packaged.rows("ehr_jax.records.common", "data/icd9_blocks.csv"):
+        letter = row["first"][0] if row["first"][0] in "VE" else ""
+        first, last = (int(row[end].lstrip("VE")) for end in ("first", "last"))
+        rows[letter].append((first, last, row["name"]))
+    return {letter: ([row[0] for row in blocks], blocks) for letter, blocks in rows.items()}
 
 
 _BLOCKS = _blocks()
-_CATEGORIES = dict(line.split(" ", 1) for line in icd9_names.CATEGORIES.strip().splitlines())
+_CATEGORIES = {
+    row["category"]: row["title"]
+    for row in packaged.rows("ehr_jax.records.common", "data/icd9_categories.csv")
+}

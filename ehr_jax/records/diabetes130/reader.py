@@ -124,7 +124,7 @@ def _visits(path: pathlib.Path, raw: pl.DataFrame, oddities: dict) -> pl.DataFra
     if (bad := raw["age"].is_not_null() & middle.is_null()).any():
         _refuse(path, "age", raw["age"].filter(bad)[0], "a ten-year band such as [70-80)")
     disposition = pl.col("discharge_disposition_id").replace_strict(
-        {number: what for number, (what, _) in ids.DISPOSITIONS.items()}, default="unknown"
+        ids.DISPOSITIONS, default="unknown"
     )
     unknown = ~raw["discharge_disposition_id"].is_in(list(ids.DISPOSITIONS))
     oddities["discharge dispositions not in the publisher's list, read as unknown"] = unknown.sum()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_jax.records.common import icd9, icd9_names
+from ehr_jax.records.common import icd9
 from ehr_jax.records.mimic import common
 
 categories = st.one_of(
@@ -137,13 +137,6 @@ def test_real_ccs_file_names_the_common_categories(data_root):
     assert icd9.name_of("25063", titles) == "Diabetes with neurological manifestations"
     assert icd9.name_of("428", titles) == "Heart failure"
     assert icd9.name_of("175", titles) == "Cancer of breast"
-
-
-def test_named_categories_lie_in_a_block():
-    for line in icd9_names.CATEGORIES.strip().splitlines():
-        code, name = line.split(" ", 1)
-        assert icd9.category(code) == code and name
-        assert not icd9.block(code).startswith("ICD-9-CM")
 
 
 @pytest.mark.parametrize("written", [True, False])
