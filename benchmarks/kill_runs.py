@@ -84,7 +84,7 @@ MODES = {
     "prepare": (
         (*MINGLE, "--mode=prepare", "--config.series.variables=mimic17",
          "--config.series.step_hours=4.0", "--config.series.length=12"),
-        ("store", "split.parquet"),
+        ("store", "prepared/**/*.npy", "split.parquet"),
     ),
     "meds": (
         (*MINGLE, "--mode=meds", "--config.synthetic.patients=300"),
@@ -108,6 +108,8 @@ def main() -> int:
     arguments = parser.parse_args()
     for name in ("train", "benchmark", "sweep", "prepare", "meds", "embed"):
         importlib.import_module(f"ehr_jax.modes.{name}")
+    importlib.import_module("ehr_jax.audit.audit")
+    importlib.import_module("ehr_jax.reporting.report")
     print(
         "| mode | SIGKILL | SIGTERM | with work saved | whole runs compared | equal | seconds |\n"
         "|---|---|---|---|---|---|---|",
@@ -128,9 +130,11 @@ def measure(name: str, folder: pathlib.Path, kills: int, seed: int) -> bool:
     # The first run fills the compilation cache, so that signals meet more than compilation.
     run(name, reference, folder)
     shutil.rmtree(reference)
+    forget(folder)
     run_start = time.monotonic()
     run(name, reference, folder)
     duration = time.monotonic() - run_start
+    forget(folder)
     counts, compared, with_work, faults = dict.fromkeys(SIGNALS, 0), 0, 0, []
     while sum(counts.values()) < kills:
         signum = SIGNALS[sum(counts.values()) % len(SIGNALS)]
@@ -152,6 +156,7 @@ def measure(name: str, folder: pathlib.Path, kills: int, seed: int) -> bool:
         faults += compare(name, reference, interrupted)
         compared += 1
         shutil.rmtree(interrupted)
+        forget(folder)
     run(name, interrupted, folder)
     faults += compare(name, reference, interrupted)
     cells = [
@@ -161,6 +166,11 @@ def measure(name: str, folder: pathlib.Path, kills: int, seed: int) -> bool:
     ]  # fmt: skip
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
     return not faults
+
+
+def forget(folder: pathlib.Path) -> None:
+    """Removes the samples that a whole run kept, so that the next one prepares its own."""
+    shutil.rmtree(folder / "caches" / "prepared", ignore_errors=True)
 
 
 def write_inputs(folder: pathlib.Path) -> None:
@@ -197,6 +207,7 @@ def start(name: str, workdir: pathlib.Path, folder: pathlib.Path) -> multiproces
 
 def work(flags: list[str], folder: pathlib.Path) -> None:
     """Runs the command in this process, a fork; its messages go to the file stderr of `folder`."""
+    os.environ["EHR_JAX_CACHE"] = str(folder / "caches")
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     with open(os.devnull, "w") as null, open(folder / "stderr", "w") as stderr:
