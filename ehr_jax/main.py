@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
 from typing import NoReturn
 
 import ml_collections
@@ -15,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from ehr_jax import config as configs
-from ehr_jax import disclosure, errors, listing, stopping, storage, terminal
+from ehr_jax import config_files, disclosure, errors, listing, stopping, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -34,7 +33,6 @@ INTERRUPTED = 130  # exit status: Ctrl-C
 CLOSED = 141  # exit status: nobody reads the output any more
 MISSING = "--config=configs/NAME.py is missing; start with configs/quickstart.py"
 CUT_SHORT = (AGAIN, INTERRUPTED, CLOSED)
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        with stopping.by_signal(), _private_files():
+        with stopping.by_signal(), storage.private_files():
             mode, config, workdir = parse(arguments)
             is_held = mode not in WITHOUT_RUN_FOLDER
             with storage.hold(workdir) if is_held else contextlib.nullcontext():
@@ -95,16 +93,6 @@ def end(status: int) -> NoReturn:
 GOES_ON = "the same command goes on from what was saved"
 
 
-@contextlib.contextmanager
-def _private_files() -> Iterator[None]:
-    """Gives every file and folder that is written meanwhile to its owner alone."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _told(line: str, status: int) -> int:
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
@@ -115,7 +103,7 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     """Returns (module of the mode, config or None, run folder); ConfigError for a bad flag."""
     arguments = _in_order(arguments)
     _check_depth(arguments)
-    given = [arguments[0], *map(_find_config, arguments[1:])]
+    given = [arguments[0], *map(config_files.located, arguments[1:])]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
         "config",
@@ -243,22 +231,6 @@ def _config_keys(arguments: list[str]) -> list[str]:
     return [match.group(1) for match in matched if match]
 
 
-def _find_config(argument: str) -> str:
-    """Lets --config name a file of the repository from any folder."""
-    matched = re.match(r"(--?config=)([^:]+)(:.*)?$", argument)
-    if not matched:
-        return argument
-    flag, path, variant = matched.group(1), matched.group(2), matched.group(3) or ""
-    for base in (pathlib.Path.cwd(), REPOSITORY):
-        if (base / path).is_file():
-            return f"{flag}{base / path}{variant}"
-    there = sorted(f"configs/{file.name}" for file in (REPOSITORY / "configs").glob("*.py"))
-    raise errors.ConfigError(
-        f"--config: no file '{path}' here or in {REPOSITORY}.{errors.did_you_mean(path, there)} "
-        f"There are: {', '.join(there)}"
-    )
-
-
 def _explain(error: Exception, arguments: list[str], kind: dict[str, type]) -> str:
     """The message of a flag or config error, with near misses for the keys of a kind of config."""
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
@@ -306,6 +278,11 @@ def _default_folder(arguments: list[str], mode: str) -> str:
     return f"runs/{name}" + (f"-{mode}" if mode in OF_THEIR_OWN else "")
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Runs the console command `ehr-jax`."""
     terminal.install()
     end(main(sys.argv))
+
+
+if __name__ == "__main__":
+    command()

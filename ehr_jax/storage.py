@@ -148,6 +148,16 @@ def tighten(folder: str | os.PathLike) -> None:
             _without_others(pathlib.Path(place) / name, 0o600)
 
 
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Gives every file and folder that is written meanwhile to its owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def remove_folder(folder: str | os.PathLike) -> None:
     """Removes `folder`: whoever is killed meanwhile leaves all of it, or nothing by its name."""
     temporary = _temporary(pathlib.Path(folder))

@@ -36,6 +36,8 @@ ROOMS = {
     "disclosure": ((), ("numpy",)),
     "packaged": ((), ()),
     "plugins": ((), ()),
+    "notebook": ((), ()),
+    "config_files": ((), ("ml_collections",)),
     "settings": ((), ("ml_collections",)),
     "jax_check": ((), ("jax", "numpy")),
     "nn": ((), ("flax", "jax", "jraph", "numpy")),
@@ -100,12 +102,10 @@ ROOMS = {
     "reporting": (("evaluation",), ("matplotlib", "numpy", "polars")),
 }
 EVERYWHERE = (
-    "data_use", "disclosure", "earlier", "errors", "packaged", "plugins", "progress", "settings",
-    "stopping", "storage",
-    "stored",
-    "terminal",
+    "data_use", "disclosure", "earlier", "errors", "notebook", "packaged", "plugins", "progress",
+    "settings", "stopping", "storage", "stored", "terminal",
 )  # fmt: skip
-ASSEMBLING = ("config", "doctor", "experiment", "listing", "main", "modes", "sweeps")
+ASSEMBLING = ("api", "config", "doctor", "experiment", "listing", "main", "modes", "sweeps")
 
 
 def imports() -> Iterator[tuple[str, str, str]]:

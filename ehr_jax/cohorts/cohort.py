@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from ehr_jax import notebook
 from ehr_jax.cohorts import spec as specs
 
 SPLITS = ("train", "validation", "test")
@@ -40,3 +41,13 @@ class Cohort:
     excluded: Mapping[str, int]
     faults: tuple[str, ...] = ()
     spec: specs.Spec | specs.Query | None = None
+
+    def _repr_html_(self) -> str:
+        """Shows counts by split in a notebook."""
+        rows = []
+        for split in SPLITS:
+            of_split = self.samples.filter(pl.col("split") == split)
+            labelled = int(of_split["labelled"].sum())
+            rows.append((split, of_split["subject_id"].n_unique(), of_split.height, labelled))
+        title = f"{self.task}, protocol {self.protocol}. {self.description}"
+        return notebook.table(title, ("split", "patients", "samples", "labelled"), rows)

@@ -34,6 +34,25 @@ def write(
     least `disclosure.SMALLEST` patients have.
     """
     rows = np.flatnonzero(arrays.split == "test")
+    lines, weighed, weights = weigh(model, params, arrays, cohort, rows)
+    lines = [{"sample_id": line.pop("sample_id"), "seed": seed, **line} for line in lines]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    run_folder.write_whole(folder / "evidence.jsonl", lambda path: _write_private(path, text))
+    run_folder.write_json(folder / "evidence.json", _summary(model, weights, weighed))
+
+
+def weigh(
+    model: realm.Realm,
+    params: Any,
+    arrays: stays.StayArrays,
+    cohort: cohorts.Cohort,
+    rows: np.ndarray,
+) -> tuple[list[dict[str, Any]], list[tuple[str, int, float]], dict[str, np.ndarray | None]]:
+    """Returns what weighed in the predictions of the samples `rows` [row].
+
+    That is: a mapping for each as of `write`, without the seed; (entity, patient, weight) of all;
+    and the weights as arrays.
+    """
     weights = _weights(model, params, arrays, rows)
     entities = _entities(arrays)
     lines, weighed = [], []
@@ -54,7 +73,6 @@ def write(
         lines.append(
             {
                 "sample_id": int(cohort.samples["sample_id"][int(sample)]),
-                "seed": seed,
                 "modalities": {}
                 if modality is None
                 else dict(zip(model.modalities, map(float, modality[at]), strict=True)),
@@ -63,9 +81,7 @@ def write(
                 "entities": sorted(chosen, key=lambda entity: -entity["weight"])[:SHOWN],
             }
         )
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    run_folder.write_whole(folder / "evidence.jsonl", lambda path: _write_private(path, text))
-    run_folder.write_json(folder / "evidence.json", _summary(model, weights, weighed))
+    return lines, weighed, weights
 
 
 def _weights(model, params, arrays, rows: np.ndarray) -> dict[str, np.ndarray | None]:

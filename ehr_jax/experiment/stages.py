@@ -170,13 +170,12 @@ def write(
 
 
 def load_others(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, learned: fitted.Fitted
+    config: ml_collections.ConfigDict, learned: fitted.Fitted, workdir: pathlib.Path
 ) -> prepared.Prepared:
-    """Returns samples of patients that a run is to score; `config` is the run's, of their records.
-
-    Makes `workdir` the folder of these records.
+    """Returns samples of patients that a run is to score, and makes `workdir` the folder of them.
 
     Args:
+      config: the run's, of the records of these patients.
       learned: what the run's training samples said of how to make arrays.
     """
     kind = registry.resolve(config.model.name).kind
@@ -193,10 +192,20 @@ def load_others(
         return content.restored(kind)
     records = read(config)
     bind(records, config, workdir)
-    cohort = undivided(records, config)
-    samples = make(once.known_of(records, cohort, config, reads), config, reads, learned)
+    samples = make_others(records, config, learned)
     kept.keep(key, samples, registry.find(config.model.name).inputs.name)
     return samples
+
+
+def make_others(
+    records: tables.Records, config: ml_collections.ConfigDict, learned: fitted.Fitted
+) -> prepared.Prepared:
+    """Makes the samples of `records` that a run is to score; see `load_others`."""
+    cohort, reads = (
+        undivided(records, config),
+        registry.resolve(config.model.name).kind.reads(config),
+    )
+    return make(once.known_of(records, cohort, config, reads), config, reads, learned)
 
 
 def bind(

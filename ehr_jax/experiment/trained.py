@@ -1,16 +1,24 @@
 """A finished run that scores other samples: its config, and what its training samples said."""
 
 import pathlib
+from typing import Any
 
+import jax
 import ml_collections
+import numpy as np
 
 from ehr_jax import config as configs
 from ehr_jax import earlier, errors, stored
-from ehr_jax.experiment import own_patients
-from ehr_jax.features import fitted
+from ehr_jax.experiment import fitting, own_patients
+from ehr_jax.features import fitted, stays
 from ehr_jax.models import registry
+from ehr_jax.training import checkpoints, fit, stay_problem
 
 AGAIN = own_patients.OF_THE_RUN
+RESULTS = {
+    "task": str, "model": str, "label": str, "protocol": str, "seeds": list, "notes": str,
+    "thresholds": list, "positive_weight": list,
+}  # fmt: skip
 FITTED_AGAIN = f"{AGAIN}; the methods of a benchmark have none: train one with --mode=train"
 
 
@@ -46,3 +54,41 @@ def read(
     if config.data.prepared is None:
         of_run.data.prepared = ""  # that of the run's own samples
     return of_run, folder, fitted.read(folder / "fitted.json", FITTED_AGAIN)
+
+
+def score(
+    config: ml_collections.ConfigDict, arrays: stays.StayArrays, folder: pathlib.Path
+) -> list[fitting.Seed]:
+    """Returns the probabilities of each training seed; `config` and `folder` are of the run."""
+    weight = stored.read_object(folder / "results.json", RESULTS, AGAIN)["positive_weight"]
+    model = registry.build(config, arrays.labels.shape[1])
+    scored = []
+    for seed in config.train.seeds:
+        members = [
+            stay_problem.score_all(model, parameters(config, arrays, folder, n), arrays, weight)
+            for n in fitting.member_seeds(config.train, seed)
+        ]
+        scored.append(fitting.mean_of([fitting.Seed(member, {}) for member in members]))
+    return scored
+
+
+def parameters(
+    config: ml_collections.ConfigDict, arrays: stays.StayArrays, folder: pathlib.Path, number: int
+) -> Any:
+    """Returns the best parameters of one fit of the run, by its number.
+
+    Raises:
+      RunFolderError: the run folder has no checkpoint of it.
+    """
+    model = registry.build(config, arrays.labels.shape[1])
+    some = stay_problem.rows(arrays, np.arange(min(2, len(arrays.labels))))
+    like = jax.eval_shape(
+        lambda: fit.start(model.init(jax.random.key(0), some), fit.make_optimiser(config.train))
+    )
+    place = folder / "checkpoints" / f"seed_{number}"
+    manager = checkpoints.open_manager(place)
+    restored = checkpoints.restore_latest(manager, like)
+    checkpoints.close(manager)
+    if restored is None:
+        raise errors.RunFolderError(f"{place} holds no checkpoint; {AGAIN}")
+    return restored[1].best_params

@@ -7,24 +7,15 @@ are of the others alone: of new patients, and of those that the run tested.
 import dataclasses
 import pathlib
 
-import jax
 import ml_collections
 import numpy as np
 
-from ehr_jax import disclosure, errors, stored
+from ehr_jax import disclosure, stored
 from ehr_jax.evaluation import evaluate
 from ehr_jax.experiment import fitting, own_patients, stages, trained
-from ehr_jax.features import stays
-from ehr_jax.models import registry
 from ehr_jax.modes import together
 from ehr_jax.reporting import tables
-from ehr_jax.training import checkpoints, fit, run_folder, stay_problem
-
-AGAIN = own_patients.OF_THE_RUN
-RESULTS = {
-    "task": str, "model": str, "label": str, "protocol": str, "seeds": list, "notes": str,
-    "thresholds": list, "positive_weight": list,
-}  # fmt: skip
+from ehr_jax.training import run_folder
 
 SHARED = ("task", "model", "label", "protocol", "seeds", "notes")  # with the run
 
@@ -34,13 +25,13 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     together.check_run(config.run)
     of_run, folder, learned = trained.read(config)
     workdir = run_folder.claim(workdir, config.to_dict())
-    others = stages.load_others(of_run, workdir, learned)
+    others = stages.load_others(of_run, learned, workdir)
     cohort, own = others.cohort, own_patients.splits(folder, others)
     found = own_patients.counts(cohort.samples, own)
     samples = own_patients.marked(cohort.samples, own)
     split = samples["split"].to_numpy().astype(str)
     arrays = dataclasses.replace(others.arrays, split=split)
-    seeds = [_score(of_run, arrays, folder, seed) for seed in of_run.train.seeds]
+    seeds = trained.score(of_run, arrays, folder)
     cohort = dataclasses.replace(cohort, samples=samples)
     fitting.write_predictions(cohort, of_run.train.seeds, seeds, workdir, everyone=True)
     patients = cohort.samples["subject_id"].n_unique()
@@ -52,7 +43,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     if not rows.size:
         print("the records tell no outcomes of other patients, so there are no results")
         return 0
-    of_training = stored.read_object(folder / "results.json", RESULTS, AGAIN)
+    of_training = stored.read_object(folder / "results.json", trained.RESULTS, trained.AGAIN)
     results = {
         **{
             key: of_training[key]
@@ -76,24 +67,3 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     run_folder.write_json(workdir / "results.json", results)
     print(tables.results_table(results))
     return 0
-
-
-def _score(config, arrays: stays.StayArrays, folder: pathlib.Path, seed: int) -> fitting.Seed:
-    model = registry.build(config, arrays.labels.shape[1])
-    some = stay_problem.rows(arrays, np.arange(min(2, len(arrays.labels))))
-    like = jax.eval_shape(
-        lambda: fit.start(model.init(jax.random.key(0), some), fit.make_optimiser(config.train))
-    )
-    weight = stored.read_object(folder / "results.json", RESULTS, AGAIN)["positive_weight"]
-    members = []
-    for number in fitting.member_seeds(config.train, seed):
-        found = checkpoints.open_manager(folder / "checkpoints" / f"seed_{number}")
-        restored = checkpoints.restore_latest(found, like)
-        checkpoints.close(found)
-        if restored is None:
-            raise errors.RunFolderError(
-                f"{folder / 'checkpoints' / f'seed_{number}'} holds no checkpoint; {AGAIN}"
-            )
-        params = restored[1].best_params
-        members.append(fitting.Seed(stay_problem.score_all(model, params, arrays, weight), {}))
-    return fitting.mean_of(members)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, notebook
 
 TIME = pl.Datetime("us")
 NO_TIME = pl.lit(None, TIME)
@@ -132,6 +132,12 @@ class Records:
     scores: pl.DataFrame = dataclasses.field(default_factory=lambda: empty(SCORES))
     # A digest of the files that were read (`sources.digest`); '' where there are none.
     files: str = ""
+
+    def _repr_html_(self) -> str:
+        """Shows counts in a notebook."""
+        names = ("patients", "visits", "stays", "codes", "code_names", "attributes")
+        rows = [(name.replace("_", " "), getattr(self, name).height) for name in names]
+        return notebook.table(f"{self.source} ({self.terms})", ("table", "rows"), rows)
 
 
 def sorted_stays(stays: pl.DataFrame) -> pl.DataFrame:
