@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import re
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,12 +55,16 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> ml_collections.
       ConfigError: there is no such file, variant or key.
     """
     path, variant = find(name)
+    return changed(module(path).get_config(*([variant[1:]] if variant else [])), changes)
+
+
+def module(path: pathlib.Path) -> types.ModuleType:
+    """Returns a config file as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(*([variant[1:]] if variant else []))
-    return changed(config, changes)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def changed(

@@ -7,10 +7,11 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from ehr_jax import config as configs
-from ehr_jax import settings
+from ehr_jax import config_files, settings
 from ehr_jax.cohorts import spec
 from ehr_jax.models import registry
 from ehr_jax.records import settings as records
+from ehr_jax.text import catalogue
 
 TITLES = {
     "Experiments on records": configs.RECORDS,
@@ -44,11 +45,28 @@ def methods() -> Iterator[str]:
         yield f"{name}  ({method.label}; over {method.inputs.name})"
 
 
+def variants() -> Iterator[str]:
+    """Yields `--config=` of every variant of the config files."""
+    for base in config_files.bases():
+        for path in sorted(base.glob("configs/*.py")):
+            module = config_files.module(path)
+            names = vars(module).get("VARIANTS") or ("",)
+            yield from (f"configs/{path.name}{name and ':'}{name}" for name in names)
+
+
+def encoders() -> Iterator[str]:
+    """Yields a line for every named text encoder."""
+    for name, entry in catalogue.ENTRIES.items():
+        yield f"{name}  ({entry.checkpoint})"
+
+
 LISTS = {
     "keys": keys,
     "sources": lambda: iter(records.NAMES),
     "tasks": lambda: iter(spec.NAMES),
     "methods": methods,
+    "variants": variants,
+    "encoders": encoders,
 }
 
 

@@ -13,8 +13,17 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from ehr_jax import (
+    __version__,
+    config_files,
+    disclosure,
+    errors,
+    listing,
+    stopping,
+    storage,
+    terminal,
+)
 from ehr_jax import config as configs
-from ehr_jax import config_files, disclosure, errors, listing, stopping, storage, terminal
 
 MODES = (
     "train", "benchmark", "sweep", "predict", "prepare", "embed", "meds", "audit", "download",
@@ -124,6 +133,7 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
         lower_bound=0.0,
         flag_values=values,
     )
+    flags.DEFINE_bool("version", False, "show the version", flag_values=values)
     flags.DEFINE_bool("help", False, "show these flags", flag_values=values, allow_override=True)
     try:
         rest = values(given)
@@ -135,6 +145,9 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     if values.help:
         print(f"{__doc__}\n{values.main_module_help() or values.get_help()}\n")
         print(*listing.keys(_sections(values.config)), sep="\n")
+        raise SystemExit(0)
+    if values.version:
+        print(f"ehr_jax {__version__}")
         raise SystemExit(0)
     if len(rest) > 1:
         raise errors.ConfigError(f"'{rest[1]}' is not a flag; flags start with --")

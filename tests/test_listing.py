@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+import ehr_jax
 from ehr_jax import config as configs
 from ehr_jax import listing, main
 
@@ -37,6 +38,10 @@ def test_names_are_listed(capsys):
     assert "mimic4\n" in said(capsys, "--list=sources")
     assert "mortality\n" in said(capsys, "--list=tasks")
     assert "lightgbm  (LightGBM; over visits)\n" in said(capsys, "--list=methods")
+    assert "configs/mingle.py:mimic3_mortality\n" in said(capsys, "--list=variants")
+    assert "configs/quickstart.py\n" in said(capsys, "--list=variants")
+    assert "PubMedBERT  (" in said(capsys, "--list=encoders")
+    assert said(capsys, "--version") == f"ehr_jax {ehr_jax.__version__}\n"
 
 
 def test_another_list_is_refused(capsys):
