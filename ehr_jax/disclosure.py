@@ -79,8 +79,11 @@ def hidden(few: Sequence[bool], counts: Sequence[int]) -> list[bool]:
     return chosen
 
 
-def block(counts: Mapping[str, int]) -> dict[str, str]:
-    """Returns counts that add up as they are shown, the smallest hidden first."""
+def block(counts: Mapping[str, int], patients: int | None = None) -> dict[str, str]:
+    """Returns counts that add up as they are shown, the smallest hidden first; none of few
+    `patients`."""
+    if is_few(patients):
+        return {name: shown(count, patients) for name, count in counts.items()}
     order = sorted(counts, key=lambda name: counts[name])
     concealed = hidden([is_few(counts[name]) for name in order], [counts[name] for name in order])
     of = dict(zip(order, concealed, strict=True))

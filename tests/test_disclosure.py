@@ -11,7 +11,7 @@ import pytest
 from ehr_jax import config as configs
 from ehr_jax import disclosure
 from ehr_jax.evaluation import evaluate
-from ehr_jax.reporting import data_page, report, tables
+from ehr_jax.reporting import data_page, knowledge_page, report, tables
 from ehr_jax.sweeps import results as sweep_results
 
 NAMES = ("often", "common", "rare")
@@ -109,6 +109,45 @@ def test_counts_of_what_is_no_patient_are_shown():
     for count in (4, 5, 6, 7):
         assert re.search(rf"\b{count}\b", text)
     assert not re.search(r"\b3\b", text)
+
+
+def told(page: str) -> str:
+    return re.sub(r"<[^>]*>", " ", page)
+
+
+@pytest.mark.parametrize(("patients", "is_shown"), [(9, False), (10, True), (None, True)])
+def test_what_few_patients_have_is_not_counted_whatever_the_count(patients, is_shown):
+    known = {"entities": 31, "samples_with_entities": 32, "graph": {}}
+    notes = {"source": "own", "samples_with_text": 21, "pieces": 41}
+    if patients is not None:
+        known["patients_with_entities"] = notes["patients_with_text"] = patients
+    data = {"notes": notes, "features": {"knowledge": known}, "cohort": {"samples": 99}}
+    text = told(data_page.notes_section({}, data) + knowledge_page.section(data))
+    for count in (21, 31, 32, 41):
+        assert bool(re.search(rf"\b{count}\b", text)) is is_shown
+    assert not re.search(r"\b9\b|with text +9", text)
+
+
+@pytest.mark.parametrize(("patients", "is_shown"), [(9, False), (10, True)])
+def test_no_count_of_the_records_of_few_patients_is_shown(patients, is_shown):
+    data = {
+        "records": {"patients": patients, "visits": 71, "distinct_codes": {"drug": 4}},
+        "oddities": {"rows left out": 72},
+        "tables": {"labevents": {"read": 173, "kept": 93, "no time": 80}},
+        "cohort": {"patients": patients, "samples": 74, "excluded": {"too young": 75}},
+        "features": {"incidences": 76, "nodes": 4},
+        "notes": {"source": "own", "samples_with_text": 40, "pieces": 77},
+    }
+    text = told(data_page.section(data) + data_page.notes_section({}, data))
+    for count in (71, 72, 173, 93, 74, 75, 76, 77):
+        assert bool(re.search(rf"\b{count}\b", text)) is is_shown, count
+    assert re.search(r"\b4\b", text)  # codes are no patients
+
+
+def test_how_many_have_text_does_not_tell_that_few_have_none():
+    data = {"cohort": {"patients": 90, "samples": 100}, "notes": {"samples_with_text": 97}}
+    text = told(data_page.notes_section({"notes": "own"}, data))
+    assert "97" not in text and "all but" in text
 
 
 @pytest.mark.parametrize(("positives", "is_shown"), [(9, False), (10, True)])

@@ -165,7 +165,7 @@ def prepare(
         - incidences,
         "samples_without_known_code": int(samples.height - np.unique(hyperedge).size),
         "codes_a_sample": round(incidences / max(samples.height, 1), 2),
-        "notes": {"source": source, "samples_with_text": int(has_note.sum())},
+        "notes": texts.counts(source, samples, has_note > 0),
         "encoder": encoding.described,
     }
     return Arrays(

@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse
 
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import arrays, once, vocabulary
+from ehr_jax.features import arrays, once, texts, vocabulary
 
 LONGEST = 16  # visits of a sequence; earlier ones are left out
 
@@ -120,7 +120,7 @@ def build(known: once.Known, config) -> SequenceArrays:
             "nodes": len(fitted.codes),
             "visits_a_sample": round(float(visits["mask"].sum(axis=1).mean()), 2),
             "samples_without_known_code": int((visits["mask"].sum(axis=1) == 0).sum()),
-            "notes": {"source": "none", "samples_with_text": 0},
+            "notes": texts.counts("none", samples),
             "encoder": {"name": "none"},
         },
         **arrays.of_cohort(known.cohort),

@@ -16,6 +16,7 @@ from ehr_jax.features import (
     statics,
     stay_notes,
     survival,
+    texts,
     variable,
     variables,
     vectors,
@@ -80,12 +81,17 @@ def prepare_stays(
         if knowledge is None:
             knowledge = retrieved.open_knowledge(config.knowledge, encoding.encoder, cache)
         found = retrieved.retrieve(written, grid, usual, hours, knowledge, config.knowledge)
-        counts["knowledge"] = found.counts
+        counts["knowledge"] = {
+            **found.counts,
+            "patients_with_entities": samples.join(found.entities, "sample_id", "semi")[
+                "subject_id"
+            ].n_unique(),
+        }
     pieces = stay_notes.pieces(written, config.notes) if reads.texts else stay_notes.none()
     notes, note_size = encoded(pieces, fitted.note_size if fitted else None)
+    source = source if reads.texts else "none"
     counts["notes"] = {
-        "source": source if reads.texts else "none",
-        "samples_with_text": int(notes[2].any(axis=1).sum()),
+        **texts.counts(source, samples, notes[2].any(axis=1)),
         "pieces": int(notes[2].sum()),
     }
     visits, has_visit = None, np.zeros(samples.height, np.float32)

@@ -1,5 +1,6 @@
 """The text of each sample: the source's own notes, or its record written out as plain text."""
 
+import numpy as np
 import polars as pl
 
 from ehr_jax import errors
@@ -11,6 +12,19 @@ HEADINGS = {
     "procedure": "Procedures",
     "drug": "Drugs",
 }
+
+
+def counts(source: str, samples: pl.DataFrame, has_text: np.ndarray | bool = False) -> dict:
+    """Returns how many samples and patients have a text of `source`, for data.json.
+
+    Args:
+      has_text: [sample] bool, or of all samples.
+    """
+    subjects = samples["subject_id"].to_numpy()[np.broadcast_to(has_text, samples.height)]
+    patients = len(np.unique(subjects))
+    return {
+        "source": source, "samples_with_text": len(subjects), "patients_with_text": patients,
+    }  # fmt: skip
 
 
 def texts(

@@ -28,7 +28,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     cohort = stages.build_cohort(records, config)
     findings = audit.run(evidence.gather(records, cohort, config, evidence.WHOLE))
     run_folder.write_json(workdir / "audit.json", verdict.as_json(findings))
-    rows = [[finding.status.upper(), finding.check, finding.message] for finding in findings]
+    rows = [
+        [finding.status.upper(), finding.check, disclosure.words(finding.message)]
+        for finding in findings
+    ]
     print(tables.render(["Status", "Check", "Found"], rows))
     for finding in findings:
         if finding.status in ("fail", "warn"):

@@ -22,7 +22,8 @@ def section(data: Mapping) -> str:
     """Splits, records, exclusions, what was mended, features: data.json as a section."""
     if not data:
         return page.section("Data", page.text("data.json is not there.", "missing"))
-    cohort = data.get("cohort") or {}
+    cohort, records = data.get("cohort") or {}, data.get("records") or {}
+    everyone, chosen = records.get("patients"), cohort.get("patients")
     parts = []
     splits = cohort.get("splits") or {
         f"test, {name.replace('_', ' ')}": one["splits"]["test"]
@@ -36,15 +37,22 @@ def section(data: Mapping) -> str:
         features = {key: value for key, value in features.items() if key != "knowledge"}
     excluded = cohort.get("excluded")
     blocks = (
-        ("Records", data.get("records")),
-        ("Left out of the cohort", None if excluded is None else disclosure.block(excluded)),
-        ("Mended or left out while reading", data.get("oddities")),
-        *((f"Rows of {name}", _account(of)) for name, of in (data.get("tables") or {}).items()),
-        ("Features", features),
+        ("Records", data.get("records"), everyone),
+        (
+            "Left out of the cohort",
+            None if excluded is None else disclosure.block(excluded, everyone),
+            everyone,
+        ),
+        ("Mended or left out while reading", data.get("oddities"), everyone),
+        *(
+            (f"Rows of {name}", _account(of, everyone), everyone)
+            for name, of in (data.get("tables") or {}).items()
+        ),
+        ("Features", features, chosen),
     )
     shown = [
-        page.heading(title) + page.facts(values, counts=True)
-        for title, values in blocks
+        page.heading(title) + page.facts(values, counts=True, patients=patients)
+        for title, values, patients in blocks
         if values is not None
     ]
     parts.append(page.columns(*shown))
@@ -53,7 +61,9 @@ def section(data: Mapping) -> str:
     known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source",
              "folds", "tables", "internal")  # fmt: skip
     rest |= {key: value for key, value in data.items() if key not in known}
-    parts += [page.folded("More on cohort and data", page.facts(rest, counts=True))]
+    parts += [
+        page.folded("More on cohort and data", page.facts(rest, counts=True, patients=chosen))
+    ]
     if data.get("encoder"):
         parts += [page.folded("Text encoder", page.facts(data["encoder"], counts=False))]
     small = (
@@ -63,9 +73,9 @@ def section(data: Mapping) -> str:
     return page.section("Data", *parts, page.text(small, "note"))
 
 
-def _account(counts: Mapping[str, int]) -> dict[str, str]:
+def _account(counts: Mapping[str, int], patients: int | None) -> dict[str, str]:
     """The rows of a table, as shown: their sum is not, where it would tell a part that is small."""
-    shown = {name: disclosure.shown(count) for name, count in counts.items()}
+    shown = {name: disclosure.shown(count, patients) for name, count in counts.items()}
     return shown | ({"read": tables.NONE} if disclosure.FEW in shown.values() else {})
 
 
@@ -76,7 +86,25 @@ def notes_section(results: Mapping, data: Mapping) -> str:
     if source is None:
         return page.section("Notes", page.text("No note source was recorded.", "missing"))
     said = page.text(NOTES.get(source, f"Notes: source '{source}'."))
-    return page.section("Notes", said, page.facts(notes, counts=True) if notes else "")
+    patients = fewest(data, notes, "patients_with_text", "samples_with_text")
+    told = {key: value for key, value in notes.items() if key != "patients_with_text"}
+    if "samples_with_text" in told:
+        told["samples_with_text"] = part(data, told["samples_with_text"], patients)
+    return page.section("Notes", said, page.facts(told, True, patients) if told else "")
+
+
+def fewest(data: Mapping, counts: Mapping, *keys: str) -> int | None:
+    """The fewest patients that counts may be of: those of the cohort, or of `keys` of `counts`."""
+    behind = [(data.get("cohort") or {}).get("patients"), *(counts.get(key) for key in keys)]
+    return min((count for count in behind if count is not None), default=None)
+
+
+def part(data: Mapping, samples: int | None, patients: int | None) -> str:
+    """How many of the cohort's samples have something, so many `patients` among them."""
+    without = ((data.get("cohort") or {}).get("samples") or 0) - (samples or 0)
+    if disclosure.is_few(without) and not disclosure.is_few(patients):
+        return f"all but {disclosure.FEW}"
+    return disclosure.shown(samples, patients)
 
 
 def prevalence(

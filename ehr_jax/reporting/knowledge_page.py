@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ehr_jax import disclosure
-from ehr_jax.reporting import page, tables
+from ehr_jax.reporting import data_page, page, tables
 
 _FILTER = {
     "found": "Names of conditions found",
@@ -27,13 +27,14 @@ def section(data: Mapping) -> str:
     known = (data.get("features") or {}).get("knowledge")
     if not known:
         return ""
+    chosen = data_page.fewest(data, known)
     return page.section(
         "Knowledge",
         *_graph(known.get("graph") or {}),
         page.columns(
-            page.heading("Conditions in notes") + _notes(known),
-            page.heading("Conditions of series") + _series(known.get("series") or {}),
-            page.heading("Given to the model") + _given(known),
+            page.heading("Conditions in notes") + _notes(known, chosen),
+            page.heading("Conditions of series") + _series(known.get("series") or {}, chosen),
+            page.heading("Given to the model") + _given(data, known),
         ),
         _linking(known),
     )
@@ -75,18 +76,19 @@ def _share(count: int, of: int) -> str:
     return f"{count:,} ({100 * count / of:.0f} %)" if of else tables.NONE
 
 
-def _notes(known: Mapping) -> str:
+def _notes(known: Mapping, patients: int | None) -> str:
     counted = known.get("filter") or {}
-    facts = disclosure.block({_FILTER[key]: counted[key] for key in _FILTER if key in counted})
+    counted = {_FILTER[key]: counted[key] for key in _FILTER if key in counted}
+    facts = disclosure.block(counted, patients)
     facts |= {f"Notes {kind}": count for kind, count in (known.get("notes") or {}).items()}
     facts |= {
         f"Language model, {what.replace('_', ' ')}": count
         for what, count in (known.get("language_model") or {}).items()
     }
-    return page.facts(facts, counts=True)
+    return page.facts(facts, True, patients)
 
 
-def _series(series: Mapping) -> str:
+def _series(series: Mapping, patients: int | None) -> str:
     if not series:
         return page.text("No series was looked at.", "missing")
     facts = {
@@ -99,18 +101,21 @@ def _series(series: Mapping) -> str:
         "kinds that the graph knows": f"{series.get('distinct_linked', 0)}",
         "kinds it does not know": ", ".join(series.get("not_linked") or ()) or tables.NONE,
     }
-    return page.facts(facts | kinds, counts=True)
+    return page.facts(facts | kinds, True, patients)
 
 
-def _given(known: Mapping) -> str:
+def _given(data: Mapping, known: Mapping) -> str:
+    patients = data_page.fewest(data, known, "patients_with_entities", "samples_with_entities")
     facts = {
         "Entities": known.get("entities"),
-        "Samples with an entity": known.get("samples_with_entities"),
+        "Samples with an entity": data_page.part(
+            data, known.get("samples_with_entities"), patients
+        ),
         "Distinct nodes": f"{known.get('distinct_nodes', 0):,}",
     }
     for key in ("extractor", "rendering", "form"):
         facts[key.capitalize()] = known.get(key)
-    return page.facts(facts, counts=True)
+    return page.facts(facts, True, patients)
 
 
 def _linking(known: Mapping) -> str:

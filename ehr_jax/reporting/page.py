@@ -158,12 +158,13 @@ def folded(summary: str, inner: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{inner}</details>"
 
 
-def facts(values: Mapping[str, Any], counts: bool) -> str:
+def facts(values: Mapping[str, Any], counts: bool, patients: int | None = None) -> str:
     """Any mapping as a table of two columns, nested keys joined by a dot.
 
-    With `counts`, every whole number is a count of people or events and is suppressed when small.
+    With `counts`, every whole number is a count of people or events and is suppressed when small,
+    or where it is of few `patients`.
     """
-    rows = list(_flatten(values, counts))
+    rows = list(_flatten(values, counts, patients))
     if not rows:
         return text("Nothing recorded.", "missing")
     lines = "\n".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in rows)
@@ -194,7 +195,9 @@ def _interval(cell: str) -> str:
     return f"{value} <small>[{rest}</small>" if bracket and rest.endswith("]") else cell
 
 
-def _flatten(values: Mapping[str, Any], counts: bool, prefix: str = "", as_words: bool = False):
+def _flatten(
+    values: Mapping[str, Any], counts: bool, patients: int | None, prefix="", as_words=False
+):
     as_words = as_words or counts
     for key, value in values.items():
         name = f"{prefix}{key}".replace("_", " ") if as_words else f"{prefix}{key}"
@@ -203,22 +206,22 @@ def _flatten(values: Mapping[str, Any], counts: bool, prefix: str = "", as_words
         of_patients = counts and key not in WITHOUT_PATIENTS
         if isinstance(value, Mapping) and value:
             joint = " · " if as_words else "."
-            yield from _flatten(value, of_patients, f"{prefix}{key}{joint}", as_words)
+            yield from _flatten(value, of_patients, patients, f"{prefix}{key}{joint}", as_words)
         elif isinstance(value, list | tuple):
-            shown = ", ".join(_scalar(item, of_patients) for item in value[:LONGEST_LIST])
+            shown = ", ".join(_scalar(item, of_patients, patients) for item in value[:LONGEST_LIST])
             more = len(value) - LONGEST_LIST
             yield name, shown + (f", and {more} more" if more > 0 else "")
         else:
-            yield name, _scalar(value, of_patients)
+            yield name, _scalar(value, of_patients, patients)
 
 
-def _scalar(value: Any, counts: bool) -> str:
+def _scalar(value: Any, counts: bool, patients: int | None) -> str:
     if value is None or value == {}:
         return tables.NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return disclosure.shown(value) if counts else f"{value}"
+        return disclosure.shown(value, patients) if counts else f"{value}"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping | list | tuple):

@@ -58,9 +58,8 @@ def test_methods_without_names_and_notes_load_no_encoder(monkeypatch, name):
     monkeypatch.setattr(vectors, "by_encoder", refuse)
     arrays = made(config_of(name))
     assert arrays.counts["encoder"] == {"name": "none"}
-    assert arrays.counts["notes"] == {"source": "none", "samples_with_text": 0} | (
-        {"pieces": 0} if name == "realm_series" else {}
-    )
+    none = {"source": "none", "samples_with_text": 0, "patients_with_text": 0}
+    assert arrays.counts["notes"] == none | ({"pieces": 0} if name == "realm_series" else {})
 
 
 @pytest.mark.parametrize(
