@@ -1,4 +1,4 @@
-"""Methods, sources and tasks of other packages, by entry point or as `package.module:name`.
+"""What other packages add to this one, by entry point or as `package.module:name`.
 
 A package names its own in an entry point of a group of `GROUPS`:
 
@@ -7,7 +7,8 @@ A package names its own in an entry point of a group of `GROUPS`:
         my_method = my_package.methods:MY_METHOD
 
 What it names is an object of the class that this project's own are of: `models.registry.Entry`,
-`records.sources.Source` or `cohorts.spec.Task`. No package is imported before a config names it.
+`records.sources.Source`, `cohorts.spec.Task`, `cohorts.labels.Label`, `cohorts.rules.Rule` or
+`text.encoders.Architecture`. No package is imported before a config, or a task of one, names it.
 """
 
 import functools
@@ -19,7 +20,10 @@ from typing import Any
 
 from ehr_jax import errors
 
-GROUPS = ("ehr_jax.methods", "ehr_jax.sources", "ehr_jax.tasks")
+GROUPS = tuple(
+    f"ehr_jax.{name}"
+    for name in ("methods", "sources", "tasks", "labels", "rules", "architectures")
+)
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

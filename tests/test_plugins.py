@@ -1,17 +1,23 @@
-"""Methods, sources and tasks of other packages: by path, by entry point, and told where wrong."""
+"""What other packages add: by path, by entry point, and told where wrong."""
 
 import importlib.metadata
+import json
+import pathlib
+import re
 import sys
 import textwrap
 import types
 
+import hospital
 import numpy as np
 import polars as pl
 import pytest
+from hospital import visit
 
 from ehr_jax import config as base
 from ehr_jax import errors, plugins
-from ehr_jax.cohorts import spec, tasks
+from ehr_jax.audit import verdict
+from ehr_jax.cohorts import draft, labels, spec, tasks
 from ehr_jax.experiment import fitting, stages
 from ehr_jax.main import main
 from ehr_jax.models import registry
@@ -20,12 +26,13 @@ from ehr_jax.records import sources
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of somebody else's, `theirs`, with a method, a source and a task."""
+    """A package of somebody else's, `theirs`, with one of each."""
     (tmp_path / "theirs.py").write_text(
         textwrap.dedent(
             """
             import numpy as np
-            from ehr_jax.cohorts import spec
+            import polars as pl
+            from ehr_jax.cohorts import labels, rules, spec
             from ehr_jax.models import registry
             from ehr_jax.records import sources
             from ehr_jax.synthetic import hospital as synthetic
@@ -45,6 +52,17 @@ def package(tmp_path, monkeypatch):
             STAY = spec.Spec("visit", "start", "long_stay", after_hours=24.0, more_than_days=3.0,
                              exclude=("no_end",))
             LONG = spec.Task(strict=STAY, note="Longer than three days.")
+
+            def home(records, visits, spec):
+                return visits.with_columns(home=pl.col("disposition") == "home")
+
+            HOME = labels.Label(home, lambda spec: ("home",), lambda spec: "whether they go home",
+                                lambda records, spec: "", words=("discharged home",))
+            ODD = rules.Rule(lambda spec: "of an odd patient",
+                             lambda spec: pl.col("subject_id") % 2 == 1)
+            OUT = spec.Spec("visit", "end", "theirs:HOME", exclude=("theirs:ODD", "no_end"))
+            GO_HOME = spec.Task(OUT)
+            UNLABELLED = spec.Task(spec.Spec("visit", "start", "theirs:NOTHING"))
             NOTHING = 5
             """
         )
@@ -110,6 +128,35 @@ def test_a_source_and_a_task_at_a_path_are_read_and_built(package, tmp_path):
         tasks.build(records, "theirs:LONG", "paper", 0)
 
 
+def test_a_label_and_a_rule_at_a_path_shape_a_task(package):
+    visits = [visit(1, 0, 5), visit(2, 0, 5, disposition="died"), visit(4, 0, 5)]
+    found = draft.draft(hospital.records(visits), spec.find("theirs:GO_HOME", "strict"))
+    assert found.rows.select("visit_id", "home").rows() == [(1, False), (2, True)]
+    assert found.excluded["of an odd patient"] == 1
+
+
+def test_a_task_of_others_labels_is_audited_but_for_what_only_they_know(package, tmp_path):
+    changes = {"model.name": "theirs:PREVALENCE", "cohort.task": "theirs:GO_HOME"}
+    cohort, _ = stages.load(config_of(**changes), tmp_path)
+    assert (cohort.samples["subject_id"] % 2).sum() == 0
+    told = {
+        one.check: one
+        for one in verdict.from_json(json.loads((tmp_path / "audit.json").read_text()))
+    }
+    assert told["prediction time"].status == "pass"
+    assert "'theirs:HOME' is none that this audit knows" in told["labels told again"].message
+
+
+def test_a_rule_of_others_may_be_added_to_a_task_whose_samples_are_not_kept(package, points):
+    points("ehr_jax.rules", "odd", "theirs:ODD")
+    for name in ("odd", "theirs:ODD"):
+        config = config_of(**{"task.exclude": ("no_end", name), "data.keep": False})
+        base.check(config, "train")
+        config.data.keep = True
+        with pytest.raises(errors.ConfigError, match=f"'{name}' of another .* config.data.keep"):
+            base.check(config, "train")
+
+
 def test_entry_points_are_names_like_any_other(package, points, capsys):
     points("ehr_jax.methods", "prevalence", "theirs:PREVALENCE")
     assert registry.find("prevalence").label == "Prevalence"
@@ -130,6 +177,12 @@ def test_two_packages_of_one_name_are_told_and_so_is_one_that_does_not_import(po
     points("ehr_jax.tasks", "readmission30", "theirs:LONG", "third")
     with pytest.raises(errors.ConfigError, match="what ehr_jax and third have"):
         spec.of("readmission30")
+    points("ehr_jax.labels", "long_stay", "theirs:HOME", "fourth")
+    with pytest.raises(errors.ConfigError, match="what ehr_jax and fourth have in .*labels"):
+        labels.find("long_stay")
+    points("ehr_jax.rules", "odd", "nobodys_package:ODD", "fifth")
+    with pytest.raises(errors.ConfigError, match="'odd' of fifth cannot be imported"):
+        base.check(config_of(**{"task.exclude": ("odd",)}), "train")
 
 
 @pytest.mark.parametrize(
@@ -148,3 +201,23 @@ def test_what_stands_for_no_method_is_one_line(package, path, words, capsys, tmp
     assert path in said and np.size(said.strip().splitlines()) == 1
     with pytest.raises(errors.ConfigError, match=words):
         registry.find(path)
+
+
+def test_a_label_that_is_none_is_told_before_records_are_read(package):
+    with pytest.raises(errors.ConfigError, match="is a int; expected a ehr_jax.cohorts.labels.La"):
+        base.check(config_of(**{"cohort.task": "theirs:UNLABELLED"}), "train")
+
+
+def test_the_examples_of_the_page_work(tmp_path, monkeypatch):
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "extending.md").read_text()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL)):
+        (tmp_path / f"example_{number}.py").write_text(block)
+        monkeypatch.delitem(sys.modules, f"example_{number}", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.resolve("example_0:PREVALENCE").entry.label == "Prevalence"
+    visits = [visit(1, 0, 5), visit(2, 0, 5, emergency=True), visit(3, 0, 5, disposition="died")]
+    config = config_of(**{"cohort.task": "example_1:GO_HOME"})
+    base.check(config, "train")
+    found = draft.draft(hospital.records(visits), spec.find(config.cohort.task, "strict"))
+    assert found.rows.select("visit_id", "home").rows() == [(0, True), (2, False)]
+    assert found.excluded["an emergency visit"] == 1

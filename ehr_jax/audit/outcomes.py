@@ -14,14 +14,19 @@ from ehr_jax.cohorts import phenotypes
 from ehr_jax.cohorts import spec as specs
 
 DAY = datetime.timedelta(days=1)
+NEXT_CODES = ("phenotypes_of_next_visit", "codes_of_next_visit")  # labels by codes of a visit
 TIME, AFTER, AGAIN = "prediction time", "outcome after the prediction", "labels told again"
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
-    """Returns the findings of this file; a query's labels are its own and cannot be told again."""
-    if given.cohort.task not in specs.TASKS:
+    """Returns the findings of this file; of a query, and of a label of others, nothing is told."""
+    if not isinstance(given.cohort.spec, specs.Spec):
         said = f"'{given.cohort.task}' is a query, whose times and labels are its own"
         return [evidence.Finding(check, "skip", said) for check in (TIME, AFTER, AGAIN)]
+    if given.cohort.spec.label not in HAPPENS:
+        said = f"the label '{given.cohort.spec.label}' is none that this audit knows"
+        skipped = [evidence.Finding(check, "skip", said) for check in (AFTER, AGAIN)]
+        return [_prediction_time(given), *skipped]
     return [_prediction_time(given), _outcome_after(given), _labels_again(given)]
 
 
@@ -48,11 +53,7 @@ def _outcome_after(given: evidence.Evidence) -> evidence.Finding:
     """Does the outcome of every positive come after its prediction time?"""
     joined = _with_course(given)
     time = pl.col("prediction_time")
-    happens = {
-        "death_in_hospital": pl.coalesce(_end_of_day("death_time"), "end"),
-        "death_in_hospital_by_date": pl.coalesce(_end_of_day("death_time"), "end"),
-        "long_stay": pl.col("end"),
-    }.get(given.cohort.spec.label, pl.col("last_start"))
+    happens = HAPPENS[given.cohort.spec.label]
     late = (happens > time).fill_null(True)
     if given.cohort.spec.label not in ("death_in_hospital", "death_in_hospital_by_date"):
         late = (happens >= time).fill_null(True)
@@ -71,15 +72,14 @@ def _labels_again(given: evidence.Evidence) -> evidence.Finding:
         said = f"the labels of protocol '{given.cohort.protocol}' are the published ones"
         return evidence.Finding(AGAIN, "skip", said)
     label = given.cohort.spec.label
-    if label in ("phenotypes_of_next_visit", "codes_of_next_visit"):
+    if label not in COURSES and label not in NEXT_CODES:
+        said = f"the label '{label}' is a published one"
+        return evidence.Finding(AGAIN, "skip", said)
+    if label in NEXT_CODES:
         told = _of_next_codes(given)
     else:
         joined, name = _with_course(given), pl.col(f"label.{given.cohort.labels[0]}")
-        said = {
-            "death_in_hospital": _of_death,
-            "long_stay": _of_length,
-            "readmission": _of_readmission,
-        }[label](given.cohort.spec)
+        said = COURSES[label](given.cohort.spec)
         wrong = (name & ~said[0]) | (~name & said[1])
         told = joined.filter(wrong.fill_null(False)).with_columns(
             label=pl.lit(given.cohort.labels[0])
@@ -210,3 +210,19 @@ def _end_of_day(name: str) -> pl.Expr:
     """A time at midnight is a date alone, and the day ends a day later."""
     time = pl.col(name)
     return pl.when(time == time.dt.truncate("1d")).then(time + DAY).otherwise(time)
+
+
+_DEATH = pl.coalesce(_end_of_day("death_time"), "end")
+# By label: when its outcome happens at the latest.
+HAPPENS = {
+    "death_in_hospital": _DEATH,
+    "death_in_hospital_by_date": _DEATH,
+    "long_stay": pl.col("end"),
+    **dict.fromkeys(("readmission", "readmission_or_death", *NEXT_CODES), pl.col("last_start")),
+}
+# By label that is told again from the course of a patient: may it be true, and must it be?
+COURSES = {
+    "death_in_hospital": _of_death,
+    "long_stay": _of_length,
+    "readmission": _of_readmission,
+}

@@ -1,7 +1,7 @@
 """Words that state an outcome, in names of inputs and in notes: for a person to judge.
 
-Only words of the list below are told, with shares of samples. No sentence of a note leaves the
-records.
+Only words of the label's own list (`cohorts/labels.py`) are told, with shares of samples. No
+sentence of a note leaves the records.
 """
 
 import numpy as np
@@ -10,30 +10,23 @@ import scipy.stats
 
 from ehr_jax import disclosure
 from ehr_jax.audit import columns, evidence
+from ehr_jax.cohorts import labels
+from ehr_jax.cohorts import spec as specs
 
-_DEATH = (
-    "death", "dead", "died", "deceased", "expired", "passed away", "comfort measures",
-    "comfort care", "cmo", "hospice", "palliative", "dnr", "dni", "do not resuscitate",
-    "do not intubate", "withdrawal of care", "brain death", "asystole", "autopsy", "morgue",
-)  # fmt: skip
-_STAY = ("length of stay", "prolonged stay", "discharged to", "discharge date")
-_RETURN = ("readmitted", "readmission", "will return", "planned admission")
-# What the labels of `cohorts/labels.py` ask for; other labels have no words of their own.
-WORDS = {
-    "death_in_hospital": _DEATH,
-    "death_in_hospital_by_date": _DEATH,
-    "long_stay": _STAY,
-    "readmission": _RETURN,
-    "readmission_or_death": _RETURN,
-}
 BEYOND_CHANCE = 0.001
 
 
 def findings(given: evidence.Evidence) -> list[evidence.Finding]:
     """Returns the findings of this file."""
-    spec = given.cohort.spec
-    words = WORDS.get(getattr(spec, "label", ""), _DEATH if spec is None else ())
+    words = _words(given.cohort.spec)
     return [_in_names(given, words), _in_notes(given, words)]
+
+
+def _words(spec) -> tuple[str, ...]:
+    """Returns the words of a task's label; of death where the task is unknown, none of a query."""
+    if spec is None:
+        return labels.DEATH_WORDS
+    return labels.find(spec.label).words if isinstance(spec, specs.Spec) else ()
 
 
 def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
@@ -41,8 +34,8 @@ def _in_names(given, words: tuple[str, ...]) -> evidence.Finding:
     check = "names that state the outcome"
     if not words:
         return evidence.Finding(check, "skip", "the outcome has no words of its own")
-    inputs, labels = given.arrays.columns(), columns.labels(given)
-    truth = _any_positive(labels)
+    inputs = given.arrays.columns()
+    truth = _any_positive(columns.labels(given))
     names = pl.DataFrame({"node": range(len(inputs.node_names)), "input": inputs.node_names})
     named = names.cast({"input": pl.String}).filter(
         pl.col("input").str.to_lowercase().str.contains(_pattern(words))

@@ -34,7 +34,7 @@ class Draft:
 
 def draft(records: tables.Records, spec: specs.Spec) -> Draft:
     """Finds the visits of a task, their prediction times and labels."""
-    chosen = [rules.RULES[name] for name in spec.exclude]
+    chosen = [rules.find(name) for name in spec.exclude]
     unseen = {rule.reason(spec): rule.holds(spec) for rule in chosen if rule.unseen}
     left_out = {rule.reason(spec): rule.holds(spec) for rule in chosen if not rule.unseen}
     found, excluded = _drop(
@@ -44,7 +44,7 @@ def draft(records: tables.Records, spec: specs.Spec) -> Draft:
     excluded |= more
     if spec.at_discharge:
         excluded[JOINED] = int(found["goes_on"].sum())
-    label = labels.LABELS[spec.label]
+    label = labels.find(spec.label)
     names = label.names(spec)
     found = label.make(records, found, spec)
     return Draft(found.select("visit_id", "prediction_time", *names), names, excluded)
@@ -84,10 +84,10 @@ def describe(spec: specs.Spec, note: str) -> str:
         bounds.append(f"no earlier than {spec.gap_hours:g} h after that")
     if spec.horizon_days is not None:
         bounds.append(f"at most {spec.horizon_days:g} days after that")
-    says = ", ".join([labels.LABELS[spec.label].says(spec), " and ".join(bounds)]).rstrip(", ")
+    says = ", ".join([labels.find(spec.label).says(spec), " and ".join(bounds)]).rstrip(", ")
     parts = [f"One sample a visit, predicted {when}: {says}."]
     if spec.exclude:
-        reasons = "; ".join(rules.RULES[name].reason(spec) for name in spec.exclude)
+        reasons = "; ".join(rules.find(name).reason(spec) for name in spec.exclude)
         parts.append(f"Left out: {reasons}.")
     if spec.join_transfers:
         parts.append(

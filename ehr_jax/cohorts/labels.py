@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 from ehr_jax.cohorts import phenotypes, rules
 from ehr_jax.cohorts import spec as specs
 from ehr_jax.records.common import tables
@@ -23,12 +23,23 @@ class Label(NamedTuple):
       names: of the label columns.
       says: what is predicted, in words.
       lacks: (records, spec) -> what the records lack for it, "" where nothing.
+      words: in lower case, which state the outcome where they name an input or stand in a note.
     """
 
     make: Callable[[tables.Records, pl.DataFrame, specs.Spec], pl.DataFrame]
     names: Callable[[specs.Spec], tuple[str, ...]]
     says: Callable[[specs.Spec], str]
     lacks: Callable[[tables.Records, specs.Spec], str]
+    words: tuple[str, ...] = ()
+
+
+DEATH_WORDS = (
+    "death", "dead", "died", "deceased", "expired", "passed away", "comfort measures",
+    "comfort care", "cmo", "hospice", "palliative", "dnr", "dni", "do not resuscitate",
+    "do not intubate", "withdrawal of care", "brain death", "asystole", "autopsy", "morgue",
+)  # fmt: skip
+_STAY_WORDS = ("length of stay", "prolonged stay", "discharged to", "discharge date")
+_RETURN_WORDS = ("readmitted", "readmission", "will return", "planned admission")
 
 
 def next_of_patient(column: str) -> pl.Expr:
@@ -201,19 +212,21 @@ def _named(*names: str) -> Callable[[specs.Spec], tuple[str, ...]]:
 
 LABELS = {
     "readmission": Label(
-        _readmission, _named("readmission"), _says_readmission, _lacks_readmission
+        _readmission, _named("readmission"), _says_readmission, _lacks_readmission, _RETURN_WORDS
     ),
     "readmission_or_death": Label(
         _readmission_or_death,
         _named("readmission"),
         lambda spec: "whether the patient is admitted again, or dead, in hospital or after",
         _lacks_readmission,
+        _RETURN_WORDS,
     ),
     "death_in_hospital": Label(
         _death,
         _named("mortality"),
         lambda spec: "whether the patient dies in hospital",
         _lacks_start,
+        DEATH_WORDS,
     ),
     "death_in_hospital_by_date": Label(
         _death_by_date,
@@ -222,12 +235,14 @@ LABELS = {
             "whether the patient dies in hospital, or a date of death lies within the visit"
         ),
         _lacks_start,
+        DEATH_WORDS,
     ),
     "long_stay": Label(
         _long_stay,
         _named("long_stay"),
         lambda spec: f"whether the hospital visit lasts more than {spec.more_than_days:g} days",
         _lacks_times,
+        _STAY_WORDS,
     ),
     "phenotypes_of_next_visit": Label(
         _phenotypes,
@@ -242,3 +257,11 @@ LABELS = {
         _codes, lambda spec: (spec.label_name,), _says_codes, _lacks_codes
     ),
 }
+
+
+NAMES = plugins.Names("ehr_jax.labels", LABELS)
+
+
+def find(name: str) -> Label:
+    """Returns a label by its name; ConfigError where there is none (see `plugins.find`)."""
+    return plugins.find("Spec.label", NAMES, name, Label)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ehr_jax import plugins
+from ehr_jax.cohorts import settings
 from ehr_jax.cohorts import spec as specs
 
 ADULT = 18  # years
@@ -58,3 +60,11 @@ RULES = {
     ),
     "planned": _rule("planned admission", pl.col("planned")),
 }
+
+
+NAMES = plugins.Names(settings.RULES.group, RULES)
+
+
+def find(name: str) -> Rule:
+    """Returns a rule by its name; ConfigError where there is none (see `plugins.find`)."""
+    return plugins.find("config.task.exclude", NAMES, name, Rule)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 from ehr_jax.cohorts import spec
 from ehr_jax.settings import Settings, setting
 
@@ -14,6 +14,7 @@ EXCLUSIONS = (
     "undated", "uncoded", "died", "unknown_outcome", "hospice", "no_stay", "several_stays",
     "under_18", "under_18_or_unknown", "short_stay", "no_end", "gone", "planned",
 )  # fmt: skip
+RULES = plugins.Names("ehr_jax.rules", EXCLUSIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Task(Settings):
         "ICD9CM:390-459.",
     )
     exclude: tuple[str, ...] | None = setting(
-        None, "The rules by which visits are left out.", choices=EXCLUSIONS
+        None, "The rules by which visits are left out.", choices=RULES
     )
 
 
@@ -85,7 +86,7 @@ def check_task(cohort: Cohort, changes: Task, source: str) -> None:
     """Raises ConfigError or CohortError if the task or query cannot be used with these settings."""
     changed = changes_of(changes)
     if not cohort.aces:
-        spec.find(cohort.task, cohort.protocol, changed)
+        _check_spec(cohort.task, spec.find(cohort.task, cohort.protocol, changed))
         return
     key = "config.cohort.aces"
     if source != "meds":
@@ -103,6 +104,14 @@ def check_task(cohort: Cohort, changes: Task, source: str) -> None:
             f"{key}: config.task.{next(iter(changed))} changes a task of this package, no query; "
             "write the change into the file of the query"
         )
+
+
+def _check_spec(task: str, found: spec.Spec) -> None:
+    """Raises ConfigError unless labels and rules of other packages are there; they are imported."""
+    if task not in spec.TASKS or not set(found.exclude) <= set(EXCLUSIONS):
+        from ehr_jax.cohorts import tasks  # with polars, which our own names do without
+
+        tasks.check_spec(found)
 
 
 def changes_of(changes: Task) -> dict[str, Any]:

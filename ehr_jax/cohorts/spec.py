@@ -1,7 +1,8 @@
 """Tasks as data: what is predicted, of whom, when and how far ahead; and the tasks that come along.
 
-A `Spec` is read by `draft.py`. Its label and its exclusions are names in `labels.LABELS` and
-`rules.RULES`; `describe` says it all in words, for the report.
+A `Spec` is read by `draft.py`. Its label and its exclusions are names in `labels.NAMES` and
+`rules.NAMES`: this project's own, entry points of other packages, or paths. `describe` says it all
+in words, for the report.
 """
 
 import dataclasses
@@ -21,12 +22,12 @@ class Spec:
       after_hours: the prediction time lies so long after it.
       gap_hours: an outcome counts only when it comes so long after the prediction time.
       horizon_days: and at most so long; None is as long as the label looks.
-      label: a name of `labels.LABELS`.
+      label: a name of `labels.NAMES`.
       codes: of the labels that ask for codes: "SYSTEM:prefix" or "SYSTEM:low-high", the latter over
         three-character categories.
       label_name: of the label that asks for codes.
       more_than_days: of the labels that ask for a length of stay.
-      exclude: names of `rules.RULES`; a visit counts under the first that holds.
+      exclude: names of `rules.NAMES`; a visit counts under the first that holds.
       join_transfers: visits joined by a transfer are one episode, sampled at its last part.
     """
 

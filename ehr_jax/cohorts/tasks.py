@@ -38,9 +38,8 @@ def build(
     _check_name("protocol", protocol, PROTOCOLS)
     check_split(records, split)
     spec = specs.find(task, protocol, dict(changes or {}))
-    for name in spec.exclude:
-        _check_name("config.task.exclude", name, rules.RULES)
-    lacking = labels.LABELS[spec.label].lacks(records, spec)
+    check_spec(spec)
+    lacking = labels.find(spec.label).lacks(records, spec)
     if lacking:
         raise errors.CohortError(
             f"{records.source} cannot serve task '{task}': the task needs {lacking}. "
@@ -85,6 +84,13 @@ def possible(records: tables.Records) -> tuple[str, ...]:
         for name, task in specs.TASKS.items()
         if not labels.LABELS[task.strict.label].lacks(records, task.strict)
     )
+
+
+def check_spec(spec: specs.Spec) -> None:
+    """Raises ConfigError unless the label and the rules that a task names are there."""
+    labels.find(spec.label)
+    for name in spec.exclude:
+        rules.find(name)
 
 
 def check_split(records: tables.Records, split: str) -> None:

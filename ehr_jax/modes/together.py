@@ -28,6 +28,7 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         cohort = settings.read(cohorts.Cohort, config.cohort, "config.cohort")
         changes = settings.read(cohorts.Task, config.task, "config.task")
         cohorts.check_task(cohort, changes, config.data.source)
+        check_keep(config)
     if mode in ("train", "sweep") and config.cohort.folds != 1:
         raise errors.ConfigError(
             f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
@@ -40,6 +41,20 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         check_benchmark(config)
     if mode == "sweep":
         check_sweep(config)
+
+
+def check_keep(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError where samples are to be kept that code of other packages shapes.
+
+    Of a task, a source or a method of another package none are kept; a rule does not show there.
+    """
+    theirs = [name for name in config.task.exclude or () if name not in cohorts.EXCLUSIONS]
+    if config.data.keep and not config.data.prepared and theirs:
+        raise errors.ConfigError(
+            f"config.task.exclude names '{theirs[0]}' of another package, whose code may change "
+            "unseen, so that samples must not be kept for later starts; set config.data.keep to "
+            "False"
+        )
 
 
 def check_benchmark(config: ml_collections.ConfigDict) -> None:

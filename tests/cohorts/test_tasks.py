@@ -328,11 +328,11 @@ def test_an_exclusion_can_be_added():
         ({"horizon_days": -1}, "expected a number, 0 or more"),
         ({"after_hours": 24}, "predicted at discharge.*use gap_hours"),
         ({"more_than_days": 3}, "means nothing for task 'readmission30'"),
-        ({"exclude": ("dead",)}, "config.task.exclude 'dead' is unknown"),
+        ({"exclude": ("dead",)}, "config.task.exclude: 'dead' is none of undated"),
     ],
 )
 def test_changes_that_no_task_can_have_are_refused(changes, message):
-    with pytest.raises(errors.CohortError, match=message):
+    with pytest.raises(errors.UserError, match=message):
         tasks.build(_many(), "readmission30", changes=changes)
 
 
