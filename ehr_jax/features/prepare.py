@@ -62,7 +62,7 @@ class Arrays:
         if not reads.texts:
             changed["notes"] = np.zeros_like(self.notes)
             changed["has_note"] = np.zeros_like(self.has_note)
-            changed["counts"]["notes"] = {"source": "none", "samples_with_text": 0}
+            changed["counts"]["notes"] = dict(texts.NONE)
         if not reads.names:
             changed["concepts"] = np.zeros_like(self.concepts)
         if not reads.encoder:

@@ -120,7 +120,7 @@ def build(known: once.Known, config) -> SequenceArrays:
             "nodes": len(fitted.codes),
             "visits_a_sample": round(float(visits["mask"].sum(axis=1).mean()), 2),
             "samples_without_known_code": int((visits["mask"].sum(axis=1) == 0).sum()),
-            "notes": texts.counts("none", samples),
+            "notes": dict(texts.NONE),
             "encoder": {"name": "none"},
         },
         **arrays.of_cohort(known.cohort),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ehr_jax.cohorts import cohort as cohorts
-from ehr_jax.features import arrays, as_columns, prepare, retrieved
+from ehr_jax.features import arrays, as_columns, prepare, retrieved, texts
 from ehr_jax.features import fitted as fitted_parts
 
 # What stands in front of the names of the hypergraph's arrays.
@@ -83,7 +83,7 @@ class StayArrays:
             fields["statics"], counts["statics"] = fields["statics"][:, :0], 0
         if not reads.texts:
             fields |= _emptied(fields, "notes", "note")
-            counts["notes"] = {"source": "none", "samples_with_text": 0, "pieces": 0}
+            counts["notes"] = texts.NONE | {"pieces": 0}
             fitted = fitted._replace(note_size=1.0)
         if not reads.knowledge:
             fields |= _emptied(fields, "knowledge", "knowledge")
