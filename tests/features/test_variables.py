@@ -3,7 +3,7 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.features import units, variable, variables
-from ehr_jax.records.physionet2012 import reader as physionet2012
+from ehr_jax.records.physionet2012 import survey
 from ehr_jax.synthetic import series as synthetic_series
 
 KNOWN = variables.VARIABLES
@@ -50,7 +50,7 @@ def test_physionet37_covers_the_parameters_of_the_challenge_in_order():
         [item.name for item in v.items if item.name.startswith("P12:")]
         for v in variables.named("physionet37")
     ]
-    assert items == [["P12:" + name] for name in physionet2012.PARAMETERS]
+    assert items == [["P12:" + name] for name in survey.PARAMETERS]
 
 
 def test_yaib48_covers_the_columns_of_the_published_series(data_root):

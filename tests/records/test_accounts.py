@@ -14,7 +14,7 @@ import tiny_sources
 from ehr_jax import errors
 from ehr_jax.records import sources
 from ehr_jax.records.common import tables
-from ehr_jax.records.eicu import events
+from ehr_jax.records.eicu import forms
 
 # Our own layout of MEDS and the hypergraph are read as they were written.
 NAMES = [n for n in tiny_sources.FORMS if n not in ("meds, our own layout", "hypergraph npz")]
@@ -165,7 +165,7 @@ def test_rows_of_texts_stand_for_the_rows_of_their_form(tmp_path):
     mutations.write(files, tmp_path / "input")
     account = read_whole("eicu csv, series", tmp_path / "input").accounts["note"]
     assert account == {"read": 8, "kept": 7, "note rows of clerical marks, left out": 1}
-    assert events.FORMS["note"].path == "notepath"
+    assert forms.FORMS["note"].path == "notepath"
 
 
 @pytest.mark.parametrize("table", ["DIAGNOSES_ICD.csv", "LABEVENTS.csv", "NOTEEVENTS.csv"])

@@ -25,7 +25,7 @@ from ehr_jax.records.common import (
     tally,
     when,
 )
-from ehr_jax.records.eicu import coding, events
+from ehr_jax.records.eicu import coding, events, forms
 
 DEMO_TERMS = "eICU Collaborative Research Database Demo v2.0.1, Open Data Commons ODbL 1.0."
 CREDENTIALED_TERMS = (
@@ -73,7 +73,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
     """Reads the eICU files of the folder `root`.
 
     Needs patient, diagnosis, treatment and medication; takes infusiondrug, the tables of
-    `events`, apachePatientResult, and an hourly series made by YAIB from the same stays
+    `events` and `forms`, apachePatientResult, and an hourly series made by YAIB from the same stays
     (`series`, the folder of its dyn.parquet). Codes: see `coding`. A subject_id is the rank of
     the patient's uniquepid among those of the file, in order of text, from 1: the same for the same
     file.
@@ -98,7 +98,7 @@ def read(root: str | pathlib.Path, series: str | pathlib.Path = "") -> tables.Re
         code_names=code_names,
         attributes=_attributes(root, units, visits, oddities),
         measurements=events.measurements(root, units, visits, series, oddities),
-        notes=events.notes(root, units, visits, oddities),
+        notes=forms.notes(root, units, visits, oddities),
         terms=reading.terms(root, DEMO_TERMS, CREDENTIALED_TERMS),
         oddities=tally.standing(oddities),
         accounts=oddities.tables,
@@ -254,7 +254,7 @@ def _patients(visits: pl.DataFrame) -> pl.DataFrame:
 
 def _attributes(root, units: pl.DataFrame, visits: pl.DataFrame, oddities: dict) -> pl.DataFrame:
     first = units.unique("visit_id", keep="first", maintain_order=True)
-    known = events.admission_diagnosis_times(root, first, visits, oddities)
+    known = forms.admission_diagnosis_times(root, first, visits, oddities)
     texts = {name: pl.col(column) for column, name in OF_VISIT.items()}
     unit_texts = {name: pl.col(column) for column, name in OF_UNIT.items()}
     diagnosis = {ADMISSION_DIAGNOSIS: pl.col("apacheadmissiondx")}

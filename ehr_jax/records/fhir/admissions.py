@@ -263,3 +263,22 @@ def _units(batch: pl.DataFrame, locations: pl.DataFrame) -> pl.Series:
     whole = batch.select("line").with_row_index("row")
     joined = whole.join(grouped, on="row", how="left", maintain_order="left")
     return joined["units"].cast(pl.List(_UNIT))
+
+
+def by_clock(first: str, last: str) -> list[pl.Expr]:
+    """Returns the columns of the two moments that a time may mean; those of a date by the clock
+    that is `ahead` of UTC."""
+    dated = pl.col(last) > pl.col(first)
+    moved = (
+        pl.when(dated).then(pl.col(name) - pl.col("ahead")).otherwise(name)
+        for name in (first, last)
+    )
+    return [moment.alias(name) for moment, name in zip(moved, (first, last), strict=True)]
+
+
+def require_match(kind: str, oddities: tally.Ledger) -> None:
+    """Raises RecordsError for files of a kind of which no resource names a known encounter."""
+    account = oddities.tables[kind]
+    unknown = account.get(f"{kind} resources of unknown encounters, left out", 0)
+    nameless = account.get(f"{kind} resources without an encounter, left out", 0)
+    tally.require_match(kind, account["read"] - unknown - nameless, unknown)

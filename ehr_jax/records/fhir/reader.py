@@ -18,7 +18,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records.common import encounters, parsing, reading, tables, tally
-from ehr_jax.records.fhir import admissions, events, resources, versions
+from ehr_jax.records.fhir import admissions, coded, events, resources, versions
 
 KINDS = (
     "Patient",
@@ -76,7 +76,8 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
     Needs Patient, Encounter and Condition; takes Procedure, MedicationRequest,
     MedicationAdministration, Medication, Location, Observation and DocumentReference where they are
-    there. `events` says what becomes a code, a measurement or a note, and when it is known;
+    there. `coded` and `events` say what becomes a code, a measurement or a note, and when it is
+    known;
     `versions` which of several versions of a resource counts.
 
     Raises RecordsError for a missing kind, a damaged file, a line that is not a resource of its
@@ -96,7 +97,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
     visits = _visits(raw.filter("part"), persons, oddities)
     moves = admissions.moves(raw, visits)
     places = admissions.places(raw, moves)
-    codes, code_names = events.codes(files, places, oddities)
+    codes, code_names = coded.codes(files, places, oddities)
     kind = pl.col("kind").replace_strict(admissions.HOSPITAL, default=None, return_dtype=pl.String)
     return encounters.records(
         persons,

@@ -9,7 +9,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax.records.common import ages, code_spelling, icd9, reading, tables, tally
-from ehr_jax.records.mimic import common, mimic3_events
+from ehr_jax.records.mimic import coded, common, mimic3_events
 
 MASKED_AGE = 91.4  # what MIMIC states as the median age of patients whose age it masks (over 89)
 
@@ -129,7 +129,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
     procedures = icd9.mimic_titles(root, "D_ICD_PROCEDURES")
     diagnosed = _billed(root, "DIAGNOSES_ICD", "ICD9CM:", titles.exact, 5, visits, oddities)
     performed = _billed(root, "PROCEDURES_ICD", "ICD9PROC:", procedures, 4, visits, oddities)
-    prescribed = common.prescribed(
+    prescribed = coded.prescribed(
         reading.find_table(root, "PRESCRIPTIONS"), "PRESCRIPTIONS", "startdate", visits, oddities
     )
     codes = code_spelling.table([diagnosed, performed, prescribed], oddities)
@@ -138,14 +138,14 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
         "ICD9PROC": ("procedure", lambda code: icd9.procedure_name(code, procedures)),
         "DRUG": ("drug", str.strip),
     }
-    return codes, common.name_codes(codes, systems)
+    return codes, coded.name_codes(codes, systems)
 
 
 def _billed(root, stem, prefix, titles, longest, visits, oddities) -> pl.DataFrame:
     path = reading.find_table(root, stem)
     raw = reading.read(path, {"hadm_id": pl.Int64, "seq_num": pl.Int64, "icd9_code": pl.String})
-    raw = common.of_visits(raw, "icd9_code", stem, visits, oddities)
-    code = common.icd9_spelling(raw["icd9_code"], titles, longest, stem, oddities)
+    raw = coded.of_visits(raw, "icd9_code", stem, visits, oddities)
+    code = coded.icd9_spelling(raw["icd9_code"], titles, longest, stem, oddities)
     return raw.select(
         "visit_id", code=prefix + code, time=tables.NO_TIME, position=pl.col("seq_num")
     )

@@ -12,7 +12,7 @@ import polars as pl
 
 from ehr_jax import errors
 from ehr_jax.records.common import ages, code_spelling, icd9, reading, tables, tally
-from ehr_jax.records.mimic import common, mimic4_events
+from ehr_jax.records.mimic import coded, common, mimic4_events
 
 DEMO_TERMS = "MIMIC-IV Clinical Database Demo, Open Data Commons Open Database License 1.0."
 CREDENTIALED_TERMS = (
@@ -153,7 +153,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
     procedures = _titles(root, "d_icd_procedures", PROCEDURES)
     diagnosed = _billed(root, "diagnoses_icd", DIAGNOSES, diagnoses, 5, visits, oddities)
     performed = _billed(root, "procedures_icd", PROCEDURES, procedures, 4, visits, oddities)
-    prescribed = common.prescribed(
+    prescribed = coded.prescribed(
         mimic4_events.find_table(root, "prescriptions"),
         "prescriptions",
         "starttime",
@@ -173,7 +173,7 @@ def _codes(root, visits: pl.DataFrame, oddities: dict) -> tuple[pl.DataFrame, pl
         "ICD10PCS": ("procedure", lambda code: tens[1].get(code, f"ICD-10-PCS {code}")),
         "DRUG": ("drug", str.strip),
     }
-    return codes, common.name_codes(codes, systems)
+    return codes, coded.name_codes(codes, systems)
 
 
 def _titles(root, stem: str, systems: Mapping[int, str]) -> dict[str, dict[str, str]]:
@@ -196,13 +196,13 @@ def _undotted(raw: pl.DataFrame) -> pl.DataFrame:
 def _billed(root, stem, systems, titles, longest, visits, oddities) -> pl.DataFrame:
     path = mimic4_events.find_table(root, stem)
     raw = _versioned(path, {"hadm_id": pl.Int64, "seq_num": pl.Int64}, systems)
-    raw = common.of_visits(raw, "icd_code", stem, visits, oddities)
+    raw = coded.of_visits(raw, "icd_code", stem, visits, oddities)
     parts = []
     for version, system in systems.items():
         part = raw.filter(icd_version=version)
         given = part["icd_code"]
         if version == 9:
-            given = common.icd9_spelling(given, titles[system], longest, stem, oddities)
+            given = coded.icd9_spelling(given, titles[system], longest, stem, oddities)
         else:
             given = _whole_icd10(given, system, stem, oddities)
         code = f"{system}:" + given

@@ -12,7 +12,7 @@ import pathlib
 import polars as pl
 
 from ehr_jax.records.common import encounters, icd9, reading, repeats, tables, tally, when
-from ehr_jax.records.omop import events, people, vocabulary
+from ehr_jax.records.omop import coded, events, people, vocabulary
 
 # Columns that CDM 5.4 renamed: ours, then the name in 5.4, then in 5.3.
 _RENAMED = {
@@ -28,7 +28,7 @@ def read(root: str | pathlib.Path) -> tables.Records:
 
     Needs PERSON, VISIT_OCCURRENCE and CONDITION_OCCURRENCE; takes PROCEDURE_OCCURRENCE,
     DRUG_EXPOSURE, DEATH, VISIT_DETAIL, CARE_SITE, OBSERVATION_PERIOD, MEASUREMENT, NOTE and CONCEPT
-    where they are there. `events.codes` says how a row becomes a code and when it is known.
+    where they are there. `coded.codes` says how a row becomes a code and when it is known.
     A birth of which only the year is told is taken at 1 July, one of year and month at the 15th.
     A visit's end given as a date is the end of that day.
 
@@ -40,11 +40,11 @@ def read(root: str | pathlib.Path) -> tables.Records:
     persons = people.read(root, oddities)
     raw = _of_persons(raw, persons, oddities)
     kept = raw.filter("part")
-    found = events.collect(root, raw, oddities)
+    found = coded.collect(root, raw, oddities)
     concepts = vocabulary.load(root, _used_concepts(kept, persons, found))
     visits = _visits(kept, persons, concepts, oddities)
     moves = events.moves(root, visits, concepts, oddities)
-    codes, code_names = events.codes(found, concepts, icd9.load(root), oddities)
+    codes, code_names = coded.codes(found, concepts, icd9.load(root), oddities)
     _count_unobserved(root, visits, oddities)
     return encounters.records(
         persons,

@@ -118,6 +118,12 @@ def name_of(column: str, names: dict[int, str]) -> pl.Expr:
     return pl.col(column).replace_strict(names, default=None, return_dtype=pl.String)
 
 
+def not_zero(column: str) -> pl.Expr:
+    """Returns a column of concept ids, null where it is 0, which stands for none."""
+    # `replace` would hold every row before it looks at the first.
+    return pl.when(pl.col(column) != 0).then(pl.col(column))
+
+
 def load(root: str | pathlib.Path, used: pl.Series) -> Concepts:
     """Returns what the vocabulary tables of `root` know of the `used` concept ids and of units.
 

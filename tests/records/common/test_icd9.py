@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehr_jax.records.common import icd9
-from ehr_jax.records.mimic import common
+from ehr_jax.records.mimic import coded
 
 categories = st.one_of(
     st.integers(1, 999).map(lambda n: f"{n:03d}"),
@@ -86,7 +86,7 @@ def test_a_column_of_numbers_becomes_no_other_code_without_being_told(codes):
     titles = dict.fromkeys(["0331", "331", "9904", "3893", "0066", "8674"], "a title")
     oddities = {}
     floats = pl.Series([float(code) for code in codes]).cast(pl.String)
-    found = common.icd9_spelling(floats, titles, 4, "PROCEDURES", oddities).to_list()
+    found = coded.icd9_spelling(floats, titles, 4, "PROCEDURES", oddities).to_list()
     wrong = sum(one != other for one, other in zip(found, codes, strict=True))
     assert wrong <= sum(n for rule, n in oddities.items() if "ambiguous" in rule and "331" in rule)
     assert all(code == "331" for code, true in zip(found, codes, strict=True) if code != true)

@@ -18,6 +18,7 @@ from ehr_jax.records.common import archives
 from ehr_jax.records.meds import reader as meds
 from ehr_jax.records.meds import writer
 from ehr_jax.records.physionet2012 import reader as physionet2012
+from ehr_jax.records.physionet2012 import survey
 
 HEADER = "Time,Parameter,Value\n"
 OUTCOMES = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n"
@@ -92,7 +93,7 @@ def test_golden_counts_of_set_a(set_a, data_root):
     counted = set_a.measurements.group_by("variable").len().collect(engine="streaming")
     assert counted.height == 37
     # Every row of the file is a measurement, one of five descriptors or a weight of -1.
-    descriptors = len(physionet2012.DESCRIPTORS) * 4000
+    descriptors = len(survey.DESCRIPTORS) * 4000
     unknown = set_a.oddities["values of -1, unknown, left out"]
     assert counted["len"].sum() + descriptors + unknown == 1_757_980
     assert set_a.given_split.is_empty() and not set_a.dated
@@ -115,7 +116,7 @@ def test_no_score_or_outcome_is_among_the_inputs(set_a):
     assert (set_a.attributes["time"] == physionet2012.START).all()
     assert set_a.codes.is_empty()
     variables = set_a.measurements.select(pl.col("variable").unique()).collect().to_series()
-    assert set(variables) == {"P12:" + name for name in physionet2012.PARAMETERS}
+    assert set(variables) == {"P12:" + name for name in survey.PARAMETERS}
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "zip", "csv.gz"])
