@@ -6,8 +6,9 @@ from typing import Any
 
 # (section, old key) to the new key of that section.
 RENAMED = {("realm", "dtype"): "precision", ("train", "epochs"): "steps"}
-# Values of the keys of `train` that are newer than a run: how it behaved before they existed.
+# Values of the keys of sections that are newer than a run: how it behaved before they existed.
 ADDED = {"optimiser": "adam_l2", "schedule": "constant", "warmup_steps": 0, "final_share": 0.0}
+ADDED_TO_TEXT = {"architecture": None}
 ADDED_TO_NODES = ADDED | {
     "clip": None, "eval_every": 1, "patience": 500, "checkpoint_every": 100, "select": "accuracy",
 }  # fmt: skip
@@ -23,6 +24,8 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     on_nodes = isinstance(data, dict) and "path" in data
     if isinstance(train, dict) and (on_nodes or "realm" in updated):
         updated["train"] = (ADDED_TO_NODES if on_nodes else ADDED) | train
+    if isinstance(updated.get("text"), dict):
+        updated["text"] = ADDED_TO_TEXT | updated["text"]
     if on_nodes and isinstance(model, dict) and model.get("name") == "alldeepsets":
         updated["model"] = model | {"name": "alldeepsets_nodes"}
     return updated

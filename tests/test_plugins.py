@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import pathlib
 import re
+import shutil
 import sys
 import textwrap
 import types
@@ -22,6 +23,7 @@ from ehr_jax.experiment import fitting, stages
 from ehr_jax.main import main
 from ehr_jax.models import registry
 from ehr_jax.records import sources
+from ehr_jax.text import encode, encoders
 
 
 @pytest.fixture
@@ -36,6 +38,7 @@ def package(tmp_path, monkeypatch):
             from ehr_jax.models import registry
             from ehr_jax.records import sources
             from ehr_jax.synthetic import hospital as synthetic
+            from ehr_jax.text import bert, encoders
 
             def fit_predict(arrays, config, seed):
                 train = arrays.split == "train"
@@ -63,6 +66,11 @@ def package(tmp_path, monkeypatch):
             OUT = spec.Spec("visit", "end", "theirs:HOME", exclude=("theirs:ODD", "no_end"))
             GO_HOME = spec.Task(OUT)
             UNLABELLED = spec.Task(spec.Spec("visit", "start", "theirs:NOTHING"))
+
+            def twice(*args, **kwargs):
+                return 2 * bert.hidden_states(*args, **kwargs)
+
+            TWICE = encoders.BERT._replace(hidden_states=twice)
             NOTHING = 5
             """
         )
@@ -206,6 +214,42 @@ def test_what_stands_for_no_method_is_one_line(package, path, words, capsys, tmp
 def test_a_label_that_is_none_is_told_before_records_are_read(package):
     with pytest.raises(errors.ConfigError, match="is a int; expected a ehr_jax.cohorts.labels.La"):
         base.check(config_of(**{"cohort.task": "theirs:UNLABELLED"}), "train")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A small encoder's folder."""
+    golden = pathlib.Path(__file__).parent / "text" / "golden" / "tiny_mean"
+    return shutil.copytree(golden, tmp_path / "encoder")
+
+
+def test_an_architecture_reads_a_checkpoint(package, points, checkpoint, tmp_path):
+    points("ehr_jax.architectures", "twice", "theirs:TWICE")
+    ours, *others = (
+        encoders.load(checkpoint, pooling="mean", normalise=False, architecture=name)
+        for name in (None, "theirs:TWICE", "twice")
+    )
+    expected = encode.encode(["fever"], ours, tmp_path / "cache")
+    assert expected.any()
+    for encoder in others:
+        assert encoder.fingerprint != ours.fingerprint
+        found = encode.encode(["fever"], encoder, tmp_path / "cache")
+        np.testing.assert_allclose(found, 2 * expected, rtol=1e-5)
+
+
+def test_an_architecture_of_others_is_told_early_and_never_by_a_checkpoint(package, checkpoint):
+    config = config_of(**{"text.architecture": "theirs:NOTHING", "data.keep": False})
+    with pytest.raises(errors.ConfigError, match="is a int; expected a ehr_jax.text.encoders.Arc"):
+        base.check(config, "train")
+    config.text.architecture = "theirs:TWICE"
+    base.check(config, "train")
+    config.data.keep = True
+    with pytest.raises(errors.ConfigError, match="config.text.architecture names 'theirs:TWICE'"):
+        base.check(config, "train")
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "theirs:TWICE"}))
+    with pytest.raises(errors.TextError, match="model_type 'theirs:TWICE' is not known"):
+        encoders.load(checkpoint)
 
 
 def test_the_examples_of_the_page_work(tmp_path, monkeypatch):

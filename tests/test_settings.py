@@ -18,7 +18,7 @@ from ehr_jax.models import settings as model_settings
 from ehr_jax.nn import operands, series_encoder, token_norm
 from ehr_jax.records import settings as record_settings
 from ehr_jax.records import sources
-from ehr_jax.text import catalogue, longformer, tokenize
+from ehr_jax.text import catalogue, encoders, longformer, tokenize
 from ehr_jax.text import settings as text_settings
 from ehr_jax.training import run_folder
 from ehr_jax.training import settings as train_settings
@@ -102,6 +102,7 @@ def test_every_default_is_possible_and_every_setting_has_a_sentence():
 def test_names_said_without_their_code_are_those_of_the_code():
     assert record_settings.SOURCES == tuple(sources.SOURCES)
     assert cohort_settings.EXCLUSIONS == tuple(rules.RULES)
+    assert text_settings.ARCHITECTURES == tuple(encoders.ARCHITECTURES)
     assert feature_settings.VARIABLE_SETS == tuple(variables.SETS)
     assert model_settings.VARIANTS == realm.VARIANTS
     assert model_settings.SERIES_ENCODERS == series_encoder.KINDS

@@ -13,8 +13,10 @@ from ehr_jax.download import settings as download
 from ehr_jax.experiment import checks
 from ehr_jax.models import registry
 from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.text import settings as text
 
 OF_COHORTS = ("train", "benchmark", "sweep", "prepare", "audit")
+_OURS = (None, *text.ARCHITECTURES)
 OF_TRAINING = ("train", "benchmark", "sweep")
 
 
@@ -28,6 +30,7 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         cohort = settings.read(cohorts.Cohort, config.cohort, "config.cohort")
         changes = settings.read(cohorts.Task, config.task, "config.task")
         cohorts.check_task(cohort, changes, config.data.source)
+        check_architecture(config.text)
         check_keep(config)
     if mode in ("train", "sweep") and config.cohort.folds != 1:
         raise errors.ConfigError(
@@ -43,18 +46,31 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         check_sweep(config)
 
 
+def check_architecture(section: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError unless an encoder's architecture of another package is there."""
+    if section.architecture not in _OURS:
+        from ehr_jax.text import encoders  # with jax, which our own names do without
+
+        encoders.find_architecture(section.architecture)
+
+
 def check_keep(config: ml_collections.ConfigDict) -> None:
     """Raises ConfigError where samples are to be kept that code of other packages shapes.
 
-    Of a task, a source or a method of another package none are kept; a rule does not show there.
+    Samples of a task, a source or a method of another package are not kept anyway.
     """
-    theirs = [name for name in config.task.exclude or () if name not in cohorts.EXCLUSIONS]
-    if config.data.keep and not config.data.prepared and theirs:
-        raise errors.ConfigError(
-            f"config.task.exclude names '{theirs[0]}' of another package, whose code may change "
-            "unseen, so that samples must not be kept for later starts; set config.data.keep to "
-            "False"
-        )
+    architecture = config.text.architecture
+    theirs = {
+        "task.exclude": [x for x in config.task.exclude or () if x not in cohorts.EXCLUSIONS],
+        "text.architecture": [architecture] if architecture not in _OURS else [],
+    }
+    for key, names in theirs.items():
+        if names and config.data.keep and not config.data.prepared:
+            raise errors.ConfigError(
+                f"config.{key} names '{names[0]}' of another package, whose code may change "
+                "unseen, so that samples must not be kept for later starts; set config.data.keep "
+                "to False"
+            )
 
 
 def check_benchmark(config: ml_collections.ConfigDict) -> None:

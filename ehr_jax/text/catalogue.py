@@ -26,6 +26,7 @@ class Entry:
     end_token: str | None = None  # closes every chunk, where the tokenizer adds none by itself
     long: str | None = None  # chunk or truncate: what becomes of a text beyond max_length
     overlap: int | None = None  # tokens that two neighbouring chunks of it share
+    architecture: str | None = None  # that reads the files; None is the model_type they say
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "checkpoint")

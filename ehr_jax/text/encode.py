@@ -243,7 +243,8 @@ def _encode_missing(
     begun: np.ndarray,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Fills `vectors` at `rows` not `begun`; yields each batch with the rows it finished."""
-    module = encoders.ARCHITECTURES[encoder.architecture].module(encoder.config, encoder.precision)
+    architecture = encoders.find_architecture(encoder.architecture)
+    module = architecture.module(encoder.config, encoder.precision)
     left = np.zeros(len(texts), np.int32)  # chunks still to come, by text
     weight = np.zeros(len(texts), np.int64)  # tokens so far, by text
 

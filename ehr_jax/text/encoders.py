@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 from ehr_jax.errors import TextError
 from ehr_jax.text import (
     bert,
@@ -80,6 +81,7 @@ ARCHITECTURES = {
     "llama": DECODER, "mistral": DECODER, "qwen2": DECODER, "qwen3": DECODER,
     "gemma3_text": DECODER, "gemma3": DECODER,
 }  # fmt: skip
+NAMES = plugins.Names(settings.NAMES.group, ARCHITECTURES)
 
 # What is fetched: no pickled weights, no code.
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/model*.safetensors"]
@@ -150,6 +152,11 @@ def resolve(name_or_folder: str | Path = DEFAULT, download: bool = False) -> Pat
     )
 
 
+def find_architecture(name: str) -> Architecture:
+    """Returns an architecture by its name; ConfigError where there is none (see `plugins.find`)."""
+    return plugins.find("config.text.architecture", NAMES, name, Architecture)
+
+
 def load(
     name_or_folder: str | Path = DEFAULT,
     precision: str = "float32",
@@ -182,12 +189,17 @@ def load(
     root = folder / _transformer_path(folder)
     path = root / "config.json"
     content = weights.read_json(path)
-    kind = content.get("model_type") if isinstance(content, dict) else None
-    if kind not in ARCHITECTURES:
-        raise TextError(
-            f"{path}: model_type {kind!r} is not known, expected one of {sorted(ARCHITECTURES)}"
-        )
-    architecture = ARCHITECTURES[kind]
+    kind = entry.architecture
+    if kind is None:
+        kind = content.get("model_type") if isinstance(content, dict) else None
+        # A checkpoint's file must not say which code of other packages is run.
+        if kind not in ARCHITECTURES:
+            raise TextError(
+                f"{path}: model_type {kind!r} is not known, expected one of "
+                f"{sorted(ARCHITECTURES)}; that of another package is named by "
+                "config.text.architecture"
+            )
+    architecture = find_architecture(kind)
     config = _with_global_tokens(architecture.read_config(content, path), entry, path)
     prefix = tokenize.read_prefix(folder) if entry.prefix is None else entry.prefix
     tokenizer = tokenize.load(
@@ -216,6 +228,8 @@ def load(
         "pooling": dataclasses.asdict(how),
         "precision": precision,
     }
+    if kind not in ARCHITECTURES:
+        identity["files"] = _digests(architecture)
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Encoder(
         str(name_or_folder), kind, config, params, tokenizer, how, precision, fingerprint, mesh
@@ -235,6 +249,12 @@ def check_pinned(name_or_folder: str | Path, folder: Path) -> dict[Path, str]:
     if package is None or folder != _installed(package):
         return {}
     return weights.check_digests(folder, package.files, package.requirement)
+
+
+def _digests(architecture: Architecture) -> list[str]:
+    """The sha256 of the files that the functions of an architecture stand in."""
+    functions = (architecture.read_config, architecture.sources, architecture.hidden_states)
+    return [weights.file_hash(Path(inspect.getfile(function))) for function in functions]
 
 
 def _package(name: str) -> catalogue.Package | None:

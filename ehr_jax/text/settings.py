@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from ehr_jax import errors
+from ehr_jax import errors, plugins
 from ehr_jax.settings import Settings, setting
 
 PRECISIONS = ("float32", "bfloat16")
@@ -11,6 +11,12 @@ POOLINGS = ("mean", "cls", "last")
 CASINGS = ("cased", "uncased")
 GLOBAL_TOKENS = ("cls", "none")
 LONG = ("chunk", "truncate")
+# The names of `encoders.ARCHITECTURES`, without importing them.
+ARCHITECTURES = (
+    "bert", "roberta", "xlm-roberta", "modernbert", "longformer", "llama", "mistral", "qwen2",
+    "qwen3", "gemma3_text", "gemma3",
+)  # fmt: skip
+NAMES = plugins.Names("ehr_jax.architectures", ARCHITECTURES)
 SUFFIXES = (".parquet", ".safetensors")  # of the output file
 
 
@@ -48,6 +54,11 @@ class Text(Settings):
         "encode other texts. None is as few as hold the parameters.",
         unit="devices",
         least=1,
+    )
+    architecture: str | None = setting(
+        None,
+        "The architecture that reads the checkpoint; None is the model_type of its config.json.",
+        choices=NAMES,
     )
     pooling: str | None = setting(None, "How tokens become one vector.", choices=POOLINGS)
     normalise: bool | None = setting(None, "Scale vectors to unit length.")
