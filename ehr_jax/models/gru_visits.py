@@ -52,13 +52,14 @@ class VisitGRU(nn.Module):
     def __call__(self, sequences: Sequences, train: bool = False) -> jax.Array:
         """Returns logits [batch, label] float32."""
         drop = dropout.Dropout(self.dropout)
-        dtype = jnp.dtype(self.precision)
         shape = sequences.num_codes, self.width
         vectors = self.param("codes", nn.initializers.normal(0.1), shape)
         padded = jnp.concatenate([vectors, jnp.zeros((1, self.width))])
-        time = dense.Dense(self.width, dtype, name="time")(sequences.gaps[..., None])
+        time = dense.Dense(self.width, self.precision, name="time")(sequences.gaps[..., None])
         visits = drop(nn.relu(padded[sequences.codes].sum(axis=2) + time), train)  # [b, visit, w]
-        state = recurrent.Recurrent("gru", self.width, dtype=dtype)(visits, sequences.mask)[1]
+        state = recurrent.Recurrent("gru", self.width, precision=self.precision)(
+            visits, sequences.mask
+        )[1]
         return dense.Dense(self.labels, name="out")(drop(state, train))
 
 

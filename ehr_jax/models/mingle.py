@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from ehr_jax import settings
 from ehr_jax.models import inputs
 from ehr_jax.models import settings as model_settings
-from ehr_jax.nn import dropout, layers, norms, operands, spread
+from ehr_jax.nn import dense, dropout, layers, norms, spread
 
 
 class Frozen(NamedTuple):
@@ -76,7 +76,7 @@ class Mingle(nn.Module):
             return layers.DeepSet(self.width, depth, **shared)
 
         def linear(width: int):
-            return nn.Dense(width, dot_general=operands.dot_general(self.precision))
+            return dense.Dense(width, self.precision, kernel_init=dense.LECUN)
 
         self.to_hyperedges = [make(None) for _ in range(self.depth + 1)]
         self.to_nodes = [make(self.axis) for _ in range(self.depth)]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ehr_jax import settings
 from ehr_jax.models import settings as model_settings
-from ehr_jax.nn import dropout, hops, layers, operands, sparse_rows, spmm
+from ehr_jax.nn import dense, dropout, hops, layers, sparse_rows, spmm
 
 Features = jax.Array | sparse_rows.SparseRows
 
@@ -68,8 +68,8 @@ class SetNetwork(nn.Module):
             for name, pairs in (("hyperedges", hop.to_hyperedges), ("nodes", hop.to_nodes)):
                 x = nn.relu(self._half_layer(f"to_{name}_{layer}", pairs, x, train))
                 x = dropout.Dropout(self.dropout)(x, train)
-        half = operands.dot_general(self.precision)
-        return nn.Dense(self.classes, dot_general=half, name="classifier")(x)
+        own = {"kernel_init": dense.LECUN, "name": "classifier"}
+        return dense.Dense(self.classes, self.precision, **own)(x)
 
     def _half_layer(self, name, pairs, x, train):
         width, depth = self.width, self.feed_forward_depth
@@ -115,7 +115,7 @@ class Convolution(nn.Module):
         glorot = nn.initializers.glorot_uniform()
         kernel = self.param("kernel", glorot, (x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        scaled = layers.times(x, kernel, self.precision)
+        scaled = dense.times(x, kernel, self.precision)
         scaled = scaled * jax.lax.rsqrt(_at_least_one(hop.degree))
         hyperedges = self._sum(hop.to_hyperedges, scaled) / _sizes(hop.to_hyperedges)
         nodes = self._sum(hop.to_nodes, hyperedges)

@@ -110,13 +110,11 @@ class Realm(nn.Module):
                 self.use_notes,
                 self.use_knowledge,
                 self.dropout,
-                jnp.dtype(self.precision),
+                self.precision,
                 name="text",
             )(stays, train)
         if self.use_visit:
-            streams["visit"] = realm_streams.Visit(
-                self.width, jnp.dtype(self.precision), name="visit"
-            )(stays)
+            streams["visit"] = realm_streams.Visit(self.width, self.precision, name="visit")(stays)
         fused, modality, tokens = realm_fusions.SequenceFusion(
             self.width,
             self.heads,
@@ -124,7 +122,7 @@ class Realm(nn.Module):
             self.norm,
             self.gate,
             self.dropout,
-            jnp.dtype(self.precision),
+            self.precision,
             name="fusion",
         )(list(streams.values()), train)
         weights = dict(zip(streams, tokens, strict=True))
@@ -152,7 +150,7 @@ class Realm(nn.Module):
                 self.width,
                 self.use_notes,
                 self.use_knowledge,
-                jnp.dtype(self.precision),
+                self.precision,
                 name="text",
             )(stays)
             vectors.append(text)
@@ -162,7 +160,7 @@ class Realm(nn.Module):
             if self.use_knowledge:
                 evidence = evidence._replace(entity=masks.mean_weights(stays.knowledge_mask))
         if self.use_visit:
-            stream = realm_streams.Visit(self.width, jnp.dtype(self.precision), name="visit")(stays)
+            stream = realm_streams.Visit(self.width, self.precision, name="visit")(stays)
             vectors.append(stream.tokens[:, 0])
             present.append(stream.mask[:, 0])
         fused = realm_fusions.VectorFusion(
@@ -172,7 +170,7 @@ class Realm(nn.Module):
             self.feed_forward,
             self.norm,
             self.dropout,
-            jnp.dtype(self.precision),
+            self.precision,
             name="fusion",
         )(vectors, present, train)
         return fused, evidence
@@ -185,7 +183,7 @@ class Realm(nn.Module):
             self.heads,
             self.bidirectional,
             self.dropout,
-            jnp.dtype(self.precision),
+            self.precision,
             parent=None,
         )
         return realm_streams.Series(encoder, self.use_statics, name="series")(stays, train)
@@ -203,14 +201,14 @@ class Realm(nn.Module):
         if not parts:
             return []
         joined = jnp.concatenate(parts, axis=-1)
-        return [dense.Dense(self.width, jnp.dtype(self.precision), name="beside")(joined)]
+        return [dense.Dense(self.width, self.precision, name="beside")(joined)]
 
     def _head(self, fused, train):
         """REALM: one layer on sigma(z*), sigma taken to be GELU. The others: EMERGE's released head
         GELU-Linear-Dropout-Linear. Dropout before REALM's layer is inferred."""
         hidden = dense.gelu(fused)
         if self.variant != "realm":
-            hidden = dense.Dense(self.width, jnp.dtype(self.precision), name="hidden")(hidden)
+            hidden = dense.Dense(self.width, self.precision, name="hidden")(hidden)
         hidden = dropout.Dropout(self.dropout)(hidden, train)
         return dense.Dense(self.labels + len(self.survival_days), name="out")(hidden)
 

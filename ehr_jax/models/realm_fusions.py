@@ -1,7 +1,6 @@
 """How modalities become one vector: REALM's fusion of sequences, EMERGE's and others of vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,7 +30,7 @@ class SequenceFusion(nn.Module):
     norm: str
     gate: str
     dropout: float
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -51,19 +50,19 @@ class SequenceFusion(nn.Module):
                 self.feed_forward,
                 self.norm,
                 self.dropout,
-                self.dtype,
+                self.precision,
                 name=name,
             )
 
-        tau = time_embedding.TimeEmbedding(self.width, self.dtype, name="time")
+        tau = time_embedding.TimeEmbedding(self.width, self.precision, name="time")
         attended = []
         for k, stream in enumerate(streams):
             x = stream.tokens
             if stream.hours is not None:
                 x = x + tau(jnp.where(stream.mask > 0, stream.hours, 0))
             attended.append(block(f"self_{k}")(x, stream.mask, x, stream.mask, train))
-        mlp = dense.GeluMLP(self.width, self.dtype, name="mlp")
-        pool = fusion.AttentionPool(self.dtype, name="pool")
+        mlp = dense.GeluMLP(self.width, self.precision, name="mlp")
+        pool = fusion.AttentionPool(self.precision, name="pool")
         pooled, token_weights = [], []
         for k, (x, stream) in enumerate(zip(attended, streams, strict=True)):
             if len(streams) > 1:
@@ -101,7 +100,7 @@ class VectorFusion(nn.Module):
     feed_forward: int
     norm: str
     dropout: float
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -115,11 +114,11 @@ class VectorFusion(nn.Module):
         if len(vectors) == 1:
             return vectors[0]
         if self.variant == "concat":
-            return fusion.Concat(self.width, self.dtype)(vectors)
+            return fusion.Concat(self.width, self.precision)(vectors)
         if self.variant == "tensor":
-            return fusion.TensorFusion(self.width, dtype=self.dtype)(vectors)
+            return fusion.TensorFusion(self.width, precision=self.precision)(vectors)
         if self.variant == "mag":
-            return fusion.AdaptationGate(self.width, dtype=self.dtype)(vectors)
+            return fusion.AdaptationGate(self.width, precision=self.precision)(vectors)
         if self.variant == "emerge_code":
             return self._as_released(vectors)
         return self._as_drawn(vectors, sum(present), train)
@@ -128,10 +127,10 @@ class VectorFusion(nn.Module):
         mixed = []
         for k, (query, memory) in enumerate(_against_others(vectors)):
             attention = cross_attention.MultiHeadAttention(
-                self.width, self.heads, self.dtype, name=f"cross_{k}"
+                self.width, self.heads, self.precision, name=f"cross_{k}"
             )
             mixed.append(attention(query, memory, jnp.ones(memory.shape[:2]))[:, 0])
-        return dense.Dense(self.width, self.dtype, name="out")(jnp.concatenate(mixed, axis=-1))
+        return dense.Dense(self.width, self.precision, name="out")(jnp.concatenate(mixed, axis=-1))
 
     def _as_drawn(self, vectors, present, train):
         block = cross_attention.AttentionBlock(
@@ -140,7 +139,7 @@ class VectorFusion(nn.Module):
             self.feed_forward,
             self.norm,
             self.dropout,
-            self.dtype,
+            self.precision,
             name="cross",
         )
         # A row without any modality is padding of the batch, for the statistics of a batch norm.
@@ -152,7 +151,7 @@ class VectorFusion(nn.Module):
         mask = jnp.concatenate([real] * len(vectors))
         mixed = block(query, mask, memory, jnp.ones(memory.shape[:2]), train)[:, 0]
         joined = jnp.concatenate(jnp.split(mixed, len(vectors)), axis=-1)
-        return dense.GeluMLP(self.width, self.dtype, name="out")(joined)
+        return dense.GeluMLP(self.width, self.precision, name="out")(joined)
 
 
 def _against_others(vectors):

@@ -1,6 +1,6 @@
 """The modalities of a stay as sequences of tokens (REALM) or as single vectors (EMERGE)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -56,7 +56,7 @@ class TextTokens(nn.Module):
     use_notes: bool
     use_knowledge: bool
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, stays: inputs.Stays, train: bool) -> Stream:
@@ -72,7 +72,7 @@ class TextTokens(nn.Module):
         mask = jnp.concatenate([mask for *_, mask, _ in sources], axis=1)
         halves, first = [], 0
         for name, vectors, source_mask, source_hours in sources:
-            own = dense.Dense(self.width, self.dtype, name=name)(
+            own = dense.Dense(self.width, self.precision, name=name)(
                 masks.cleared(vectors, source_mask)
             )
             half, found = _at(hours, own, source_mask, source_hours)
@@ -81,7 +81,7 @@ class TextTokens(nn.Module):
             half, found = half.at[:, here].set(own), found.at[:, here].set(source_mask > 0)
             halves.append(or_missing(self, f"no_{name}", half, found))
             first += own.shape[1]
-        u = dense.GeluMLP(self.width, self.dtype, name="text")(jnp.concatenate(halves, axis=-1))
+        u = dense.GeluMLP(self.width, self.precision, name="text")(jnp.concatenate(halves, axis=-1))
         u = dropout.Dropout(self.dropout)(u, train)
         return Stream(masks.cleared(u, mask), mask, hours)
 
@@ -90,13 +90,15 @@ class Visit(nn.Module):
     """The visit's state as one token without a time; neither paper has this modality."""
 
     width: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, stays: inputs.Stays) -> Stream:
         """One token."""
         mask = stays.has_visit[:, None]
-        tokens = dense.Dense(self.width, self.dtype)(masks.cleared(stays.visit, stays.has_visit))
+        tokens = dense.Dense(self.width, self.precision)(
+            masks.cleared(stays.visit, stays.has_visit)
+        )
         return Stream(masks.cleared(tokens[:, None], mask), mask, None)
 
 
@@ -111,7 +113,7 @@ class TextVector(nn.Module):
     width: int
     use_notes: bool
     use_knowledge: bool
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, stays: inputs.Stays) -> tuple[jax.Array, jax.Array]:
@@ -124,12 +126,17 @@ class TextVector(nn.Module):
         halves, present = [], jnp.zeros(stays.steps.shape, bool)
         for name, vectors, mask in sources:
             mean = masks.weighted(masks.cleared(vectors, mask), masks.mean_weights(mask))
-            half, found = dense.Dense(self.width, self.dtype, name=name)(mean), (mask > 0).any(1)
+            half, found = (
+                dense.Dense(self.width, self.precision, name=name)(mean),
+                (mask > 0).any(1),
+            )
             halves.append(or_missing(self, f"no_{name}", half, found))
             present |= found
         if len(halves) == 1:
             return halves[0], present.astype(jnp.float32)
-        text = dense.Dense(self.width, self.dtype, name="text")(jnp.concatenate(halves, axis=-1))
+        text = dense.Dense(self.width, self.precision, name="text")(
+            jnp.concatenate(halves, axis=-1)
+        )
         return text, present.astype(jnp.float32)
 
 

@@ -1,12 +1,10 @@
 """Multi-head attention of one padded sequence over another or itself, and the block around it."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dense, dropout, masks, token_norm
+from ehr_jax.nn import dense, dropout, masks, operands, token_norm
 
 
 def attend(
@@ -38,12 +36,12 @@ class MultiHeadAttention(nn.Module):
 
     Attributes:
       width: of queries, keys and results, a multiple of `heads`.
-      dtype: of the operands of products.
+      precision: of the operands of products (`nn.operands`).
     """
 
     width: int
     heads: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, memory: jax.Array, mask: jax.Array) -> jax.Array:
@@ -56,15 +54,14 @@ class MultiHeadAttention(nn.Module):
         kernel = self.param("kernel", glorot, (self.width, 3 * self.width))
         bias = self.param("bias", nn.initializers.zeros, (3 * self.width,))
         if memory is x:
-            q, k, v = jnp.split(dense.product(x, kernel, self.dtype) + bias, 3, axis=-1)
+            q, k, v = jnp.split(operands.product(x, kernel, self.precision) + bias, 3, axis=-1)
         else:
             w = self.width
-            q = dense.product(x, kernel[:, :w], self.dtype) + bias[:w]
-            kv = dense.product(memory, kernel[:, w:], self.dtype) + bias[w:]
+            q = operands.product(x, kernel[:, :w], self.precision) + bias[:w]
+            kv = operands.product(memory, kernel[:, w:], self.precision) + bias[w:]
             k, v = jnp.split(kv, 2, axis=-1)
-        operands = (a.astype(self.dtype) for a in (q, k, v))
-        mixed, _ = attend(*operands, mask, self.heads)
-        out = dense.Dense(self.width, self.dtype, name="out")(mixed)
+        mixed, _ = attend(*(a.astype(self.precision) for a in (q, k, v)), mask, self.heads)
+        out = dense.Dense(self.width, self.precision, name="out")(mixed)
         some = (mask > 0).any(axis=1)[:, None, None]
         return jnp.where(some, out, 0)
 
@@ -86,7 +83,7 @@ class AttentionBlock(nn.Module):
     feed_forward: int
     norm: str = "layer"
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -100,10 +97,10 @@ class AttentionBlock(nn.Module):
         """[batch, query, width] -> the same, zero where `mask` [batch, query] is 0."""
         drop = dropout.Dropout(self.dropout)
         norm = lambda name: token_norm.TokenNorm(self.norm, name=name)  # noqa: E731
-        attention = MultiHeadAttention(self.width, self.heads, self.dtype, name="attention")
+        attention = MultiHeadAttention(self.width, self.heads, self.precision, name="attention")
         x = norm("norm_attention")(x + drop(attention(x, memory, memory_mask), train), mask, train)
-        hidden = nn.relu(dense.Dense(self.feed_forward, self.dtype, name="inner")(x))
-        hidden = dense.Dense(self.width, self.dtype, name="outer")(drop(hidden, train))
+        hidden = nn.relu(dense.Dense(self.feed_forward, self.precision, name="inner")(x))
+        hidden = dense.Dense(self.width, self.precision, name="outer")(drop(hidden, train))
         x = norm("norm_out")(x + drop(hidden, train), mask, train)
         return masks.cleared(x, mask)
 

@@ -1,35 +1,38 @@
-"""The linear layer of the fusion networks: PyTorch's start, a dtype of operands, and MLPs of it."""
-
-from typing import Any
+"""The linear layer of every network, and MLPs of it."""
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+
+from ehr_jax.nn import operands, sparse_rows
+
+
+def as_torch(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Draws a kernel uniform within 1 / sqrt(in), as that of `torch.nn.Linear` starts."""
+    return jax.random.uniform(key, shape, minval=-1, maxval=1) / max(shape[0], 1) ** 0.5
+
+
+LECUN = nn.initializers.lecun_normal()  # as a kernel of `flax.linen.Dense` starts
 
 
 class Dense(nn.Module):
-    """x W + b in float32, its product's operands in `dtype`.
-
-    W starts uniform within 1 / sqrt(in), as `torch.nn.Linear`'s does, and b at 0.
+    """x W + b in float32, on dense rows or on `sparse_rows.SparseRows`; b starts at 0.
 
     Attributes:
+      precision: of the operands of the product (`nn.operands`).
       bias: without it, nothing comes of a zero.
+      kernel_init: draws W.
     """
 
     width: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
     bias: bool = True
+    kernel_init: nn.initializers.Initializer = as_torch
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
         """[..., in] -> [..., width]."""
-        inputs = x.shape[-1]
-
-        def start(key, shape):
-            return jax.random.uniform(key, shape, minval=-1, maxval=1) / max(inputs, 1) ** 0.5
-
-        kernel = self.param("kernel", start, (inputs, self.width))
-        out = product(x, kernel, self.dtype)
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
+        out = times(x, kernel, self.precision)
         if not self.bias:
             return out
         return out + self.param("bias", nn.initializers.zeros, (self.width,))
@@ -39,18 +42,20 @@ class GeluMLP(nn.Module):
     """Linear-GELU-Linear."""
 
     width: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., in] -> [..., width]."""
-        hidden = gelu(Dense(self.width, self.dtype, name="inner")(x))
-        return Dense(self.width, self.dtype, name="outer")(hidden)
+        hidden = gelu(Dense(self.width, self.precision, name="inner")(x))
+        return Dense(self.width, self.precision, name="outer")(hidden)
 
 
-def product(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
-    """[..., in] @ [in, out] of operands in `dtype`, float32."""
-    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+def times(x: jax.Array | sparse_rows.SparseRows, kernel: jax.Array, precision: str) -> jax.Array:
+    """[..., in], dense or sparse, @ [in, out] -> [..., out] float32."""
+    if isinstance(x, sparse_rows.SparseRows):
+        return x.times(kernel, precision)
+    return operands.product(x, kernel, precision)
 
 
 def gelu(x: jax.Array) -> jax.Array:

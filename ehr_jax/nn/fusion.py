@@ -1,7 +1,6 @@
 """Ways to make one vector of several modalities: mixing, pooling, tensors, displacement, concat."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -80,14 +79,14 @@ class AttentionPool(nn.Module):
     a linear layer of the tokens' mean, with the usual scale 1 / sqrt(width).
     """
 
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, tokens: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         """[batch, token, width] by [batch, token] -> [batch, width], weights [batch, token]."""
         width = tokens.shape[-1]
         mean = masks.weighted(tokens, masks.mean_weights(mask))
-        query = dense.Dense(width, self.dtype, name="query")(mean)
+        query = dense.Dense(width, self.precision, name="query")(mean)
         scores = jnp.einsum("btd,bd->bt", tokens, query) / width**0.5
         weights = masks.softmax(scores, mask)
         return masks.weighted(tokens, weights), weights
@@ -97,12 +96,14 @@ class Concat(nn.Module):
     """GELU(Linear([v_1 ; v_2 ; ...])): the concat fusion of EMERGE's comparison."""
 
     width: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, vectors: Sequence[jax.Array]) -> jax.Array:
         """[batch, width_k] each -> [batch, width]."""
-        return dense.gelu(dense.Dense(self.width, self.dtype)(jnp.concatenate(vectors, axis=-1)))
+        return dense.gelu(
+            dense.Dense(self.width, self.precision)(jnp.concatenate(vectors, axis=-1))
+        )
 
 
 class TensorFusion(nn.Module):
@@ -114,19 +115,19 @@ class TensorFusion(nn.Module):
 
     width: int
     narrow: int = 32
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, vectors: Sequence[jax.Array]) -> jax.Array:
         """[batch, width_k] each -> [batch, width]."""
         narrow = [
-            dense.Dense(self.narrow, self.dtype, name=f"narrow_{k}")(v)
+            dense.Dense(self.narrow, self.precision, name=f"narrow_{k}")(v)
             for k, v in enumerate(vectors)
         ]
         hidden = dense.gelu(
-            dense.Dense(self.width, self.dtype, name="inner")(outer_product(narrow))
+            dense.Dense(self.width, self.precision, name="inner")(outer_product(narrow))
         )
-        return dense.gelu(dense.Dense(self.width, self.dtype, name="outer")(hidden))
+        return dense.gelu(dense.Dense(self.width, self.precision, name="outer")(hidden))
 
 
 class AdaptationGate(nn.Module):
@@ -141,7 +142,7 @@ class AdaptationGate(nn.Module):
 
     width: int
     beta: float = 1.0
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, vectors: Sequence[jax.Array]) -> jax.Array:
@@ -150,8 +151,8 @@ class AdaptationGate(nn.Module):
         shift = self.param("bias", nn.initializers.zeros, (self.width,))
         for k, other in enumerate(others):
             both = jnp.concatenate([base, other], axis=-1)
-            gate = nn.relu(dense.Dense(self.width, self.dtype, name=f"gate_{k}")(both))
-            value = dense.Dense(self.width, self.dtype, bias=False, name=f"value_{k}")(other)
+            gate = nn.relu(dense.Dense(self.width, self.precision, name=f"gate_{k}")(both))
+            value = dense.Dense(self.width, self.precision, bias=False, name=f"value_{k}")(other)
             shift = shift + gate * value
         moved = displace(base, jnp.broadcast_to(shift, base.shape), self.beta)
         return nn.LayerNorm(norms.EPSILON)(moved)

@@ -7,27 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dropout, operands, sparse_rows, spmm, spread
+from ehr_jax.nn import dense, dropout, sparse_rows, spmm, spread
 
 EPSILON = 1e-5  # of every LayerNorm, as in the published networks
-
-
-# Uniform within 1/sqrt(inputs), where the published linear layers start.
-_published_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-class Linear(nn.Module):
-    """x W + b with `nn.Dense`'s parameters, on dense rows or on `sparse_rows.SparseRows`."""
-
-    width: int
-    kernel_init: nn.initializers.Initializer = _published_init
-    precision: str = "float32"
-
-    @nn.compact
-    def __call__(self, x: jax.Array | sparse_rows.SparseRows) -> jax.Array:
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return times(x, kernel, self.precision) + bias
 
 
 class MLP(nn.Module):
@@ -40,7 +22,7 @@ class MLP(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         for index, width in enumerate(self.widths):
             x = nn.relu(x) if index else x
-            x = nn.Dense(width, dot_general=operands.dot_general(self.precision))(x)
+            x = dense.Dense(width, self.precision, kernel_init=dense.LECUN)(x)
         return x
 
 
@@ -78,10 +60,11 @@ class SetAttention(nn.Module):
         # <W_K z + b_K, q> = z (W_K q) + b_K q: the keys themselves are never needed.
         by_head = (self.heads, head_width)
         query = jnp.einsum("dhc,hc->dh", key.reshape(-1, *by_head), seed)  # [in, head]
-        scores = times(z, query, self.precision)
+        scores = dense.times(z, query, self.precision)
         scores = scores + (key_bias.reshape(by_head) * seed).sum(-1)  # [source, head]
         scores = nn.leaky_relu(scores, 0.2)
-        values = Linear(self.width, glorot, self.precision, name="value")(z).reshape(-1, *by_head)
+        values = dense.Dense(self.width, self.precision, kernel_init=glorot, name="value")(z)
+        values = values.reshape(-1, *by_head)
         pooled = spread.pool(
             incidence, scores, values, self.axis, self.backend, self.precision
         )  # [target, head, head_width]
@@ -134,10 +117,10 @@ class NormMLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array | sparse_rows.SparseRows, train: bool = False) -> jax.Array:
         x = NormLinear(self.widths[0], self.precision)(x)
-        for width in self.widths[1:]:
+        for index, width in enumerate(self.widths[1:]):
             x = nn.LayerNorm(EPSILON)(nn.relu(x))
             x = dropout.Dropout(self.dropout)(x, train)
-            x = Linear(width, precision=self.precision)(x)
+            x = dense.Dense(width, self.precision, name=f"Linear_{index}")(x)
         return x
 
 
@@ -155,24 +138,17 @@ class NormLinear(nn.Module):
         inputs = x.shape[-1]
         gain = self.param("gain", nn.initializers.ones, (inputs,))
         offset = self.param("offset", nn.initializers.zeros, (inputs,))
-        kernel = self.param("kernel", _published_init, (inputs, self.width))
+        kernel = self.param("kernel", dense.as_torch, (inputs, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         if isinstance(x, sparse_rows.SparseRows):
             mean, variance = (column[:, None] for column in x.moments())
             scaled = gain[:, None] * kernel
-            product = times(x, scaled, self.precision) - mean * scaled.sum(0)
+            product = dense.times(x, scaled, self.precision) - mean * scaled.sum(0)
             product = product * jax.lax.rsqrt(variance + EPSILON)
             return product + offset @ kernel + bias
         mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         normed = (x - mean) * jax.lax.rsqrt(variance + EPSILON) * gain + offset
-        return times(normed, kernel, self.precision) + bias
-
-
-def times(x: jax.Array | sparse_rows.SparseRows, kernel: jax.Array, precision: str) -> jax.Array:
-    """[row, in], dense or sparse, @ [in, out] -> [row, out] float32."""
-    if isinstance(x, sparse_rows.SparseRows):
-        return x.times(kernel, precision)
-    return operands.product(x, kernel, precision)
+        return dense.times(normed, kernel, self.precision) + bias
 
 
 def _seed_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -5,8 +5,8 @@ cotangents too. Parameters, gradients, norms, softmax and losses stay float32.
 """
 
 import functools
+import math
 import pathlib
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +31,16 @@ def rounded(x: jax.Array) -> jax.Array:
 
 
 def product(x: jax.Array, kernel: jax.Array, precision: str) -> jax.Array:
-    """[row, in] @ [in, out] -> [row, out] float32; the gradients of both are float32 too."""
-    return x @ kernel if precision == "float32" else _half_product(x, kernel)
+    """[..., in] @ [in, out] -> [..., out] float32; the gradients of both are float32 too."""
+    if precision == "float32":
+        return x @ kernel
+    rows = _half_product(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), kernel)
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def dot_general(precision: str) -> Callable | None:
-    """What `flax.linen.Dense` takes as `dot_general` for rows [row, in]; None is its own."""
-    return None if precision == "float32" else _half_dot_general
+def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a @ b of operands that are cast already, float32."""
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
 @functools.cache
@@ -62,27 +65,18 @@ def multiplies_bfloat16() -> bool:
 # and round the sums that are gradients.
 @jax.custom_vjp
 def _half_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _matmul(cast(x, "bfloat16"), cast(kernel, "bfloat16"))
+    return matmul(cast(x, "bfloat16"), cast(kernel, "bfloat16"))
 
 
 def _half_product_forward(x, kernel):
     kept = cast(x, "bfloat16"), cast(kernel, "bfloat16")
-    return _matmul(*kept), kept
+    return matmul(*kept), kept
 
 
 def _half_product_backward(kept, cotangent):
     x, kernel = kept
     cotangent = cast(cotangent, "bfloat16")
-    return _matmul(cotangent, kernel.T), _matmul(x.T, cotangent)
+    return matmul(cotangent, kernel.T), matmul(x.T, cotangent)
 
 
 _half_product.defvjp(_half_product_forward, _half_product_backward)
-
-
-def _matmul(a, b):
-    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
-
-
-def _half_dot_general(x, kernel, dimension_numbers, **_):
-    assert dimension_numbers == (((1,), (0,)), ((), ())), dimension_numbers
-    return _half_product(x, kernel)

@@ -10,13 +10,13 @@ the loop, for a product of one step is too small to fill it (not measured).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ehr_jax.nn import dense
+from ehr_jax.nn import operands
 
 GATES = {"gru": 3, "lstm": 4}
 
@@ -44,7 +44,7 @@ def gru(
     *,
     decay: jax.Array | None = None,
     reverse: bool = False,
-    dtype: Any = jnp.float32,
+    precision: str = "float32",
     hoist: bool | None = None,
     unroll: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
@@ -59,7 +59,7 @@ def gru(
       decay: [batch, time, width]; the state is multiplied by it before the step (GRU-D, Che et al.
         2018).
       reverse: from the last step to the first.
-      dtype: of the operands of products; the state and the result are float32.
+      precision: of the operands of products (`nn.operands`); the state and the result are float32.
       hoist: project the inputs of all times before the loop; None does so unless on a CPU.
       unroll: steps a turn of the loop.
 
@@ -74,7 +74,7 @@ def gru(
         n = jnp.tanh(n + r * to_n)
         return (n + z * (h - n),)
 
-    return _run(step, 1, weights, x, mask, decay, reverse, dtype, hoist, unroll)
+    return _run(step, 1, weights, x, mask, decay, reverse, precision, hoist, unroll)
 
 
 def lstm(
@@ -83,7 +83,7 @@ def lstm(
     mask: jax.Array,
     *,
     reverse: bool = False,
-    dtype: Any = jnp.float32,
+    precision: str = "float32",
     hoist: bool | None = None,
     unroll: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
@@ -98,7 +98,7 @@ def lstm(
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
-    return _run(step, 2, weights, x, mask, None, reverse, dtype, hoist, unroll)
+    return _run(step, 2, weights, x, mask, None, reverse, precision, hoist, unroll)
 
 
 class Recurrent(nn.Module):
@@ -108,13 +108,13 @@ class Recurrent(nn.Module):
       kind: "gru" or "lstm".
       width: of the state.
       reverse: from the last step to the first.
-      dtype: of the operands of products.
+      precision: of the operands of products (`nn.operands`).
     """
 
     kind: str
     width: int
     reverse: bool = False
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -132,17 +132,17 @@ class Recurrent(nn.Module):
             self.param("state", start, (self.width, gates)),
             self.param("state_bias", start, (gates,)),
         )
-        options = {"reverse": self.reverse, "dtype": self.dtype}
+        options = {"reverse": self.reverse, "precision": self.precision}
         if self.kind == "gru":
             return gru(weights, x, mask, decay=decay, **options)
         return lstm(weights, x, mask, **options)
 
 
 def _run(
-    step: Callable, states: int, weights: Weights, x, mask, decay, reverse, dtype, hoist, unroll
+    step: Callable, states: int, weights: Weights, x, mask, decay, reverse, precision, hoist, unroll
 ):
     """Scans `step(state, projected inputs, h -> projected h) -> state` over time."""
-    gates = weights.state.shape[1] // weights.state.shape[0]
+    gates, dtype = weights.state.shape[1] // weights.state.shape[0], jnp.dtype(precision)
     project_inputs = _projection(weights.inputs, weights.inputs_bias, gates, dtype)
     project_state = _projection(weights.state, weights.state_bias, gates, dtype)
     hoist = jax.default_backend() != "cpu" if hoist is None else hoist
@@ -173,5 +173,5 @@ def _projection(kernel, bias, gates: int, dtype) -> Callable:
     kernels = jnp.split(kernel.astype(dtype), gates, axis=1)
     biases = jnp.split(bias, gates)
     return lambda x: tuple(
-        dense.product(x, w, dtype) + b for w, b in zip(kernels, biases, strict=True)
+        operands.matmul(x.astype(dtype), w) + b for w, b in zip(kernels, biases, strict=True)
     )

@@ -1,7 +1,5 @@
 """A series on a grid as a sequence of vectors: what was measured, whether, and how long ago."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,7 +29,7 @@ class SeriesEncoder(nn.Module):
       bidirectional: run every recurrent layer in both directions and bring both to the width; not
         with gru_d.
       dropout: rate after each layer, in training.
-      dtype: of the operands of products.
+      precision: of the operands of products (`nn.operands`).
     """
 
     kind: str
@@ -40,7 +38,7 @@ class SeriesEncoder(nn.Module):
     heads: int = 4
     bidirectional: bool = False
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(
@@ -91,14 +89,14 @@ class SeriesEncoder(nn.Module):
         weight = self.param("decay_weight", nn.initializers.constant(0.1), (values.shape[-1],))
         bias = self.param("decay_bias", nn.initializers.zeros, (values.shape[-1],))
         kept = jnp.exp(-nn.relu(weight * days + bias))
-        state = jnp.exp(-nn.relu(dense.Dense(self.width, self.dtype, name="state_decay")(days)))
+        state = jnp.exp(-nn.relu(dense.Dense(self.width, self.precision, name="state_decay")(days)))
         return jnp.where(observed > 0, values, kept * values), state
 
     def _recurrent(self, layer, x, mask, decay):
         kind = "lstm" if self.kind == "lstm" else "gru"
 
         def run(name, reverse):
-            return recurrent.Recurrent(kind, self.width, reverse, self.dtype, name=name)(
+            return recurrent.Recurrent(kind, self.width, reverse, self.precision, name=name)(
                 x, mask, decay
             )[0]
 
@@ -106,20 +104,20 @@ class SeriesEncoder(nn.Module):
         if not self.bidirectional:
             return forward
         both = jnp.concatenate([forward, run(f"layer_{layer}_back", reverse=True)], axis=-1)
-        return dense.Dense(self.width, self.dtype, name=f"join_{layer}")(both)
+        return dense.Dense(self.width, self.precision, name=f"join_{layer}")(both)
 
     def _attended(self, x, hours, mask, train):
-        tau = time_embedding.TimeEmbedding(self.width, self.dtype, name="time")(
+        tau = time_embedding.TimeEmbedding(self.width, self.precision, name="time")(
             jnp.where(mask > 0, hours, 0)
         )
-        x = masks.cleared(dense.Dense(self.width, self.dtype, name="inputs")(x) + tau, mask)
+        x = masks.cleared(dense.Dense(self.width, self.precision, name="inputs")(x) + tau, mask)
         for layer in range(self.layers):
             block = cross_attention.AttentionBlock(
                 self.width,
                 self.heads,
                 4 * self.width,
                 dropout=self.dropout,
-                dtype=self.dtype,
+                precision=self.precision,
                 name=f"layer_{layer}",
             )
             x = block(x, mask, x, mask, train)

@@ -4,8 +4,6 @@ REALM (arXiv 2402.07016) adds tau = MLP(sin/cos features of the visit's time) to
 modality. Inferred: the periods, those of Vaswani et al. (2017), and the MLP's form.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,9 +32,9 @@ class TimeEmbedding(nn.Module):
     """tau = Linear(GELU(Linear(sinusoids)))."""
 
     width: int
-    dtype: Any = jnp.float32
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, times: jax.Array) -> jax.Array:
         """[...] float32 -> [..., width] float32."""
-        return dense.GeluMLP(self.width, self.dtype)(sinusoids(times, self.width))
+        return dense.GeluMLP(self.width, self.precision)(sinusoids(times, self.width))

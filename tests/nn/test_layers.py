@@ -5,7 +5,7 @@ import pytest
 import random_hypergraphs
 from hypothesis import given, settings
 
-from ehr_jax.nn import layers, norms, sparse_rows, spmm
+from ehr_jax.nn import dense, layers, norms, sparse_rows, spmm
 
 BACKENDS = [name for name in spmm.BACKENDS if name != "native"]  # which has to be built
 
@@ -154,7 +154,7 @@ def test_deep_set_drops_in_training_alone():
     assert np.abs(outputs(True, 1) - outputs(True, 2)).max() > 1e-3
 
 
-@pytest.mark.parametrize("make", [layers.NormLinear, layers.Linear])
+@pytest.mark.parametrize("make", [layers.NormLinear, dense.Dense])
 def test_linear_layers_take_sparse_rows_as_their_dense_equals(make):
     generator = np.random.default_rng(0)
     dense = generator.normal(size=(7, 20)) * (generator.random((7, 20)) < 0.2)

@@ -8,8 +8,8 @@ from ehr_jax.nn import recurrent
 BATCH, TIME, INPUTS, WIDTH = 4, 6, 3, 5
 MASK = np.array([[1] * 6, [0] * 6, [0, 0, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0]], np.float32)
 
-gru = jax.jit(recurrent.gru, static_argnames=("reverse", "hoist", "unroll", "dtype"))
-lstm = jax.jit(recurrent.lstm, static_argnames=("reverse", "hoist", "unroll", "dtype"))
+gru = jax.jit(recurrent.gru, static_argnames=("reverse", "hoist", "unroll", "precision"))
+lstm = jax.jit(recurrent.lstm, static_argnames=("reverse", "hoist", "unroll", "precision"))
 RUN = {"gru": gru, "lstm": lstm}
 
 
@@ -118,7 +118,7 @@ def test_no_step_at_all_and_no_input_at_all_are_allowed():
 
 def test_bfloat16_operands_stay_near_and_the_result_is_float32():
     weights, x = draw("gru")
-    states, _ = gru(weights, x, MASK, dtype=jnp.bfloat16)
+    states, _ = gru(weights, x, MASK, precision="bfloat16")
     assert states.dtype == jnp.float32
     np.testing.assert_allclose(states, by_hand("gru", weights, x, MASK), atol=0.1)
 

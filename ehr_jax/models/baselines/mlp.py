@@ -6,7 +6,7 @@ import jax
 from ehr_jax import settings
 from ehr_jax.models import inputs
 from ehr_jax.models import settings as model_settings
-from ehr_jax.nn import dropout, operands, spmm, spread
+from ehr_jax.nn import dense, dropout, spmm, spread
 
 
 class VisitMLP(nn.Module):
@@ -24,7 +24,7 @@ class VisitMLP(nn.Module):
 
     def setup(self):
         def linear(width: int):
-            return nn.Dense(width, dot_general=operands.dot_general(self.precision))
+            return dense.Dense(width, self.precision, kernel_init=dense.LECUN)
 
         self.code_layer = CodeLayer(self.width, self.precision)
         self.note_layer = linear(self.width) if self.use_notes else None
