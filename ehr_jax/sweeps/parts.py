@@ -18,6 +18,7 @@ from ehr_jax.training import (
     member_settings,
     memory,
     population,
+    population_loop,
     run_folder,
     seeds,
 )
@@ -116,7 +117,7 @@ class Parts:
         Args:
           ends: where members begin that have trained already.
           until: the step to train to; None is the last.
-          evolve: as of `population.train`.
+          evolve: as of `population_loop.train`.
         """
         group = self.groups[part]
         pairs = [pair for pair in self.members[part] if pair[0] in alive]
@@ -127,7 +128,7 @@ class Parts:
         for log in logs:
             log.mkdir(parents=True, exist_ok=True)
         with memory.explained(kinds.job(group.config, self.networks.arrays)):
-            found = population.train(
+            found = population_loop.train(
                 model,
                 data,
                 group.config.train,

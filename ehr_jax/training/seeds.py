@@ -13,7 +13,15 @@ import jax
 import numpy as np
 
 from ehr_jax import errors, storage
-from ehr_jax.training import checkpoints, fit, member_settings, memory, population, task
+from ehr_jax.training import (
+    checkpoints,
+    fit,
+    member_settings,
+    memory,
+    population,
+    population_loop,
+    task,
+)
 
 MOST = 64  # members of a program where nobody says how many
 SHARE = 0.5  # of the memory that is free, which a population may take
@@ -122,7 +130,7 @@ def _fit_together(model, data, config, seeds, folder, show, shows_validation) ->
     at = folder / "checkpoints" / f"together_{seeds[0]}_{len(seeds)}"
     storage.remove_partials(at.parent)
     managers = [checkpoints.open_manager(seed_folder(folder, seed)) for seed in seeds]
-    found = population.train(
+    found = population_loop.train(
         model,
         data,
         config,

@@ -16,7 +16,7 @@ from ehr_jax.modes import sweep
 from ehr_jax.sweeps import keys as sweep_keys
 from ehr_jax.sweeps import parts as sweep_parts
 from ehr_jax.sweeps import plan as sweep_plan
-from ehr_jax.training import population, run_folder
+from ehr_jax.training import population_loop, run_folder
 
 GRID = {
     "train": {"learning_rate": (1e-3, 1e-2)},
@@ -133,7 +133,7 @@ def test_memory_that_ends_in_a_sweep_is_explained(tmp_path, monkeypatch, capsys)
     def exhausted(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
 
-    monkeypatch.setattr(sweep_parts.population, "train", exhausted)
+    monkeypatch.setattr(sweep_parts.population_loop, "train", exhausted)
     given = "{'train': {'learning_rate': (1e-3, 1e-2)}}"
     assert run(tmp_path, f"--config.sweep.grid={given}", "--config.synthetic.patients=60") == 2
     assert "the device ran out of memory" in capsys.readouterr().err
@@ -201,9 +201,9 @@ def test_a_start_after_a_kill_keeps_what_was_finished(finished, tmp_path, monkey
     shutil.rmtree(folder / "checkpoints" / "part_1" / "end")
     (folder / "trials.parquet").unlink()
     trained = []
-    advance = population._advance
+    advance = population_loop._advance
     monkeypatch.setattr(
-        population,
+        population_loop,
         "_advance",
         lambda work, watch, whole: trained.append(watch.show) or advance(work, watch, whole),
     )

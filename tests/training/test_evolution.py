@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from ehr_jax import errors, stopping
 from ehr_jax.models import registry
-from ehr_jax.training import checkpoints, evolution, logs, member_settings, population, problem
+from ehr_jax.training import (
+    checkpoints,
+    evolution,
+    logs,
+    member_settings,
+    population,
+    population_loop,
+    problem,
+)
 
 STEPS, EVERY = 20, 10
 RATES = (0.0, 0.5, 0.25, 0.125)
@@ -54,7 +62,7 @@ def train(folder, given_members, **changes) -> population.Population:
     places = [folder / f"member_{k}" for k in range(len(given_members))]
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
-    return population.train(
+    return population_loop.train(
         model, data, config.train, given_members, folder / "checkpoints", places, "test",
         evolve=evolve(folder, **changes),
     )  # fmt: skip

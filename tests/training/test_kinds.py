@@ -16,7 +16,7 @@ from ehr_jax.features import arrays as features
 from ehr_jax.features import once, sequences
 from ehr_jax.models import registry
 from ehr_jax.synthetic import hospital as synthetic
-from ehr_jax.training import fit, kinds, member_settings, memory, population, task
+from ehr_jax.training import fit, kinds, member_settings, memory, population, population_loop, task
 
 
 @functools.cache
@@ -112,7 +112,7 @@ def test_a_population_equals_its_members_one_by_one(tmp_path):
     ]
     logs = [tmp_path / "log"] * 2
     logs[0].mkdir()
-    together = population.train(
+    together = population_loop.train(
         job.model, data, config.train, members, tmp_path / "both", logs, "both"
     )
     for row, member in enumerate(members):

@@ -20,6 +20,7 @@ from ehr_jax.training import (
     member_settings,
     memory,
     population,
+    population_loop,
     problem,
     seeds,
     sharded_problem,
@@ -75,7 +76,7 @@ def train(problem_of, members, folder: pathlib.Path, **more) -> population.Popul
     logs = [folder / f"member_{k}" for k in range(len(members))]
     for log in logs:
         log.mkdir(parents=True, exist_ok=True)
-    return population.train(
+    return population_loop.train(
         model, data, config, members, folder / "checkpoints", logs, "test", **more
     )
 
@@ -144,9 +145,9 @@ def test_what_stopped_early_no_longer_changes_and_a_smaller_program_does_the_res
 ):
     still = {"learning_rate": 1e-30}  # never better than at first, so out of patience
     parts = visits(train__patience=2)
-    monkeypatch.setattr(population, "SHRINK_WHERE_SAVED", np.inf)
+    monkeypatch.setattr(population_loop, "SHRINK_WHERE_SAVED", np.inf)
     whole = train(parts, three(still, {}, still), tmp_path / "whole")
-    monkeypatch.setattr(population, "SHRINK_WHERE_SAVED", -np.inf)
+    monkeypatch.setattr(population_loop, "SHRINK_WHERE_SAVED", -np.inf)
     shrunk = train(parts, three(still, {}, still), tmp_path / "shrunk")
     assert list(whole.state.step) == [15, STEPS, 15]
     assert_same(whole.state, shrunk.state)

@@ -10,7 +10,7 @@ import pytest
 
 from ehr_jax import errors
 from ehr_jax.models import registry
-from ehr_jax.training import fit, member_settings, population, problem, stepping
+from ehr_jax.training import fit, member_settings, population_loop, problem, stepping
 from ehr_jax.training import settings as train_settings
 
 LABELS = np.array([[1.0], [0.0], [1.0], [0.0]], np.float32)
@@ -68,7 +68,7 @@ def test_a_member_whose_validation_scores_are_not_finite_stops_and_has_no_best(t
     members, logs = [member_settings.Member(k) for k in (0, 1)], [tmp_path / "0", tmp_path / "1"]
     for log in logs:
         log.mkdir()
-    found = population.train(model, data, config, members, tmp_path / "c", logs, "test")
+    found = population_loop.train(model, data, config, members, tmp_path / "c", logs, "test")
     assert list(found.failed) == [5, 5] and np.isneginf(found.state.best_score).all()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state.params))
     assert "member 1 stopped at step 5, where the scores of" in capsys.readouterr().out
