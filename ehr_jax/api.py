@@ -20,7 +20,7 @@ from ehr_jax import config as configs
 from ehr_jax import config_files, errors, storage, stored
 from ehr_jax.cohorts import tasks
 from ehr_jax.cohorts.cohort import Cohort
-from ehr_jax.experiment import explanations, fitting, prepared, stages, trained
+from ehr_jax.experiment import explanations, own_patients, prepared, stages, trained
 from ehr_jax.modes import train as train_mode
 from ehr_jax.records import sources
 from ehr_jax.records.common import tables
@@ -174,7 +174,7 @@ class Run:
     @functools.cached_property
     def config(self) -> ml_collections.ConfigDict:
         """The config that it was trained with."""
-        return _whole(stored.read_object(self.folder / "config.json"))
+        return trained.config_of(self.folder)
 
     @functools.cached_property
     def results(self) -> dict[str, Any]:
@@ -198,8 +198,10 @@ class Run:
           run.predict(ehr_jax.read_records("mimic4", "new"))
 
         Returns:
-          (sample_id, subject_id, visit_id, prediction_time, label, probability, low, high), a row
-          a sample and label: the mean over training seeds, and the lowest and highest of them.
+          (sample_id, subject_id, visit_id, prediction_time, split, label, probability, low,
+          high), a row a sample and label: the mean over training seeds, and the lowest and highest
+          of them. `split` is "test", or that of the run for patients whom it has trained or
+          validated on: leave these out of any figure.
 
         Raises:
           ConfigError: the run's method cannot score samples that it was not trained with.
@@ -207,8 +209,9 @@ class Run:
         config, samples = self._samples(records)
         seeds = trained.score(config, samples.arrays, self.folder)
         probabilities = np.stack([seed.probabilities for seed in seeds])
-        columns = ("sample_id", "subject_id", "visit_id", "prediction_time")
-        base = samples.cohort.samples.select(columns)
+        own = own_patients.splits(self.folder, samples)
+        marked = own_patients.marked(samples.cohort.samples, own)
+        base = marked.select("sample_id", "subject_id", "visit_id", "prediction_time", "split")
         parts = []
         for at, label in enumerate(samples.cohort.labels):
             of_label = probabilities[:, :, at]
@@ -240,8 +243,8 @@ class Run:
                 f"sample_ids has {rows.max() if rows.max() >= count else rows.min()}; expected "
                 f"numbers from 0 to {count - 1}, as in `predict`"
             )
-        number = fitting.member_seeds(config.train, config.train.seeds[0])[0]
-        params = trained.parameters(config, samples.arrays, self.folder, number)
+        seed = config.train.seeds[0]
+        params = trained.parameters(config, samples.arrays, self.folder, seed)
         job = kinds.job(config, samples.arrays)
         kept = job.kind.explain(job, params, None)
         if kept is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from ehr_jax import errors, settings
+from ehr_jax import earlier, errors, settings
 from ehr_jax.audit import settings as audit
 from ehr_jax.cohorts import settings as cohorts
 from ehr_jax.download import settings as download
@@ -163,6 +163,22 @@ def check(config: ml_collections.ConfigDict, mode: str = "train") -> None:
         together.check(config, mode)
     if sections is PREDICT:
         together.check_run(config.run)
+
+
+def restored(content: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """Returns the config that a run folder's config.json holds, of whatever kind and age.
+
+    Raises ConfigError, KeyError, TypeError or ValueError for content of another form.
+    """
+    kept = earlier.current(dict(content))
+    config = _made(sections_of(kept))
+    for name, value in kept.items():
+        if name in config and isinstance(config[name], ml_collections.ConfigDict):
+            with config[name].ignore_type():
+                config[name].update(value)
+        else:
+            config[name] = value
+    return config
 
 
 def keys(*kinds: Mapping[str, type]) -> Iterator[settings.Row]:

@@ -84,7 +84,12 @@ def changed(
             raise errors.ConfigError(
                 f"config.{key}: this config has no such key.{errors.did_you_mean(key, known)}"
             )
-        place[name] = value
+        try:
+            place[name] = value
+        except (TypeError, ValueError) as error:
+            raise errors.ConfigError(
+                f"config.{key} is {value!r}; expected a value such as {place[name]!r}"
+            ) from error
     return copy
 
 

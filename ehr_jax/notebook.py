@@ -1,4 +1,4 @@
-"""Tables of counts in a notebook, none of few patients."""
+"""HTML tables for notebooks, in which counts below 10 are hidden."""
 
 import html
 from collections.abc import Iterable, Sequence

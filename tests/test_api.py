@@ -83,6 +83,7 @@ def test_notebooks_show_counts_and_none_of_few(records):
             lambda: ehr_jax.load_config("configs/mingle.py", {"model.dropout": 1.5}),
             "dropout is 1.5",
         ),
+        (lambda: ehr_jax.load_config("configs/mingle.py", {"train.steps": "many"}), "'many'"),
         (lambda: ehr_jax.train({"model.name": "mingel"}, "run"), "config.model.name"),
         (lambda: ehr_jax.load_run("/nowhere"), "results.json is missing"),
         (lambda: ehr_jax.encode(["x"], "no-such-encoder"), "no-such-encoder"),
@@ -111,8 +112,8 @@ def test_a_run_predicts_what_the_command_predicts(run, tmp_path):
     patients = run.config.synthetic.patients
     scored = run.predict(_hospital(patients))
     assert scored.columns == [
-        "sample_id", "subject_id", "visit_id", "prediction_time", "label", "probability", "low",
-        "high",
+        "sample_id", "subject_id", "visit_id", "prediction_time", "split", "label", "probability",
+        "low", "high",
     ]  # fmt: skip
     polars.testing.assert_frame_equal(
         scored.select("sample_id", pl.col("probability").cast(pl.Float64)),
@@ -121,6 +122,9 @@ def test_a_run_predicts_what_the_command_predicts(run, tmp_path):
         ),
         abs_tol=1e-6,
     )
+    own = pl.read_parquet(run.folder / "split.parquet")
+    both = scored.join(own, on="visit_id", suffix="_of_run")
+    assert both["split"].equals(both["split_of_run"].rename("split")) and both.height
     inside = pl.col("probability").is_between(pl.col("low") - 1e-6, pl.col("high") + 1e-6)
     assert scored.select(inside.all()).item()
 
@@ -145,6 +149,7 @@ def test_a_run_that_has_ended_is_opened_again(run):
     again = ehr_jax.load_run(run.folder)
     assert again.results == run.results
     assert again.predictions.height > 0
+    assert again.config.to_dict() == run.config.to_dict()
 
 
 def test_texts_become_vectors():

@@ -19,7 +19,8 @@ from ehr_jax import config as base
 from ehr_jax import errors, plugins
 from ehr_jax.audit import verdict
 from ehr_jax.cohorts import draft, labels, spec, tasks
-from ehr_jax.experiment import fitting, stages
+from ehr_jax.experiment import fitting, kept, stages
+from ehr_jax.features import arrays as features
 from ehr_jax.main import main
 from ehr_jax.models import registry
 from ehr_jax.records import sources
@@ -155,14 +156,14 @@ def test_a_task_of_others_labels_is_audited_but_for_what_only_they_know(package,
     assert "'theirs:HOME' is none that this audit knows" in told["labels told again"].message
 
 
-def test_a_rule_of_others_may_be_added_to_a_task_whose_samples_are_not_kept(package, points):
+def test_samples_that_a_rule_of_others_shapes_are_not_kept(package, points):
     points("ehr_jax.rules", "odd", "theirs:ODD")
+    reads = features.Reads(visits=True)
+    assert kept.key_of(config_of(**{"task.exclude": ("no_end",)}), reads)
     for name in ("odd", "theirs:ODD"):
-        config = config_of(**{"task.exclude": ("no_end", name), "data.keep": False})
+        config = config_of(**{"task.exclude": ("no_end", name)})
         base.check(config, "train")
-        config.data.keep = True
-        with pytest.raises(errors.ConfigError, match=f"'{name}' of another .* config.data.keep"):
-            base.check(config, "train")
+        assert kept.key_of(config, reads) is None
 
 
 def test_entry_points_are_names_like_any_other(package, points, capsys):
@@ -238,14 +239,12 @@ def test_an_architecture_reads_a_checkpoint(package, points, checkpoint, tmp_pat
 
 
 def test_an_architecture_of_others_is_told_early_and_never_by_a_checkpoint(package, checkpoint):
-    config = config_of(**{"text.architecture": "theirs:NOTHING", "data.keep": False})
+    config = config_of(**{"text.architecture": "theirs:NOTHING"})
     with pytest.raises(errors.ConfigError, match="is a int; expected a ehr_jax.text.encoders.Arc"):
         base.check(config, "train")
     config.text.architecture = "theirs:TWICE"
     base.check(config, "train")
-    config.data.keep = True
-    with pytest.raises(errors.ConfigError, match="config.text.architecture names 'theirs:TWICE'"):
-        base.check(config, "train")
+    assert kept.key_of(config, features.Reads(visits=True)) is None
     path = checkpoint / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "theirs:TWICE"}))
     with pytest.raises(errors.TextError, match="model_type 'theirs:TWICE' is not known"):

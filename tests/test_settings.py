@@ -178,6 +178,7 @@ def test_a_value_that_is_not_possible_ends_before_anything_is_done(given, tmp_pa
         ((REALM, "realm.width=9"), "config.realm.width is 9; expected an even multiple"),
         ((REALM, "realm.bidirectional=True", "realm.series_encoder=gru_d"), "gru or lstm"),
         ((REALM, "train.shards=2"), "config.train.shards is 2, and 'realm' is given stays"),
+        ((MINGLE, "data.prepared=x", "mode=audit"), "config.data.prepared is 'x'"),
         ((HYPERGRAPH, "model.heads=3"), "config.model.width is 256, not a multiple"),
         ((HYPERGRAPH, "train.train_fraction=0.8"), "sum to 1.05; expected below 1"),
         ((HYPERGRAPH, "train.seed=0", "mode=benchmark"), "this config classifies the nodes"),

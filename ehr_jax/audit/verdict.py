@@ -47,7 +47,7 @@ def failed(findings: list[Finding]) -> list[Finding]:
 
 
 def require(findings: list[Finding]) -> None:
-    """Raises AuditError where a check of `PROMISED` failed."""
+    """Raises AuditError if a finding that `stops` failed."""
     broken = [finding for finding in failed(findings) if finding.stops]
     if broken:
         said = "; ".join(f"{finding.check}: {finding.message}" for finding in broken)

@@ -1,4 +1,4 @@
-"""Samples of a folder of --mode=prepare, taken in place of raw files (config.data.prepared)."""
+"""Opens samples that --mode=prepare wrote, if config.data.prepared names its run folder."""
 
 import pathlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FOLDER = "prepared"  # within the run folder of --mode=prepare
 PART_SAMPLES = 16_384
 # Settings that matter only if something is read.
 OF_TEXTS, OF_KNOWLEDGE = ("text.",), ("knowledge.",)
-# Settings that what is read stands for, or that matter to the audit alone.
+# Settings that choose what is read, which is compared itself, or that only the audit reads.
 SAID_BY_READS = (
     "model.name", "model.use_notes", "model.use_concepts", "realm.use_series", "realm.use_statics",
     "realm.use_notes", "realm.use_knowledge", "realm.use_visit", "train.positive_weight",
@@ -24,6 +24,8 @@ SAID_BY_READS = (
 
 def load(config: ml_collections.ConfigDict, reads: features.Reads) -> list[prepared.Prepared]:
     """Returns the samples of config.data.prepared, of each fold, as the raw files would give them.
+
+    The audit is that of all that was prepared, which may be more than `reads`.
 
     Raises:
       RunFolderError: there are none, or a file is missing or damaged.

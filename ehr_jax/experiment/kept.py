@@ -5,6 +5,7 @@ settings that shape the samples, with the encoder's and the graph's files, and w
 own code. What lies under a key is therefore never out of date, and may be removed at any time.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -18,13 +19,16 @@ import ml_collections
 
 from ehr_jax import errors, storage
 from ehr_jax.cohorts import aces, spec
+from ehr_jax.cohorts import settings as cohort_settings
 from ehr_jax.experiment import prepared
 from ehr_jax.features import arrays as features
 from ehr_jax.knowledge import disk, files
 from ehr_jax.models import registry
 from ehr_jax.records import settings as records_settings
 from ehr_jax.records import sources
+from ehr_jax.records.common import icd9
 from ehr_jax.text import encoders
+from ehr_jax.text import settings as text_settings
 from ehr_jax.training import run_folder
 
 KIND = "prepared"  # of the cache's folders
@@ -50,7 +54,7 @@ PLACES = (
     "data.root", "data.prepared", "data.keep", "text.cache", "text.download", "text.token_budget",
     "text.model_shards", "knowledge.cache",
 )  # fmt: skip
-PACKAGES = ("jax", "numpy", "polars", "scipy", "tokenizers")
+PACKAGES = ("jax", "jaxlib", "numpy", "polars", "scikit-learn", "scipy", "tokenizers")
 DAY = 86_400  # seconds
 
 
@@ -72,7 +76,8 @@ def key_of(
 ) -> str | None:
     """Returns the key of the samples of `config`; None where they are not to be kept.
 
-    Those of plug-ins are not, as their code may change unseen; nor those whose files are not there,
+    Those that code of other packages shapes are not, as it may change unseen; nor those that a
+    language model took part in, whose server may have failed; nor those whose files are not there,
     which reading them says better.
 
     Args:
@@ -84,13 +89,20 @@ def key_of(
         (registry.NAMES, config.model.name),
         (registry.NAMES, config.train.teacher or config.model.name),
     )
-    if not config.data.keep or any(name not in known.own for known, name in names):
+    is_own = all(name in known.own for known, name in names)
+    is_own &= all(name in cohort_settings.EXCLUSIONS for name in config.task.exclude or ())
+    is_own &= config.text.architecture in (None, *text_settings.ARCHITECTURES)
+    if not config.data.keep or not is_own:
+        return None
+    if reads.knowledge and config.knowledge.extractor == "language_model":
         return None
     try:
         parts = [settings_of(config), reads._asdict(), list(more), _versions(), _code()]
         if config.data.source != "synthetic":
             asked = config.data
-            parts.append(sources.state(*sources.folders(asked.source, asked.root, asked.series)))
+            folders = sources.folders(asked.source, asked.root, asked.series)
+            root = sources.default_root(asked.source, asked.root)
+            parts += [sources.state(*folders), icd9.state(root)]
         if config.cohort.aces:
             parts.append(aces.read(config.cohort.aces).text)
         if reads.encoder:
@@ -109,7 +121,8 @@ def find(key: str | None) -> prepared.Content | None:
         return None
     try:
         content = prepared.read(folder, "it is prepared again")
-        (folder / prepared.ABOUT).touch()  # when it was last of use
+        with contextlib.suppress(OSError):  # of others, or read-only
+            (folder / prepared.ABOUT).touch()  # when it was last of use
     except errors.RunFolderError as error:
         print(error, flush=True)
         _remove(folder)
@@ -140,11 +153,12 @@ def keep(key: str | None, samples: prepared.Prepared, inputs: str) -> None:
 
 def entries() -> Iterator[tuple[pathlib.Path, int, float]]:
     """Yields each folder that is kept: its path, its bytes, and the days since it was last used."""
-    for folder in sorted(storage.cache_folder(KIND).glob("*")):
+    for folder in sorted(storage.cache_folder(KIND).glob("[!.]*")):  # no unfinished one
         about = folder / prepared.ABOUT
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        last = about.stat().st_mtime if about.exists() else 0.0
-        yield folder, size, (time.time() - last) / DAY
+        with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            last = about.stat().st_mtime if about.exists() else 0.0
+            yield folder, size, (time.time() - last) / DAY
 
 
 def clean(days: float) -> tuple[int, int]:
@@ -171,18 +185,20 @@ def _graph(name: str) -> Any:
     if name not in disk.SOURCES:
         return _stamps(pathlib.Path(name).expanduser())
     raw, built = disk.places(name)
+    if raw is None and built is None:
+        raise errors.KnowledgeError(f"knowledge graph '{name}' is not there")
     return files.stamps(disk.SOURCES[name].paths(raw)) if raw else _stamps(built)
 
 
 def _stamps(folder: pathlib.Path) -> list:
     """Size, time and inode of each file of a folder, and of what its links lead to."""
-    found = []
+    stamps = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             about = path.stat()
             name = path.relative_to(folder).as_posix()
-            found.append([name, about.st_size, about.st_mtime_ns, about.st_ino])
-    return found
+            stamps.append([name, about.st_size, about.st_mtime_ns, about.st_ino])
+    return stamps
 
 
 @functools.cache

@@ -26,7 +26,7 @@ FORMAT = 1
 ABOUT = "about.json"
 FORM = {
     "format": int, "settings": dict, "reads": [str], "inputs": str, "cohort": dict, "data": dict,
-    "audit": dict, "facts": dict, "meanings": dict, "arrays": dict, "parts": int,
+    "audit": dict, "facts": dict, "meanings": dict, "arrays": dict, "parts": int, "sum": int,
     "files": {...: [int]},
 }  # fmt: skip
 TABLES = ("cohort.parquet", "visits.parquet")
@@ -145,12 +145,13 @@ def write(
             "parts": len(parts),
             "files": files,
         }
+        about["sum"] = _text_sum(about)
         (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         storage.tighten(unfinished)
 
 
 def read(folder: pathlib.Path, way_out: str) -> Content:
-    """Opens a folder that `write` wrote; every file of it is checked by size and checksum.
+    """Opens a folder that `write` wrote; every file of it is checked by its checksum.
 
     Raises:
       RunFolderError: it is of another format, or a file is missing or damaged, which is named; the
@@ -160,6 +161,10 @@ def read(folder: pathlib.Path, way_out: str) -> Content:
     if about["format"] != FORMAT:
         raise errors.RunFolderError(
             f"{folder} has the format {about['format']}, and this program reads {FORMAT}; {way_out}"
+        )
+    if about.pop("sum") != _text_sum(about):
+        raise errors.RunFolderError(
+            f"{folder / ABOUT} is damaged: its checksum is another; {way_out}"
         )
     for name, expected in about["files"].items():
         _check(folder, name, expected, way_out)
@@ -244,6 +249,11 @@ def _sum(path: pathlib.Path) -> list[int]:
         while block := file.read(BLOCK):
             size, total = size + len(block), zlib.crc32(block, total)
     return [size, total]
+
+
+def _text_sum(about: Mapping[str, Any]) -> int:
+    """The CRC-32 of what about.json holds beside it."""
+    return zlib.crc32(json.dumps(about).encode())
 
 
 def _check(folder: pathlib.Path, name: str, expected: list[int], way_out: str) -> None:

@@ -23,7 +23,7 @@ from ehr_jax.records.common import tables
 from ehr_jax.synthetic import hospital as synthetic
 from ehr_jax.training import run_folder
 
-FINGERPRINT = {"fingerprint": str}  # what of data.json tells records from others
+FINGERPRINT = {"fingerprint": str}  # the key of data.json that identifies the records
 ABOUT = ("source", "fingerprint", "records", "oddities", "terms")  # what it says of records
 ANEW = "it is written anew"
 UNCHECKED = (
@@ -325,15 +325,15 @@ def _check_same(path: pathlib.Path, fingerprint: str, also: tuple[str, ...] = ()
     if begun and not path.exists():
         print(f"{path} is missing: that this run is of the same records is not checked", flush=True)
     if begun and path.exists():
-        kept = stored.read_object(path, FINGERPRINT, UNCHECKED)
+        earlier = stored.read_object(path, FINGERPRINT, UNCHECKED)
     else:
-        kept = stored.whole_object(path, FINGERPRINT, ANEW)
-    if kept is None or kept["fingerprint"] == fingerprint:
+        earlier = stored.whole_object(path, FINGERPRINT, ANEW)
+    if earlier is None or earlier["fingerprint"] == fingerprint:
         return
-    (folder / run_folder.TEACHER).unlink(missing_ok=True)
     if begun:
         raise errors.RunFolderError(
             f"{folder} was begun with other records, or another query of config.cohort.aces "
             "(the fingerprint in data.json differs); choose another --workdir, or give the earlier "
             "files"
         )
+    (folder / run_folder.TEACHER).unlink(missing_ok=True)

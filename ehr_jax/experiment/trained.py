@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 
 from ehr_jax import config as configs
-from ehr_jax import earlier, errors, stored
+from ehr_jax import errors, stored
 from ehr_jax.experiment import fitting, own_patients
 from ehr_jax.features import fitted, stays
 from ehr_jax.models import registry
@@ -33,10 +33,7 @@ def read(
       RunFolderError: a file of the run is missing or damaged.
     """
     folder = pathlib.Path(config.run).expanduser()
-    of_run = configs.defaults()
-    kept = earlier.current(stored.read_object(folder / "config.json", way_out=AGAIN))
-    with stored.in_form(folder / "config.json", AGAIN):
-        of_run.update(kept)
+    of_run = config_of(folder)
     method = registry.resolve(of_run.model.name)
     if method.is_network and method.kind.RESTS_ON_TRAINING:
         raise errors.ConfigError(
@@ -54,6 +51,17 @@ def read(
     if config.data.prepared is None:
         of_run.data.prepared = ""  # that of the run's own samples
     return of_run, folder, fitted.read(folder / "fitted.json", FITTED_AGAIN)
+
+
+def config_of(folder: pathlib.Path) -> ml_collections.ConfigDict:
+    """Returns the config of the run in `folder`.
+
+    Raises:
+      RunFolderError: config.json is missing or damaged.
+    """
+    content = stored.read_object(folder / "config.json", way_out=AGAIN)
+    with stored.in_form(folder / "config.json", AGAIN):
+        return configs.restored(content)
 
 
 def score(

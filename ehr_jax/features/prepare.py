@@ -1,4 +1,4 @@
-"""Everything a method is given, as numpy arrays: made here once, from a cohort and a config."""
+"""The hypergraph of a cohort as numpy arrays: nodes, their vectors, notes and labels."""
 
 import dataclasses
 from collections.abc import Mapping

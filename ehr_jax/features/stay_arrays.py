@@ -95,7 +95,8 @@ class StayArrays:
             counts.pop("visits", None)
             changed["visits"], fields["has_visit"] = None, np.zeros_like(fields["has_visit"])
         elif self.visits is not None:
-            changed["visits"] = self.visits.only(reads._replace(texts=False))
+            of_codes = arrays.Reads(visits=True, names=reads.names, structure=reads.structure)
+            changed["visits"] = self.visits.only(of_codes)
         if not reads.encoder:
             counts["encoder"] = {"name": "none"}
         return dataclasses.replace(self, stays=fields, counts=counts, fitted=fitted, **changed)

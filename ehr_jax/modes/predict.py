@@ -17,8 +17,6 @@ from ehr_jax.modes import together
 from ehr_jax.reporting import tables
 from ehr_jax.training import run_folder
 
-SHARED = ("task", "model", "label", "protocol", "seeds", "notes")  # with the run
-
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     """Writes WORKDIR/predictions.parquet, and results.json where outcomes are known."""

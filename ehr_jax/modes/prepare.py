@@ -59,6 +59,8 @@ def _prepare(
         stages.bind(records, config, workdir)
     for cohort, folder in zip(cut, folders, strict=True):
         known = known.of(cohort)
+        if _is_there(folder):  # a fold that an earlier start ended
+            continue
         # Before the arrays, whose texts take long to encode.
         grid = _grid(known) if known.wanted.variables and not reads.series else None
         samples = stages.make(known, config, reads, learned)
@@ -67,7 +69,7 @@ def _prepare(
 
 
 def _write(samples: prepared.Prepared, grid: series.Series | None, config, folder) -> None:
-    """Writes both forms of the samples; an unfinished one of an earlier start goes first."""
+    """Writes both forms of the samples; one of them that an earlier start left goes first."""
     inputs = registry.find(config.model.name).inputs.name
     for name in (elsewhere.FOLDER, "store"):
         if (folder / name).exists():

@@ -31,13 +31,17 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         changes = settings.read(cohorts.Task, config.task, "config.task")
         cohorts.check_task(cohort, changes, config.data.source)
         check_architecture(config.text)
-        check_keep(config)
     if mode in ("train", "sweep") and config.cohort.folds != 1:
         raise errors.ConfigError(
             f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
         )
     if mode in ("train", "sweep"):
         checks.check_method(registry.configure(config, config.model.name))
+    if mode in ("prepare", "audit", "meds") and config.data.prepared:
+        raise errors.ConfigError(
+            f"config.data.prepared is '{config.data.prepared}', and --mode={mode} reads records; "
+            "leave it ''"
+        )
     if mode == "download":
         download.check_name(config.download.name)
     if mode == "benchmark":
@@ -52,25 +56,6 @@ def check_architecture(section: ml_collections.ConfigDict) -> None:
         from ehr_jax.text import encoders  # with jax, which our own names do without
 
         encoders.find_architecture(section.architecture)
-
-
-def check_keep(config: ml_collections.ConfigDict) -> None:
-    """Raises ConfigError where samples are to be kept that code of other packages shapes.
-
-    Samples of a task, a source or a method of another package are not kept anyway.
-    """
-    architecture = config.text.architecture
-    theirs = {
-        "task.exclude": [x for x in config.task.exclude or () if x not in cohorts.EXCLUSIONS],
-        "text.architecture": [architecture] if architecture not in _OURS else [],
-    }
-    for key, names in theirs.items():
-        if names and config.data.keep and not config.data.prepared:
-            raise errors.ConfigError(
-                f"config.{key} names '{names[0]}' of another package, whose code may change "
-                "unseen, so that samples must not be kept for later starts; set config.data.keep "
-                "to False"
-            )
 
 
 def check_benchmark(config: ml_collections.ConfigDict) -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from ehr_jax import config as base
-from ehr_jax import storage
+from ehr_jax import errors, storage
 from ehr_jax.audit import building
 from ehr_jax.experiment import kept, prepared, stages
 from ehr_jax.models import registry
+from ehr_jax.records.common import icd9
+from ehr_jax.training import run_folder
 from tests import saved_samples
 
 READS = saved_samples.READS
@@ -94,11 +96,34 @@ def test_a_file_that_changes_makes_another_key(tmp_path):
     assert len({first, touched, kept.key_of(config, READS)}) == 3
 
 
-def test_plug_ins_and_what_is_not_to_be_kept_have_no_key(config):
-    for changes in ({"model.name": "theirs:METHOD"}, {"data.keep": False}):
-        changed = config.copy_and_resolve_references()
-        changed.update_from_flattened_dict(changes)
-        assert kept.key_of(changed, READS) is None
+def test_a_file_beside_the_records_is_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path / "elsewhere"))
+    config = base.defaults()
+    root = tmp_path / "mimic"
+    root.mkdir()
+    config.data.update(source="mimic3", root=str(root))
+    first = kept.key_of(config, READS)
+    (tmp_path / icd9.CCS_FILE).parent.mkdir()
+    (tmp_path / icd9.CCS_FILE).write_text("groups")
+    assert kept.key_of(config, READS) != first is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reads"),
+    [
+        ({"model.name": "theirs:METHOD"}, READS),
+        ({"task.exclude": ("theirs:RULE",)}, READS),
+        ({"data.keep": False}, READS),
+        ({"text.encoder": "/nowhere"}, READS._replace(names=True)),
+        ({"knowledge.graph": "primekg"}, READS._replace(knowledge=True)),
+        ({"knowledge.extractor": "language_model"}, READS._replace(knowledge=True)),
+    ],
+)
+def test_what_is_not_to_be_kept_has_no_key(config, changes, reads, monkeypatch, tmp_path):
+    monkeypatch.setenv("EHR_JAX_DATA", str(tmp_path))
+    monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path))
+    config.update_from_flattened_dict(changes)
+    assert kept.key_of(config, reads) is None
 
 
 def test_a_damaged_entry_is_made_again_and_said(config, tmp_path, capsys):
@@ -115,6 +140,16 @@ def test_a_damaged_entry_is_made_again_and_said(config, tmp_path, capsys):
     assert prepared.read(folder, "")
 
 
+@pytest.mark.parametrize("name", ["about.json", "cohort.parquet"])
+def test_a_changed_word_is_noticed(name, config, tmp_path):
+    prepared.write(tmp_path / "samples", saved_samples.make(config), "of a kind")
+    path = tmp_path / "samples" / name
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"strict", b"Strict") if name == "about.json" else content[1:])
+    with pytest.raises(errors.RunFolderError, match=f"{name}.* prepare it"):
+        prepared.read(tmp_path / "samples", "prepare it again")
+
+
 def test_a_cache_that_cannot_be_written_stops_nothing(config, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "file"))
@@ -127,12 +162,24 @@ def test_what_was_not_used_for_long_is_removed(config, tmp_path):
     config.synthetic.seed = 3
     stages.load(config, tmp_path / "two")
     old, new = entries()
+    unfinished = old.with_name(f".{old.name}.host-1-1-abc.partial")
+    unfinished.mkdir()
     week = 7 * kept.DAY
     about = old / prepared.ABOUT
     os.utime(about, (about.stat().st_mtime - week, about.stat().st_mtime - week))
     assert kept.clean(8) == (0, 0)
     removed, size = kept.clean(6)
-    assert removed == 1 and size > 0 and entries() == [new]
+    assert removed == 1 and size > 0 and {new, unfinished} == set(old.parent.iterdir())
+
+
+def test_a_start_with_other_records_leaves_what_the_run_has(config, tmp_path):
+    stages.load(config, tmp_path)
+    for name in ("checkpoints", run_folder.TEACHER):
+        (tmp_path / name).mkdir()
+    config.synthetic.seed = 4
+    with pytest.raises(errors.RunFolderError, match="begun with other records"):
+        stages.load(config, tmp_path)
+    assert (tmp_path / run_folder.TEACHER).exists()
 
 
 @pytest.mark.parametrize("name", ["mingle", "hypehr", "mlp", "gru_visits", "realm", "unified"])

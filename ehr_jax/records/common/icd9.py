@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from ehr_jax import errors, packaged
-from ehr_jax.records.common import reading
+from ehr_jax.records.common import damage, reading
 
 _LONGEST = 6  # characters of a code, an E code's
 CCS_FILE = "code_maps/ccs_multi_dx_tool_2015.csv.gz"
@@ -126,17 +126,24 @@ def load(root: str | pathlib.Path | None = None, exact: Mapping[str, str] | None
     The CCS file is looked for as `code_maps/...` in `$EHR_JAX_DATA` and beside `root`; without
     either file the titles are empty and names are those of the blocks.
     """
-    groups = {}
+    if root is not None and exact is None and pathlib.Path(root).is_dir():
+        exact = mimic_titles(root, "D_ICD_DIAGNOSES")
+    file = _ccs_file(root)
+    groups = ccs_groups(file) if file else {}
+    return Titles.of(exact or {}, groups)
+
+
+def state(root: str | pathlib.Path | None) -> list[int]:
+    """Returns what changes with the CCS file that `load` reads for `root`: its size and time."""
+    file = _ccs_file(root)
+    return list(damage.stamp(file) or ()) if file else []
+
+
+def _ccs_file(root: str | pathlib.Path | None) -> pathlib.Path | None:
     places = [pathlib.Path(os.environ["EHR_JAX_DATA"])] if os.environ.get("EHR_JAX_DATA") else []
     if root is not None:
         places.append(pathlib.Path(root).expanduser().resolve().parent)
-        if exact is None and pathlib.Path(root).is_dir():
-            exact = mimic_titles(root, "D_ICD_DIAGNOSES")
-    for place in places:
-        if (place / CCS_FILE).is_file():
-            groups = ccs_groups(place / CCS_FILE)
-            break
-    return Titles.of(exact or {}, groups)
+    return next((place / CCS_FILE for place in places if (place / CCS_FILE).is_file()), None)
 
 
 def procedure_name(code: str, titles: Mapping[str, str]) -> str:
