@@ -38,6 +38,13 @@ MISTAKES = {
     "value of a sweep": (
         MINGLE, "--mode=sweep", "--config.sweep.grid={'train': {'learning_rate': (0.0,)}}",
     ),
+    "two settings of a sweep": (
+        MINGLE, "--mode=sweep", "--config.sweep.grid={'model': {'heads': (4, 5), 'width': (8, 9)}}",
+    ),
+    "settings of a sweep over stays": (
+        "--config=configs/realm.py", "--mode=sweep",
+        "--config.sweep.grid={'realm': {'heads': (2, 4), 'width': (8, 10)}}",
+    ),
     "warm-up of a sweep": (
         MINGLE, "--mode=sweep", "--config.train.steps=10",
         "--config.sweep.grid={'train': {'warmup_steps': (0, 20)}}",

@@ -29,6 +29,7 @@ from ehr_jax.sweeps import pbt as sweep_pbt
 from ehr_jax.sweeps import plan as sweep_plan
 from ehr_jax.sweeps import results as sweep_results
 from ehr_jax.sweeps import study as sweep_optuna
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import run_folder, teacher
 
 
@@ -54,7 +55,7 @@ def _shared(config, workdir: pathlib.Path) -> None:
 
 def _planned(config, workdir: pathlib.Path) -> None:
     """Trials that the config says beforehand."""
-    trials, rungs = sweep_plan.trials(config), sweep_keys.rungs(config)
+    trials, rungs = sweep_trials.planned(config), sweep_keys.rungs(config)
     groups, chosen_seeds = sweep_plan.groups(config, trials), sweep_keys.seeds(config)
     evolving = config.sweep.pbt_every != 0
     if evolving:
@@ -81,7 +82,7 @@ def _planned(config, workdir: pathlib.Path) -> None:
 def _reads(config) -> features.Reads:
     """What any trial reads."""
     tried = sweep_keys.switches(config)
-    return stages.read_by([config, *(sweep_plan.configured(config, values) for values in tried)])
+    return stages.read_by([config, *(sweep_trials.configured(config, values) for values in tried)])
 
 
 def _networks(config, arrays, workdir: pathlib.Path) -> sweep_parts.Networks:

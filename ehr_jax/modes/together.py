@@ -13,6 +13,7 @@ from ehr_jax.download import settings as download
 from ehr_jax.experiment import checks
 from ehr_jax.models import registry
 from ehr_jax.sweeps import keys as sweep_keys
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.text import settings as text
 
 OF_COHORTS = ("train", "benchmark", "sweep", "prepare", "audit")
@@ -80,7 +81,16 @@ def check_sweep(config: ml_collections.ConfigDict) -> None:
             f"config.model.name is '{config.model.name}', which is no network; --mode=sweep trains "
             "networks, as mingle or realm"
         )
-    sweep_keys.check(registry.configure(config, config.model.name))
+    config = registry.configure(config, config.model.name)
+    if config.sweep.optuna:
+        sweep_keys.check(config)
+        return
+    for values in sweep_trials.planned(config):
+        try:
+            checks.check_method(sweep_trials.configured(config, values))
+        except errors.ConfigError as error:
+            told = ", ".join(f"{key}={value!r}" for key, value in values.items())
+            raise errors.ConfigError(f"config.sweep has a trial with {told}: {error}") from error
 
 
 def check_run(run: str) -> None:

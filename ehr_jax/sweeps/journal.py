@@ -20,6 +20,7 @@ import ml_collections
 
 from ehr_jax import errors, stored
 from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import run_folder
 
 STUDY = "ehr_jax"
@@ -187,7 +188,7 @@ def trials(study, *states: str) -> list:
 def values(trial) -> sweep_plan.Values:
     """What was drawn for a trial, by full key."""
     return {
-        key: sweep_plan.rounded(value) if isinstance(value, float) else value
+        key: sweep_trials.rounded(value) if isinstance(value, float) else value
         for key, value in trial.params.items()
     }
 

@@ -12,6 +12,7 @@ from ehr_jax import errors, stored
 from ehr_jax.experiment import fitting
 from ehr_jax.models import registry
 from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import (
     evolution,
     kinds,
@@ -45,7 +46,7 @@ class Networks:
         """(network, data) of a group."""
         batch = group.config.train.batch
         if batch not in self.problems:
-            alone = sweep_plan.configured(group.config, {"train.devices": 1})
+            alone = sweep_trials.configured(group.config, {"train.devices": 1})
             self.problems[batch] = fitting.make_task(alone, self.arrays, alone=False)
         return registry.build(group.config, self.arrays.labels.shape[1]), self.problems[batch]
 
@@ -197,7 +198,7 @@ def status(
         return "diverged"
     if not alive:
         return "dropped"
-    steps = sweep_plan.configured(config, values).train.steps
+    steps = sweep_trials.configured(config, values).train.steps
     return "finished" if int(end.state.step) >= steps else "stopped"
 
 

@@ -16,6 +16,7 @@ from ehr_jax.experiment import finished, fitting
 from ehr_jax.reporting import report, tables
 from ehr_jax.sweeps import parts as sweep_parts
 from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import checkpoints, logs, run_folder, seeds
 
 SHOWN = 10  # trials printed
@@ -85,7 +86,7 @@ def write(
             "the training loss or the validation scores of every trial stopped being finite, or "
             "none was validated; try lower values of fitting.learning_rate in config.sweep"
         )
-    made = sweep_plan.configured(config, best.values)
+    made = sweep_trials.configured(config, best.values)
     made.sweep = configs.defaults().sweep
     made.train.seeds = best.seeds or made.train.seeds
     _write_config(made, best, workdir / "best.py")

@@ -12,10 +12,11 @@ import small_sweep
 from ehr_jax import config as base
 from ehr_jax import errors, main
 from ehr_jax.models import registry
-from ehr_jax.modes import sweep
+from ehr_jax.modes import sweep, together
 from ehr_jax.sweeps import keys as sweep_keys
 from ehr_jax.sweeps import parts as sweep_parts
 from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import population_loop, run_folder
 
 GRID = {
@@ -37,7 +38,7 @@ def spec(name: str = "hypehr", **keys):
 
 
 def test_a_grid_is_each_value_with_each():
-    made = sweep_plan.trials(spec(grid=GRID))
+    made = sweep_trials.planned(spec(grid=GRID))
     assert len(made) == 8 and len({tuple(sorted(values.items())) for values in made}) == 8
     assert {values["model.width"] for values in made} == {4, 8}
 
@@ -51,18 +52,18 @@ def test_draws_stay_in_their_ranges_and_more_draws_begin_with_the_fewer():
             "dropout": ("uniform", 0.1, 0.5),
         },
     }
-    made = sweep_plan.trials(spec(ranges=ranges, draws=40))
+    made = sweep_trials.planned(spec(ranges=ranges, draws=40))
     assert {values["model.depth"] for values in made} == {1, 2, 3}
     assert {values["train.positive_weight"] for values in made} == {"1", 3.0}
     rates = sorted(values["train.learning_rate"] for values in made)
     assert 1e-4 <= rates[0] < 5e-4 and 2e-3 < rates[-1] <= 1e-2  # spread over decades
     assert all(0.1 <= values["model.dropout"] <= 0.5 for values in made)
-    assert sweep_plan.trials(spec(ranges=ranges, draws=7)) == made[:7]
+    assert sweep_trials.planned(spec(ranges=ranges, draws=7)) == made[:7]
 
 
 def test_values_that_change_shapes_make_groups_and_others_do_not():
     config = spec(grid=GRID)
-    made = sweep_plan.trials(config)
+    made = sweep_trials.planned(config)
     groups = sweep_plan.groups(config, made)
     assert [group.config.model.width for group in groups] == [4, 8]
     assert sorted(trial for group in groups for trial in group.trials) == list(range(8))
@@ -97,7 +98,13 @@ def test_values_that_change_shapes_make_groups_and_others_do_not():
 def test_a_mistake_in_the_spec_is_told(keys, words):
     config = spec(**keys)
     with pytest.raises(errors.ConfigError, match=words):
-        sweep_plan.groups(config, sweep_plan.trials(config))
+        sweep_plan.groups(config, sweep_trials.planned(config))
+
+
+def test_a_drawn_trial_that_contradicts_itself_is_told_by_its_values():
+    config = spec(ranges={"model": {"heads": ("choice", 5, 7)}}, draws=1)
+    with pytest.raises(errors.ConfigError, match="a trial with model.heads=[57]: .* must divide"):
+        together.check_sweep(config)
 
 
 @pytest.mark.parametrize("steps", [(10, 5), (500,), (0,), (2.5,)])

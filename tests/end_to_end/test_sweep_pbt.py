@@ -15,6 +15,7 @@ from ehr_jax.models import registry
 from ehr_jax.sweeps import parts as sweep_parts
 from ehr_jax.sweeps import pbt as sweep_pbt
 from ehr_jax.sweeps import plan as sweep_plan
+from ehr_jax.sweeps import trials as sweep_trials
 from ehr_jax.training import checkpoints, population
 
 GRID = {"train": {"learning_rate": (1e-5, 1e-3, 1e-2, 1e30)}, "model": {"dropout": (0.125,)}}
@@ -36,7 +37,7 @@ def planned(**keys):
     for key, value in keys.items():
         section, name = key.split("__")
         config[section][name] = value
-    trials = sweep_plan.trials(config)
+    trials = sweep_trials.planned(config)
     return sweep_pbt.checked(config, trials, sweep_plan.groups(config, trials))
 
 
