@@ -38,6 +38,10 @@ MISTAKES = {
     "value of a sweep": (
         MINGLE, "--mode=sweep", "--config.sweep.grid={'train': {'learning_rate': (0.0,)}}",
     ),
+    "a setting that the input is not made by": (
+        f"{MINGLE}:diabetes130_cvd", "--config.model.name=gru_visits",
+        "--config.features.main_diagnosis=False",
+    ),
     "two settings of a sweep": (
         MINGLE, "--mode=sweep", "--config.sweep.grid={'model': {'heads': (4, 5), 'width': (8, 9)}}",
     ),

@@ -247,3 +247,20 @@ def test_a_run_folder_of_an_earlier_version_has_the_keys_of_today(tmp_path):
     made = configs.defaults()
     made.update(earlier.current(written))
     configs.check(made)
+
+
+@pytest.mark.parametrize("mode", ["train", "sweep", "benchmark", "prepare", "audit"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("columns", "full"), ("history", True), ("measurements", True), ("main_diagnosis", True)],
+)
+def test_what_sequences_of_visits_are_not_made_by_is_refused(mode, key, value):
+    config = configs.defaults()
+    config.benchmark.methods = ("gru_visits",)
+    config.sweep.grid = {"model": {"width": (8,)}}
+    config.features[key] = value
+    configs.check(config, "train")
+    config.model.name = "gru_visits"
+    words = f"config.features.{key} is {value!r}.*'gru_visits'.*categories and min_visits alone"
+    with pytest.raises(errors.ConfigError, match=words):
+        configs.check(config, mode)

@@ -24,17 +24,22 @@ class Inputs(NamedTuple):
       name: the name of the input in messages. Kinds of the same name have arrays of the same class,
         so that one benchmark can compare their methods.
       in_shards: True if one device can compute the input in shards, one after another.
+      features: the settings of config.features that it is made by; None for any of them. A config
+        that sets one of the others is refused.
     """
 
     module: str
     name: str
     in_shards: bool = False
+    features: tuple[str, ...] | None = None
 
 
 VISITS = Inputs("ehr_jax.training.visit_kind", "visits", in_shards=True)
 STAYS = Inputs("ehr_jax.training.stay_kind", "stays")
 STAYS_WITH_VISITS = Inputs("ehr_jax.training.unified_kind", "stays")
-SEQUENCES = Inputs("ehr_jax.training.sequence_kind", "sequences of visits")
+SEQUENCES = Inputs(
+    "ehr_jax.training.sequence_kind", "sequences of visits", features=("categories", "min_visits")
+)
 NODES = Inputs("ehr_jax.training.node_kind", "nodes of a hypergraph file")
 
 

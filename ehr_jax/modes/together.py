@@ -36,6 +36,8 @@ def check(config: ml_collections.ConfigDict, mode: str) -> None:
         raise errors.ConfigError(
             f"config.cohort.folds is {config.cohort.folds}; folds are compared by --mode=benchmark"
         )
+    if mode in ("prepare", "audit"):
+        checks.check_features(config)
     if mode in ("train", "sweep"):
         checks.check_method(registry.configure(config, config.model.name))
     if mode in ("prepare", "audit", "meds") and config.data.prepared:
