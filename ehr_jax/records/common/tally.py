@@ -62,11 +62,12 @@ class Ledger(dict[str, int]):
             self.tables[table] = {"read": read, "kept": kept, **counted}
 
 
-def require_match(table: str, kept: int, unknown: int) -> None:
-    """Raises RecordsError if a table has rows and all of them are of unknown visits."""
+def require_match(table: str, kept: int, unknown: int, of: str = "visit") -> None:
+    """Raises RecordsError if a table has rows and all of them are of unknown visits, or of what
+    else they are `of`."""
     if unknown and not kept:
         raise errors.RecordsError(
-            f"{table}: none of its {unknown} row(s) with an identifier is of a known visit. Are "
+            f"{table}: none of its {unknown} row(s) with an identifier is of a known {of}. Are "
             "two identifier columns exchanged, or is the table of other records?"
         )
 

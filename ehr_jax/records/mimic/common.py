@@ -187,9 +187,14 @@ def keep_known(
     stem: str, frame: pl.DataFrame, known: pl.DataFrame, key: str, what: str, oddities: tally.Ledger
 ) -> pl.DataFrame:
     """Returns the rows of table `stem` whose `key` stands in `known`; the others are of unknown
-    `what`."""
+    `what`.
+
+    Raises RecordsError where all of them are.
+    """
     held = pl.col(key).is_in(known[key].implode()).fill_null(False)
-    return oddities.sift(stem, frame, held, f"{stem} rows of unknown {what}, left out")
+    rows = oddities.sift(stem, frame, held, f"{stem} rows of unknown {what}, left out")
+    tally.require_match(stem, rows.height, frame.height - rows.height, what.removesuffix("s"))
+    return rows
 
 
 def _left_dead(places: Mapping[str, str]) -> pl.Expr:
@@ -208,6 +213,10 @@ def stays(path: pathlib.Path | None, stem: str, key: str, oddities: tally.Ledger
     times = {"intime": tables.TIME, "outtime": tables.TIME}
     raw = reading.read(path, ids | times | {"first_careunit": pl.String})
     oddities.begin(stem, raw.height)
+    named = pl.col(key).is_not_null()
+    raw = oddities.sift(stem, raw, named, f"{stem} rows without a {key}, left out")
+    first = pl.struct(raw.columns).is_first_distinct()
+    raw = oddities.sift(stem, raw, first, f"{stem} rows standing more than once, taken once")
     names = {"hadm_id": "visit_id", "intime": "start", "outtime": "end", "first_careunit": "unit"}
     return tables.conform(raw.rename({key: "stay_id"} | names), tables.STAYS)
 
@@ -232,6 +241,10 @@ def admitted(
     held = keep_known(stems[0], admissions, patients, "subject_id", "patients", oddities)
     own = visits(held.join(patients, on="subject_id"), age, *kinds)
     stays = keep_known(stems[1], stays, own, "visit_id", "visits", oddities)
+    owner = pl.col("visit_id").replace_strict(own["visit_id"], own["subject_id"], default=None)
+    rule = f"{stems[1]} rows of another patient than their visit's, the visit's believed"
+    oddities[rule] = int(stays.select((pl.col("subject_id") != owner).sum()).item())
+    stays = stays.with_columns(subject_id=owner)
     return held, own, when.stays(stays, own, "ICU stays", oddities, stems[1])
 
 

@@ -68,7 +68,10 @@ def moves(
 
     schema = dict(rows.collect_schema()) | {"subject_id": pl.Int64}
     kept = tally.streamed(rows, schema, judge, oddities, "visit_detail")
-    return encounters.join_moves(kept.collect(engine="streaming"))
+    moves = kept.collect(engine="streaming")
+    rule = "visit_detail rows repeating an id, the first kept, the others left out"
+    moves = oddities.sift("visit_detail", moves, pl.col("move_id").is_first_distinct(), rule)
+    return encounters.join_moves(moves)
 
 
 def _is_intensive(concept: int, name: str | None) -> bool:

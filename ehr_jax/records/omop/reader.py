@@ -136,7 +136,9 @@ def _of_persons(raw: pl.DataFrame, persons: pl.DataFrame, oddities: dict) -> pl.
     known = pl.col("subject_id").is_in(persons["subject_id"].implode())
     unknown = raw.filter(~known & pl.col("part")).height
     oddities.leave_out("visit_occurrence", "visits of unknown persons, left out", unknown)
-    return raw.filter(known)
+    found = raw.filter(known)
+    tally.require_match("visit_occurrence", found.height, raw.height - found.height, "person")
+    return found
 
 
 def _used_concepts(visits: pl.DataFrame, persons: pl.DataFrame, found: pl.DataFrame) -> pl.Series:

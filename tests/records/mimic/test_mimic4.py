@@ -349,6 +349,9 @@ ODD = {
     "births after admission": ("patients", [{"anchor_age": 20, "anchor_year": 2190}]),
     "ages over 130 at admission": ("patients", [{"anchor_age": 300}]),
     "deaths before the last visit": ("patients", [{"dod": "2149-01-01"}]),
+    "icustays rows standing more than once": ("icustays", [{}, {}]),
+    "icustays rows without a stay_id": ("icustays", [{}, {"stay_id": ""}]),
+    "icustays rows of another patient": ("icustays", [{}, {"stay_id": 101, "subject_id": 2}]),
     "icustays rows of unknown visits": ("icustays", [{}, {"hadm_id": 11, "stay_id": 101}]),
     "ICU stays ending before they begin": ("icustays", [{"outtime": "2150-01-02"}]),
     "diagnoses_icd rows of unknown visits": ("diagnoses_icd", [{}, {"hadm_id": 11}]),
@@ -446,6 +449,19 @@ def test_bad_row_is_explained(tmp_path, said):
     table, rows = BAD[said]
     with pytest.raises(errors.RecordsError, match=f"{table}.csv: .*{said}"):
         mimic4.read(write(tmp_path, **{table: rows}))
+
+
+@pytest.mark.parametrize(
+    ("table", "exchanged", "of"),
+    [
+        ("admissions", {"subject_id": 10, "hadm_id": 1}, "patient"),
+        ("icustays", {"subject_id": 10, "hadm_id": 1}, "visit"),
+        ("icustays", {"hadm_id": 100, "stay_id": 10}, "visit"),
+    ],
+)
+def test_exchanged_identifiers_are_refused(tmp_path, table, exchanged, of):
+    with pytest.raises(errors.RecordsError, match=f"{table}: none of its 1 .* of a known {of}"):
+        mimic4.read(write(tmp_path, **{table: [exchanged]}))
 
 
 @pytest.mark.parametrize("stem", ["diagnoses_icd", "procedures_icd", "d_icd_diagnoses"])

@@ -573,6 +573,7 @@ ODD = {
     },
     "visits before the patient's birth": {"person": [{"year_of_birth": 2020}]},
     "visits at an age over 130": {"person": [{"year_of_birth": 1820}]},
+    "visit_detail rows repeating an id": {"visit_detail": [{}, {}]},
     "person rows standing more than once": {"person": [{}, {}]},
     "visit_occurrence rows standing more than once": {"visit_occurrence": [{}, {}]},
     "deaths before the last visit": {"death": [{"death_date": "2014-01-01"}]},
