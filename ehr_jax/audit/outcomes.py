@@ -124,11 +124,14 @@ def _of_next_codes(given: evidence.Evidence) -> pl.DataFrame:
     """Labels that no later visit bears out, or that every later visit contradicts."""
     spec, records = given.cohort.spec, given.records
     if spec.label == "phenotypes_of_next_visit":
-        groups = phenotypes.table(records.codes["code"].unique()).rename({"phenotype": "label"})
+        names = dict(zip(phenotypes.LABELS, given.cohort.labels, strict=True))
+        groups = phenotypes.table(records.codes["code"].unique()).select(
+            "code", label=pl.col("phenotype").replace_strict(names, return_dtype=pl.String)
+        )
     else:
         codes = [c for c in records.codes["code"].unique() if _matches(c, spec.codes)]
         groups = pl.DataFrame({"code": codes}, schema={"code": pl.String})
-        groups = groups.with_columns(label=pl.lit(spec.label_name))
+        groups = groups.with_columns(label=pl.lit(given.cohort.labels[0]))
     held = records.codes.join(groups, on="code").select("visit_id", "label").unique()
     visits = records.visits.select("visit_id", "subject_id", "order")
     own = given.cohort.samples.filter("labelled").join(

@@ -29,7 +29,8 @@ class Cohort:
     `at_discharge` says that the prediction time is the end of the visit, so that everything the
     visit recorded is known; otherwise only what carries a time up to `prediction_time` is.
     `excluded` counts visits left out, by reason. `faults` says what the protocol gets wrong
-    (empty for `strict`). `spec` is the task as data, or the query that stands for it.
+    (empty for `strict`). `spec` is the task as data, or the query that stands for it. `title`
+    stands for the task in reports; "" is its name.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Cohort:
     excluded: Mapping[str, int]
     faults: tuple[str, ...] = ()
     spec: specs.Spec | specs.Query | None = None
+    title: str = ""
 
     def _repr_html_(self) -> str:
         """Shows counts by split in a notebook."""

@@ -45,9 +45,12 @@ def draft(records: tables.Records, spec: specs.Spec) -> Draft:
     if spec.at_discharge:
         excluded[JOINED] = int(found["goes_on"].sum())
     label = labels.find(spec.label)
-    names = label.names(spec)
-    found = label.make(records, found, spec)
-    return Draft(found.select("visit_id", "prediction_time", *names), names, excluded)
+    names = labels.names_of(spec)
+    columns = zip(label.names(spec), names, strict=True)
+    rows = label.make(records, found, spec).select(
+        "visit_id", "prediction_time", *(pl.col(column).alias(name) for column, name in columns)
+    )
+    return Draft(rows, names, excluded)
 
 
 def visits(records: tables.Records, spec: specs.Spec) -> pl.DataFrame:

@@ -33,6 +33,7 @@ class Label(NamedTuple):
     words: tuple[str, ...] = ()
 
 
+CODES = "codes"  # the name of the label that asks for codes, unless the task has one
 DEATH_WORDS = (
     "death", "dead", "died", "deceased", "expired", "passed away", "comfort measures",
     "comfort care", "cmo", "hospice", "palliative", "dnr", "dni", "do not resuscitate",
@@ -132,11 +133,11 @@ def _phenotypes(records, visits, spec):
 
 def _codes(records, visits, spec):
     codes = pl.DataFrame({"code": records.codes["code"].unique().sort()})
-    groups = codes.filter(matches(spec.codes)).with_columns(label=pl.lit(spec.label_name))
-    labelled = _next_has(records, visits, groups, (spec.label_name,), spec)
+    groups = codes.filter(matches(spec.codes)).with_columns(label=pl.lit(CODES))
+    labelled = _next_has(records, visits, groups, (CODES,), spec)
     has_now = records.codes.join(groups, on="code")["visit_id"].unique().implode()
     free = ~pl.col("visit_id").is_in(has_now)
-    return labelled.with_columns(pl.when(free).then(pl.col(spec.label_name)).alias(spec.label_name))
+    return labelled.with_columns(pl.when(free).then(pl.col(CODES)).alias(CODES))
 
 
 def _next_has(records, visits, groups: pl.DataFrame, labels, spec) -> pl.DataFrame:
@@ -253,9 +254,7 @@ LABELS = {
         ),
         _lacks_phenotypes,
     ),
-    "codes_of_next_visit": Label(
-        _codes, lambda spec: (spec.label_name,), _says_codes, _lacks_codes
-    ),
+    "codes_of_next_visit": Label(_codes, _named(CODES), _says_codes, _lacks_codes),
 }
 
 
@@ -265,3 +264,15 @@ NAMES = plugins.Names("ehr_jax.labels", LABELS)
 def find(name: str) -> Label:
     """Returns a label by its name; ConfigError where there is none (see `plugins.find`)."""
     return plugins.find("Spec.label", NAMES, name, Label)
+
+
+def names_of(spec: specs.Spec) -> tuple[str, ...]:
+    """Returns the names of a task's label columns; CohortError where its own do not fit."""
+    names = find(spec.label).names(spec)
+    chosen = spec.label_names or names
+    if len(set(chosen)) < len(names) or len(chosen) > len(names):
+        raise errors.CohortError(
+            f"config.task.label_names is {chosen}; expected a name for each of the {len(names)} "
+            f"label(s) of '{spec.label}', no two the same"
+        )
+    return chosen

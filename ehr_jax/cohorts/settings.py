@@ -1,6 +1,7 @@
 """The sections `cohort` and `task`: what is predicted, for whom, and how patients are split."""
 
 import dataclasses
+import re
 from typing import Any
 
 from ehr_jax import errors, plugins
@@ -51,6 +52,15 @@ class Cohort(Settings):
 class Task(Settings):
     """Changes to the definition of the task; None leaves it as it is."""
 
+    title: str | None = setting(None, "The title of the task in reports.")
+    label_names: tuple[str, ...] | None = setting(
+        None,
+        "The names of the labels in reports and files, in the order of the task's own.",
+        fits=lambda name: re.fullmatch(r"\w[\w -]*", name) is not None,
+        expected="names of letters, digits, '_', '-' and blanks, no two the same, or None",
+        filled=True,
+        distinct=True,
+    )
     after_hours: float | None = setting(
         None,
         "The time from the start of the visit or stay to the prediction time.",
@@ -86,7 +96,12 @@ def check_task(cohort: Cohort, changes: Task, source: str) -> None:
     """Raises ConfigError or CohortError if the task or query cannot be used with these settings."""
     changed = changes_of(changes)
     if not cohort.aces:
-        _check_spec(cohort.task, spec.find(cohort.task, cohort.protocol, changed))
+        described = spec.find(cohort.task, cohort.protocol, changed)
+        is_own = cohort.task in spec.TASKS and set(described.exclude) <= set(EXCLUSIONS)
+        if not is_own or changes.label_names:
+            from ehr_jax.cohorts import tasks  # with polars, which our own names do without
+
+            tasks.check_spec(described)
         return
     key = "config.cohort.aces"
     if source != "meds":
@@ -104,14 +119,6 @@ def check_task(cohort: Cohort, changes: Task, source: str) -> None:
             f"{key}: config.task.{next(iter(changed))} changes a task of this package, no query; "
             "write the change into the file of the query"
         )
-
-
-def _check_spec(task: str, found: spec.Spec) -> None:
-    """Raises ConfigError unless labels and rules of other packages are there; they are imported."""
-    if task not in spec.TASKS or not set(found.exclude) <= set(EXCLUSIONS):
-        from ehr_jax.cohorts import tasks  # with polars, which our own names do without
-
-        tasks.check_spec(found)
 
 
 def changes_of(changes: Task) -> dict[str, Any]:

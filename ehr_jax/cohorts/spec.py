@@ -25,7 +25,8 @@ class Spec:
       label: a name of `labels.NAMES`.
       codes: of the labels that ask for codes: "SYSTEM:prefix" or "SYSTEM:low-high", the latter over
         three-character categories.
-      label_name: of the label that asks for codes.
+      title: of the task, in reports; "" is the task's name.
+      label_names: of the label columns, in place of the label's own names; () keeps those.
       more_than_days: of the labels that ask for a length of stay.
       exclude: names of `rules.NAMES`; a visit counts under the first that holds.
       join_transfers: visits joined by a transfer are one episode, sampled at its last part.
@@ -38,7 +39,8 @@ class Spec:
     gap_hours: float = 0.0
     horizon_days: float | None = None
     codes: tuple[str, ...] = ()
-    label_name: str = "codes"
+    title: str = ""
+    label_names: tuple[str, ...] = ()
     more_than_days: float | None = None
     exclude: tuple[str, ...] = ()
     join_transfers: bool = False
@@ -76,7 +78,10 @@ class Task(NamedTuple):
 
 
 # What `config.task` may change of a task.
-CHANGES = ("after_hours", "gap_hours", "horizon_days", "codes", "more_than_days", "exclude")
+CHANGES = (
+    "title", "label_names", "after_hours", "gap_hours", "horizon_days", "codes", "more_than_days",
+    "exclude",
+)  # fmt: skip
 
 _NEXT_VISIT_FAULTS = (
     "The split cuts the labelled visits in file order and not by patient, so test patients may "
@@ -86,13 +91,20 @@ _NEXT_VISIT_FAULTS = (
 )
 _RANDOM_SPLIT = "The split is random over visits, so test patients may have trained the model."
 
-_PHENOTYPES = Spec("visit", "end", "phenotypes_of_next_visit", exclude=("uncoded", "no_end"))
+_PHENOTYPES = Spec(
+    "visit",
+    "end",
+    "phenotypes_of_next_visit",
+    title="Phenotypes of the next visit",
+    exclude=("uncoded", "no_end"),
+)
 _CVD = Spec(
     "visit",
     "end",
     "codes_of_next_visit",
     codes=("ICD9CM:390-459", "ICD10CM:I00-I99"),
-    label_name="cvd",
+    title="Cardiovascular disease at the next visit",
+    label_names=("cvd",),
     exclude=("no_end",),
 )
 _IN_STAY_RULES = ("no_stay", "under_18", "short_stay", "no_end", "gone")
@@ -112,12 +124,18 @@ TASKS = {
             "visit",
             "end",
             "readmission",
+            title="Readmission",
             horizon_days=30.0,
             exclude=("undated", "no_end", "died", "hospice"),
             join_transfers=True,
         ),
         paper=Spec(
-            "visit", "end", "readmission_or_death", horizon_days=30.0, exclude=("undated", "no_end")
+            "visit",
+            "end",
+            "readmission_or_death",
+            title="Readmission or death",
+            horizon_days=30.0,
+            exclude=("undated", "no_end"),
         ),
         note="Where the source itself states readmission within 30 days, its statement is used.",
         faults=(
@@ -142,6 +160,7 @@ TASKS = {
             "icu_stay",
             "start",
             "death_in_hospital",
+            title="Death in hospital",
             after_hours=48.0,
             exclude=("no_stay", "under_18", "short_stay", "gone", "unknown_outcome"),
         ),
@@ -149,6 +168,7 @@ TASKS = {
             "icu_stay",
             "start",
             "death_in_hospital_by_date",
+            title="Death in hospital",
             after_hours=48.0,
             exclude=("no_stay", "several_stays", "under_18_or_unknown", "short_stay"),
         ),
@@ -168,6 +188,7 @@ TASKS = {
             "icu_stay",
             "start",
             "long_stay",
+            title="Long hospital stay",
             after_hours=24.0,
             more_than_days=7.0,
             exclude=_IN_STAY_RULES,
@@ -176,6 +197,7 @@ TASKS = {
             "icu_stay",
             "start",
             "long_stay",
+            title="Long hospital stay",
             after_hours=24.0,
             more_than_days=7.0,
             exclude=("no_stay", "under_18_or_unknown", "short_stay", "no_end"),
@@ -214,8 +236,10 @@ def find(task: str, protocol: str, changes: dict | None = None) -> Spec:
                 f"config.task.{key} cannot be changed; expected one of {', '.join(CHANGES)}."
                 + errors.did_you_mean(key, CHANGES)
             )
-        if key in ("codes", "exclude"):
+        if key in ("codes", "exclude", "label_names"):
             value = tuple(value)
+        elif key == "title":
+            value = str(value)
         elif not (isinstance(value, int | float) and value >= 0):
             raise errors.CohortError(f"config.task.{key} is {value}; expected a number, 0 or more")
         if key == "after_hours" and spec.predict == "end":

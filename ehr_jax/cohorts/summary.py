@@ -23,6 +23,7 @@ def summary(built: cohort.Cohort) -> dict[str, Any]:
     """
     return {
         "task": built.task,
+        "title": built.title,
         "protocol": built.protocol,
         "description": built.description,
         "spec": dataclasses.asdict(built.spec) if built.spec else None,

@@ -74,6 +74,7 @@ def build(
         excluded=drafted.excluded,
         faults=specs.of(task).faults if protocol == "paper" else (),
         spec=spec,
+        title=spec.title,
     )
 
 
@@ -87,8 +88,8 @@ def possible(records: tables.Records) -> tuple[str, ...]:
 
 
 def check_spec(spec: specs.Spec) -> None:
-    """Raises ConfigError unless the label and the rules that a task names are there."""
-    labels.find(spec.label)
+    """Raises UserError unless a task's label and rules are there, and its label names fit."""
+    labels.names_of(spec)
     for name in spec.exclude:
         rules.find(name)
 

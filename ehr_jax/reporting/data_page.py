@@ -56,7 +56,7 @@ def section(data: Mapping) -> str:
         if values is not None
     ]
     parts.append(page.columns(*shown))
-    told = ("description", "faults", "labels", "excluded", "splits")
+    told = ("title", "description", "faults", "labels", "excluded", "splits")
     rest = {key: value for key, value in cohort.items() if key not in told}
     known = ("records", "cohort", "oddities", "notes", "encoder", "terms", "features", "source",
              "folds", "tables", "internal")  # fmt: skip

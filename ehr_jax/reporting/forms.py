@@ -60,7 +60,7 @@ DATA = {
     **dict.fromkeys(("source", "terms"), _WORDS),
     "cohort": (
         {
-            **dict.fromkeys(("description", "protocol"), _WORDS),
+            **dict.fromkeys(("title", "description", "protocol"), _WORDS),
             "faults": ([str], None),
             "excluded": _COUNTS,
             "splits": ({...: _SPLIT}, None),

@@ -61,7 +61,7 @@ def write_report(run_folder: str | os.PathLike) -> pathlib.Path:
         _model(results),
         _setting(folder, data),
     ]
-    return _write(folder, page.document(_title(results), _lead(results, data), body))
+    return _write(folder, page.document(_title(results, data), _lead(results, data), body))
 
 
 def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
@@ -110,7 +110,7 @@ def write_comparison(run_folder: str | os.PathLike) -> pathlib.Path:
         _model(results),
         _setting(folder, data),
     ]
-    title = f"{len(methods)} methods · {results.get('task', 'task not recorded')}"
+    title = f"{len(methods)} methods · {_task(results, data)}"
     return _write(folder, page.document(title, _lead(results, data), body))
 
 
@@ -121,9 +121,14 @@ def _audits(folder: pathlib.Path, folds: int) -> dict[str, dict]:
     return {f"Audit, fold {k}": _json(folder / f"fold_{k}", "audit.json") for k in range(folds)}
 
 
-def _title(results: Mapping) -> str:
+def _title(results: Mapping, data: Mapping) -> str:
     model = results.get("label") or results.get("model") or "Run"
-    return f"{model} · {results['task']}" if "task" in results else f"{model}: no results yet"
+    return f"{model} · {_task(results, data)}" if "task" in results else f"{model}: no results yet"
+
+
+def _task(results: Mapping, data: Mapping) -> str:
+    """The task's title, or its name where it has none."""
+    return (data.get("cohort") or {}).get("title") or results.get("task") or "task not recorded"
 
 
 def _lead(results: Mapping, data: Mapping) -> str:

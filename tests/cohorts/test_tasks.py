@@ -336,6 +336,33 @@ def test_changes_that_no_task_can_have_are_refused(changes, message):
         tasks.build(_many(), "readmission30", changes=changes)
 
 
+@pytest.mark.parametrize("task", specs.TASKS)
+@pytest.mark.parametrize("protocol", tasks.PROTOCOLS)
+def test_labels_have_the_names_that_the_task_is_given(task, protocol):
+    records = synthetic.generate(60, 0)
+    drafted = _draft(records, task, protocol)
+    names = tuple(f"outcome {number}" for number in range(len(drafted.labels)))
+    renamed = _draft(records, task, protocol, label_names=names)
+    assert renamed.labels == names and renamed.excluded == drafted.excluded
+    columns = dict(zip(drafted.labels, names, strict=True))
+    assert renamed.rows.equals(drafted.rows.rename(columns))
+    assert specs.find(task, protocol).title
+
+
+def test_a_task_has_its_title_and_names_of_its_own():
+    changes = {
+        "title": "Heart failure",
+        "label_names": ("heart_failure",),
+        "codes": ("ICD9CM:428",),
+    }
+    spec = specs.find("cvd_next", "strict", changes)
+    assert (spec.title, labels.names_of(spec)) == ("Heart failure", ("heart_failure",))
+    assert labels.names_of(specs.find("cvd_next", "strict")) == ("cvd",)
+    for names in (("a", "b"), ("a",) * 2):
+        with pytest.raises(errors.CohortError, match="a name for each of the 1 label"):
+            _draft(_many(2), "cvd_next", label_names=names)
+
+
 def test_codes_that_are_none_are_refused():
     with pytest.raises(errors.CohortError, match="config.task.codes holds 'ICD9CM:39-459'"):
         tasks.build(_many(), "cvd_next", changes={"codes": ("ICD9CM:39-459",)})

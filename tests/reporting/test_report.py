@@ -260,3 +260,11 @@ def test_the_audit_of_each_fold_is_told(tmp_path):
     words = plain(report.write_comparison(folder).read_text())
     assert "Audit, fold 0" in words and "Of 3 checks" in words
     assert "Audit, fold 1" in words and "Of 1 check:" in words
+
+
+def test_the_page_is_titled_by_the_task(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"task": "cvd_next", "label": "MINGLE"}))
+    for cohort, title in (({}, "cvd_next"), ({"title": "Heart failure"}, "Heart failure")):
+        (tmp_path / "data.json").write_text(json.dumps({"cohort": cohort}))
+        text = report.write_report(tmp_path).read_text()
+        assert f"<h1>MINGLE · {title}</h1>" in text
