@@ -61,12 +61,22 @@ def read_records(
       ConfigError: there is no such source.
       RecordsError: a file is missing or cannot be read; it names file, column and value.
     """
+    _check(source, str, "source", "the name of a source")
     if source == "synthetic":
         records = hospital.generate(configs.defaults().synthetic.patients, 0)
     else:
         records = sources.read(source, None if path is None else os.fspath(path))
     if notes is None:
         return records
+    _check(notes, pl.DataFrame | pl.LazyFrame, "notes", "a polars frame")
+    schema = notes.lazy().collect_schema()
+    for name in NOTES:
+        dtype, expected = schema.get(name), tables.NOTES[name]
+        is_whole = dtype is not None and dtype.is_integer() and expected == pl.Int64
+        if not is_whole and dtype not in (expected, pl.Null):
+            raise errors.RecordsError(
+                f"notes: column '{name}' is {dtype or 'missing'}; expected {expected}"
+            )
     dated = {"date_only": pl.lit(False)} | {name: pl.col(name) for name in NOTES}
     own = notes.lazy().select(**dated)
     return tables.check(dataclasses.replace(records, notes=tables.conform(own, tables.NOTES)))
@@ -103,6 +113,10 @@ def build_cohort(
     Raises:
       CohortError: the task does not exist, or the records do not have what it needs.
     """
+    _check(records, Records, "records", "what read_records returns")
+    _check(task, str, "task", "the name of a task")
+    if not isinstance(split_seed, int | np.integer) or split_seed < 0:
+        raise errors.ConfigError(f"split_seed is {split_seed!r}; expected a number from 0")
     return tasks.build(records, task, protocol, split_seed, split=split, changes=changes)
 
 
@@ -156,6 +170,8 @@ def load_run(workdir: str | os.PathLike) -> "Run":
       RunFolderError: there is no finished run in the folder.
     """
     folder = pathlib.Path(workdir)
+    if not folder.is_dir():
+        raise errors.RunFolderError(f"{folder} is no folder; expected that of a finished run")
     way_out = "name the folder of a finished run, or end it with ehr_jax.train"
     stored.read_object(folder / "results.json", way_out=way_out)
     return Run(folder)
@@ -292,8 +308,16 @@ def encode(
     Raises:
       TextError: the encoder is not there; the message tells how to get it.
     """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise errors.TextError("texts: expected a list of texts")
     loaded = encoders.load(os.fspath(encoder), precision)
     return encoding.encode(list(texts), loaded)
+
+
+def _check(value: Any, kind: Any, name: str, expected: str) -> None:
+    """Raises ConfigError unless an argument is of the kind that is expected."""
+    if not isinstance(value, kind):
+        raise errors.ConfigError(f"{name} is a {type(value).__name__}; expected {expected}")
 
 
 def _weighed(line: Mapping[str, Any]):
@@ -312,4 +336,5 @@ def _whole(config: Config) -> ml_collections.ConfigDict:
     """A config with every key: those of a dict are changes of the defaults."""
     if isinstance(config, ml_collections.ConfigDict):
         return config
+    _check(config, Mapping, "config", "a config of load_config, or values by key")
     return config_files.changed(configs.defaults(), run_folder.flat(config))

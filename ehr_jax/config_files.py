@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import re
 import types
@@ -35,6 +36,8 @@ def find(name: str) -> tuple[pathlib.Path, str]:
     Raises:
       ConfigError: there is no such file.
     """
+    if not isinstance(name, str):
+        raise errors.ConfigError(f"config is {name!r}; expected configs/NAME.py[:variant] as text")
     path, colon, variant = name.partition(":")
     for base in (pathlib.Path.cwd(), *bases()):
         if (base / path).is_file():
@@ -76,7 +79,11 @@ def changed(
       ConfigError: the config has no such key.
     """
     copy = ml_collections.ConfigDict(config.to_dict())
+    if not isinstance(changes, Mapping | None):
+        raise errors.ConfigError(f"changes is {changes!r}; expected values by key, as a dict")
     for key, value in (changes or {}).items():
+        if not isinstance(key, str):
+            raise errors.ConfigError(f"changes has the key {key!r}; expected text: 'train.steps'")
         section, _, name = key.rpartition(".")
         place = copy.get(section) if section else copy
         if not isinstance(place, ml_collections.ConfigDict) or name not in place:
@@ -85,12 +92,23 @@ def changed(
                 f"config.{key}: this config has no such key.{errors.did_you_mean(key, known)}"
             )
         try:
-            place[name] = value
+            place[name] = _plain(value)
         except (TypeError, ValueError) as error:
             raise errors.ConfigError(
                 f"config.{key} is {value!r}; expected a value such as {place[name]!r}"
             ) from error
     return copy
+
+
+def _plain(value: Any) -> Any:
+    """A value as configs hold it: numbers of numpy as Python's, paths as text, lists as tuples."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | range):
+        return tuple(map(_plain, value))
+    if hasattr(value, "tolist"):  # numpy
+        return _plain(value.tolist())
+    return value
 
 
 def flat_keys(config: ml_collections.ConfigDict) -> Iterator[str]:

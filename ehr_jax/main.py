@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib
+import math
 import os
 import pathlib
 import re
@@ -70,6 +71,10 @@ def _run(arguments: list[str]) -> int:
         return _told(f"stopped; {GOES_ON}", INTERRUPTED)
     except stopping.Stopped:
         return _told(f"told to end; {GOES_ON}", AGAIN)
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # pathlib's words for a path such as ~nobody/data
+            raise
+        return _told("error: a path begins with ~ and a name that no user has; write it out", 2)
     except BrokenPipeError:
         # Python flushes once more at the end, which would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -167,6 +172,8 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
         raise errors.ConfigError(MISSING)
     mode = values.mode
     if values.clean is not None:
+        if not math.isfinite(values.clean):
+            raise errors.ConfigError(f"--clean={values.clean}; expected a number of days")
         if mode != "doctor":
             raise errors.ConfigError(f"--clean={values.clean:g} is for --mode=doctor alone")
         return "clean", ml_collections.ConfigDict({"days": values.clean}), pathlib.Path()

@@ -35,6 +35,7 @@ LONGEST_NAME = 80  # characters of the target's name within a temporary's, which
 # An OSError that the machine's owner can mend, rather than a fault of the program.
 OF_THE_DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ENAMETOOLONG,
     errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY,  # a folder in a file's place
 )  # fmt: skip
 # A file system without locks between processes.
@@ -159,8 +160,15 @@ def private_files() -> Iterator[None]:
 
 
 def remove_folder(folder: str | os.PathLike) -> None:
-    """Removes `folder`: whoever is killed meanwhile leaves all of it, or nothing by its name."""
-    temporary = _temporary(pathlib.Path(folder))
+    """Removes `folder`: whoever is killed meanwhile leaves all of it, or nothing by its name.
+
+    Of a link, or a file in its place, that alone is removed.
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
+    temporary = _temporary(folder)
     os.replace(folder, temporary)
     shutil.rmtree(temporary, ignore_errors=True)
 

@@ -85,13 +85,34 @@ def test_notebooks_show_counts_and_none_of_few(records):
         ),
         (lambda: ehr_jax.load_config("configs/mingle.py", {"train.steps": "many"}), "'many'"),
         (lambda: ehr_jax.train({"model.name": "mingel"}, "run"), "config.model.name"),
-        (lambda: ehr_jax.load_run("/nowhere"), "results.json is missing"),
+        (lambda: ehr_jax.load_config(None), "config is None"),
+        (lambda: ehr_jax.load_config("configs/mingle.py", {3: 1}), "the key 3"),
+        (lambda: ehr_jax.train("configs/mingle.py", "run"), "config is a str"),
+        (lambda: ehr_jax.train({"train": 1}, "run"), "config.train is 1"),
+        (lambda: ehr_jax.read_records(None), "source is a NoneType"),
+        (lambda: ehr_jax.read_records("synthetic", notes=[]), "notes is a list"),
+        (lambda: ehr_jax.read_records("synthetic", notes=pl.DataFrame()), "'visit_id' is missing"),
+        (
+            lambda: ehr_jax.read_records("synthetic", notes=pl.DataFrame({"visit_id": ["SECRET"]})),
+            "'visit_id' is String; expected Int64",
+        ),
+        (lambda: ehr_jax.build_cohort(None, "mortality"), "records is a NoneType"),
+        (lambda: ehr_jax.encode("one text", saved_samples.ENCODER), "list of texts"),
+        (lambda: ehr_jax.load_run("/nowhere"), "is no folder"),
+        (lambda: ehr_jax.load_run("/"), "results.json is missing"),
         (lambda: ehr_jax.encode(["x"], "no-such-encoder"), "no-such-encoder"),
     ],
 )
 def test_mistakes_are_told_as_on_the_command_line(call, words):
     with pytest.raises(errors.UserError, match=words):
         call()
+
+
+def test_values_of_numpy_lists_and_paths_are_taken(tmp_path):
+    changes = {"train.steps": np.int64(80), "train.seeds": np.arange(2), "data.root": tmp_path}
+    config = ehr_jax.load_config("configs/mingle.py", changes)
+    assert (config.train.steps, config.train.seeds) == (80, (0, 1))
+    assert config.data.root == str(tmp_path)
 
 
 @pytest.fixture(scope="module")

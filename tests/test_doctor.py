@@ -151,4 +151,5 @@ def test_caches_are_told_and_old_samples_removed(monkeypatch, tmp_path, quick, c
     assert old.exists()
     assert main.main(["main", "--mode=doctor", "--clean", "30"]) == 0
     assert not old.exists() and "1 folder(s)" in capsys.readouterr().out
+    assert main.main(["main", "--mode=doctor", "--clean=nan"]) == 2
     assert main.main(["main", "--mode=train", "--config=configs/quickstart.py", "--clean=3"]) == 2

@@ -1,6 +1,6 @@
 """Samples that an earlier start prepared, kept in the user's cache under a key.
 
-The key changes with the files that are read (their names, sizes, times and inodes), with the
+The key changes with the files that are read (their names, sizes and times), with the
 settings that shape the samples, with the encoder's and the graph's files, and with this program's
 own code. What lies under a key is therefore never out of date, and may be removed at any time.
 """
@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,13 +115,17 @@ def key_of(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def find(key: str | None) -> prepared.Content | None:
-    """Returns what is kept under `key`; None where there is nothing, or it is damaged, which is
-    said."""
-    if key is None or not (folder := _folder(key)).exists():
+def find(key: str | None, kind: Any) -> prepared.Prepared | None:
+    """Returns the samples that are kept under `key`; None if there are none, or if they are
+    damaged, which is said.
+
+    Args:
+      kind: the `training.kinds.Kind` of their arrays.
+    """
+    if key is None or not os.path.lexists(folder := _folder(key)):
         return None
     try:
-        content = prepared.read(folder, "it is prepared again")
+        samples = prepared.read(folder, "it is prepared again").restored(kind)
         with contextlib.suppress(OSError):  # of others, or read-only
             (folder / prepared.ABOUT).touch()  # when it was last of use
     except errors.RunFolderError as error:
@@ -129,9 +134,11 @@ def find(key: str | None) -> prepared.Content | None:
         return None
     except OSError as error:
         print(f"{folder} cannot be read: {storage.reason(error)}; the samples are prepared again")
+        if not folder.is_dir():
+            _remove(folder)
         return None
     print(f"samples: as an earlier start prepared them, {folder}", flush=True)
-    return content
+    return samples
 
 
 def keep(key: str | None, samples: prepared.Prepared, inputs: str) -> None:
@@ -154,6 +161,8 @@ def keep(key: str | None, samples: prepared.Prepared, inputs: str) -> None:
 def entries() -> Iterator[tuple[pathlib.Path, int, float]]:
     """Yields each folder that is kept: its path, its bytes, and the days since it was last used."""
     for folder in sorted(storage.cache_folder(KIND).glob("[!.]*")):  # no unfinished one
+        if folder.is_symlink() or not folder.is_dir():
+            continue
         about = folder / prepared.ABOUT
         with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -197,7 +206,7 @@ def _stamps(folder: pathlib.Path) -> list:
         if path.is_file():
             about = path.stat()
             name = path.relative_to(folder).as_posix()
-            stamps.append([name, about.st_size, about.st_mtime_ns, about.st_ino])
+            stamps.append([name, about.st_size, about.st_mtime_ns, about.st_ctime_ns])
     return stamps
 
 

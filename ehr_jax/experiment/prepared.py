@@ -63,6 +63,8 @@ class Content(NamedTuple):
     cohort: cohorts.Cohort
     visits: pl.DataFrame
     stored: features.Stored
+    folder: pathlib.Path
+    way_out: str
 
     @property
     def reads(self) -> features.Reads:
@@ -70,11 +72,16 @@ class Content(NamedTuple):
         return features.Reads(**dict.fromkeys(self.about["reads"], True))
 
     def restored(self, kind: Any) -> Prepared:
-        """Returns the samples; `kind` is the `training.kinds.Kind` of their arrays."""
+        """Returns the samples; `kind` is the `training.kinds.Kind` of their arrays.
+
+        Raises:
+          RunFolderError: about.json is not of the form that `write` gives it.
+        """
         about = self.about
-        arrays = kind.restore(self.stored, self.cohort)
-        facts = about["data"], about["audit"], self.visits, self.reads, about["settings"]
-        return Prepared(self.cohort, arrays, *facts)
+        with stored.in_form(self.folder / ABOUT, self.way_out):
+            arrays = kind.restore(self.stored, self.cohort)
+            facts = about["data"], about["audit"], self.visits, self.reads, about["settings"]
+            return Prepared(self.cohort, arrays, *facts)
 
 
 def narrowed(samples: Prepared, reads: features.Reads) -> Prepared:
@@ -178,7 +185,7 @@ def read(folder: pathlib.Path, way_out: str) -> Content:
             about["facts"],
             about["meanings"],
         )
-    return Content(about, cohort, frames[1], taken)
+    return Content(about, cohort, frames[1], taken, folder, way_out)
 
 
 def _parts(patients: np.ndarray, most: int | None) -> Iterator[np.ndarray]:

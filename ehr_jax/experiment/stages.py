@@ -69,8 +69,8 @@ def load_folds(
     else:
         names = [(f"fold {k} of {count}",) if count > 1 else () for k in range(count)]
         keys = [kept.key_of(config, reads, name) for name in names]
-        contents = [kept.find(key) for key in keys]
-        every = [content.restored(kind) for content in contents if content is not None]
+        earlier = [kept.find(key, kind) for key in keys]
+        every = [samples for samples in earlier if samples is not None]
         if len(every) < count:
             every = _make_all(config, workdir, reads, keys)
     folders = fold_folders(workdir, count)
@@ -186,10 +186,10 @@ def load_others(
         return samples
     said = json.dumps(fitted.as_json(learned), sort_keys=True)
     key = kept.key_of(config, reads, ("of a run", said))
-    content = kept.find(key)
-    if content is not None:
-        _bind(content.about["data"], workdir)
-        return content.restored(kind)
+    samples = kept.find(key, kind)
+    if samples is not None:
+        _bind(samples.data, workdir)
+        return samples
     records = read(config)
     bind(records, config, workdir)
     samples = make_others(records, config, learned)

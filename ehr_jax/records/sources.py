@@ -140,7 +140,7 @@ def state(*read_folders: pathlib.Path) -> str:
                 about = path.stat()
             except OSError:
                 continue
-            stamp = about.st_size, about.st_mtime_ns, about.st_ino
+            stamp = about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
             whole.update(f"{below}\n{stamp}\n".encode())
         whole.update(b"\n")
     return whole.hexdigest()

@@ -150,6 +150,16 @@ def test_a_changed_word_is_noticed(name, config, tmp_path):
         prepared.read(tmp_path / "samples", "prepare it again")
 
 
+def test_what_stands_in_an_entrys_place_is_replaced(config, tmp_path):
+    key = kept.key_of(config, registry.resolve("hypehr").kind.reads(config))
+    place = storage.make_folder(storage.cache_folder(kept.KIND)) / key
+    for number, put in enumerate((lambda: place.write_text(""), lambda: place.symlink_to("none"))):
+        put()
+        stages.load(config, tmp_path / str(number))
+        assert entries() == [place] and place.is_dir()
+        storage.remove_folder(place)
+
+
 def test_a_cache_that_cannot_be_written_stops_nothing(config, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EHR_JAX_CACHE", str(tmp_path / "file"))
