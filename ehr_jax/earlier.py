@@ -8,7 +8,11 @@ from typing import Any
 RENAMED = {("realm", "dtype"): "precision", ("train", "epochs"): "steps"}
 # Values of the keys of sections that are newer than a run: how it behaved before they existed.
 ADDED = {"optimiser": "adam_l2", "schedule": "constant", "warmup_steps": 0, "final_share": 0.0}
-ADDED_TO_TEXT = {"architecture": None}
+ADDED_TO = {
+    "data": {"keep": True, "prepared": ""},
+    "task": {"title": None, "label_names": None},
+    "text": {"architecture": None},
+}
 ADDED_TO_NODES = ADDED | {
     "clip": None, "eval_every": 1, "patience": 500, "checkpoint_every": 100, "select": "accuracy",
 }  # fmt: skip
@@ -24,8 +28,10 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     on_nodes = isinstance(data, dict) and "path" in data
     if isinstance(train, dict) and (on_nodes or "realm" in updated):
         updated["train"] = (ADDED_TO_NODES if on_nodes else ADDED) | train
-    if isinstance(updated.get("text"), dict):
-        updated["text"] = ADDED_TO_TEXT | updated["text"]
+    for section, added in ADDED_TO.items():
+        on_records = "realm" in updated or section == "text"  # texts are embedded without any
+        if on_records and isinstance(updated.get(section), dict):
+            updated[section] = added | updated[section]
     if on_nodes and isinstance(model, dict) and model.get("name") == "alldeepsets":
         updated["model"] = model | {"name": "alldeepsets_nodes"}
     return updated
