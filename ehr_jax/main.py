@@ -145,7 +145,7 @@ def parse(arguments: list[str]) -> tuple[str, object, pathlib.Path]:
     except errors.UserError:
         raise
     except Exception as error:  # ml_collections raises what it meets: all are the user's to mend
-        kind = _sections(values["config"].value)
+        kind = _sections(_config_of(given))
         raise errors.ConfigError(_explain(error, arguments, kind)) from error
     if values.help:
         print(f"{__doc__}\n{values.main_module_help() or values.get_help()}\n")
@@ -249,6 +249,15 @@ def _check_depth(arguments: list[str]) -> None:
 def _config_keys(arguments: list[str]) -> list[str]:
     matched = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
     return [match.group(1) for match in matched if match]
+
+
+def _config_of(arguments: list[str]) -> object:
+    """The config of the file that --config names, whose flags could not be read; None without."""
+    for argument in arguments:
+        if matched := re.match(r"--?config=(.+)", argument):
+            with contextlib.suppress(Exception):  # what is wrong with the file is told already
+                return config_files.load(matched.group(1))
+    return None
 
 
 def _explain(error: Exception, arguments: list[str], kind: dict[str, type]) -> str:

@@ -33,13 +33,14 @@ def _new_cache() -> str:
     return str(root)
 
 
-os.environ["EHR_JAX_CACHE"] = _new_cache()
+OF_SESSION = os.environ["EHR_JAX_CACHE"] = _new_cache()
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch):
-    """Gives every test a cache of prepared samples of its own."""
-    monkeypatch.setenv("EHR_JAX_CACHE", _new_cache())
+    """Gives every test a cache of prepared samples of its own, if its module has chosen none."""
+    if os.environ["EHR_JAX_CACHE"] == OF_SESSION:
+        monkeypatch.setenv("EHR_JAX_CACHE", _new_cache())
 
 
 # A slow machine is no failure.

@@ -122,6 +122,7 @@ def run(tmp_path_factory):
     return ehr_jax.train(config, tmp_path_factory.mktemp("api") / "run")
 
 
+@pytest.mark.slow
 def test_a_run_predicts_what_the_command_predicts(run, tmp_path):
     assert run.report.exists() and run.results["test"]["samples"] > 0
     assert run.folder.stat().st_mode & 0o777 == 0o700
@@ -150,6 +151,7 @@ def test_a_run_predicts_what_the_command_predicts(run, tmp_path):
     assert scored.select(inside.all()).item()
 
 
+@pytest.mark.slow
 def test_a_run_explains_single_samples(run):
     explained = run.explain(_hospital(80), [3, 1])
     assert set(explained["sample_id"]) == {1, 3}
@@ -166,6 +168,7 @@ def _hospital(patients: int):
     return hospital.generate(patients, 0)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_opened_again(run):
     again = ehr_jax.load_run(run.folder)
     assert again.results == run.results

@@ -70,8 +70,8 @@ def tokens(text: str) -> list[Token]:
 
 @functools.lru_cache(1 << 16)
 def _word(word: str) -> str:
-    word = "".join(_GREEK.get(letter, letter) for letter in word.casefold())
-    word = unicodedata.normalize("NFKD", word).casefold()
+    word = unicodedata.normalize("NFKD", word.casefold()).casefold()
+    word = "".join(_GREEK.get(letter, letter) for letter in word)
     if word.isdecimal():
         return word
     word = "".join(letter for letter in word if letter.isalpha())  # no accents, no "²" or "¼"

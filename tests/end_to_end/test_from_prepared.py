@@ -67,9 +67,8 @@ def stay_flags():
     return (*STAYS, f"--config.knowledge.graph={scenes.graph_folder()}")
 
 
-@pytest.mark.parametrize(
-    "mode", ["benchmark", *(pytest.param(m, marks=pytest.mark.slow) for m in ("train", "sweep"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_visits_give_the_results_of_raw_records(mode, visits, tmp_path, monkeypatch):
     flags = (*VISITS, *MODES[mode], "--config.data.keep=False")
     assert run(*flags, f"--workdir={tmp_path / 'raw'}") == 0
@@ -79,6 +78,7 @@ def test_visits_give_the_results_of_raw_records(mode, visits, tmp_path, monkeypa
     assert results(tmp_path / "prepared") == results(tmp_path / "raw") != {}
 
 
+@pytest.mark.slow
 def test_stays_and_predictions_from_them(stay_flags, tmp_path, monkeypatch):
     store, raw, trained = (tmp_path / name for name in ("store", "raw", "trained"))
     flags = (*stay_flags, "--config.data.keep=False")
@@ -122,7 +122,7 @@ def test_folds_are_prepared_each(stay_flags, tmp_path, monkeypatch):
         (("--config.features.min_visits=2",), "config.features.min_visits is 2, and was 1 there"),
         (("--config.cohort.split_seed=4",), "config.cohort.split_seed"),
         (("--config.train.teacher=lightgbm",), "config.train.teacher"),
-        (("--config.model.name=gru_visits",), "holds visits"),
+        (("--config.model.name=realm_notes",), "holds visits"),
     ],
 )
 def test_samples_of_other_settings_are_refused(flags, words, visits, tmp_path, capsys):
