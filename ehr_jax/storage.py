@@ -263,6 +263,9 @@ def disk_errors(path: pathlib.Path | None = None) -> Iterator[None]:
         if code := re.search(r"os error (\d+)", str(error)):
             number = int(code[1])
             raise OSError(number, os.strerror(number), path and str(path)) from error
+        if re.search(r"\d+ requested and \d+ written", str(error)):  # numpy, which gives no number
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), path and str(path)) from error
         raise
 
 

@@ -118,7 +118,7 @@ def write(
         def save(name: str, array: np.ndarray) -> None:
             path = unfinished / name
             path.parent.mkdir(exist_ok=True)
-            np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+            _save(path, np.ascontiguousarray(array))
             files[name] = _sum(path)
 
         for name, frame in (("cohort", samples), ("visits", prepared.visits)):
@@ -241,6 +241,14 @@ def _parted(
 
 def _part(number: int) -> str:
     return f"part-{number:05d}"
+
+
+def _save(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a file .npy; numpy's own writer does not say why a disk took only a part of it."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _mapped(path: pathlib.Path) -> np.ndarray:

@@ -11,7 +11,6 @@ import shutil
 import pytest
 
 from ehr_jax import main, stored
-from ehr_jax.experiment import stages
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +108,7 @@ def quick():
     """Without drawings and the audit, which read no file of the folder and take most time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ehr_jax.reporting.plots.save", lambda figure, path: "")
-        patch.setattr(stages.audit, "run", lambda *_, **__: [])
+        patch.setattr("ehr_jax.audit.audit.run", lambda *_, **__: [])
         yield
 
 
