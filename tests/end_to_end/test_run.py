@@ -218,6 +218,7 @@ def test_a_missing_folder_is_named(tmp_path, capsys):
     assert str(missing) in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_mistake_leaves_a_folder_that_the_right_command_can_use(tmp_path):
     assert run(tmp_path, "--config.cohort.task=readmision30") == 2
     assert run(tmp_path, *ONE_SEED) == 0

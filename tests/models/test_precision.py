@@ -88,6 +88,7 @@ def test_a_short_training_ranks_as_well_as_in_float32():
     assert abs(reached["bfloat16"] - reached["float32"]) < 0.01
 
 
+@pytest.mark.slow
 def test_members_of_a_population_score_as_alone_in_bfloat16():
     model, _ = network("mingle", "bfloat16")
     params = jax.tree.map(lambda x: jnp.stack([x, 1.1 * x]), first("mingle"))

@@ -251,6 +251,7 @@ def test_the_optimiser_is_adam_with_l2_as_published(path):
     np.testing.assert_array_equal(*updates)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_goes_on(path, tmp_path):
     folder, settings = tmp_path / "run", config(path, **{"model.name": "alldeepsets_nodes"})
     results = node_splits.run(settings, folder)
