@@ -74,8 +74,12 @@ def measure(raw: pathlib.Path, scratch: pathlib.Path) -> None:
         start("from prepared samples, raw files away", scratch, *FLAGS, at[1], prepared)
     finally:
         away.rename(raw)
-    kept = sum(path.stat().st_size for path in (scratch / "cache").rglob("*") if path.is_file())
-    print(f"kept: {kept / 1e9:.2f} GB; aims of later starts: {AIM_SECONDS:g} s, {AIM_GB:g} GB")
+    cache_bytes = sum(
+        path.stat().st_size for path in (scratch / "cache").rglob("*") if path.is_file()
+    )
+    print(
+        f"kept: {cache_bytes / 1e9:.2f} GB; aims of later starts: {AIM_SECONDS:g} s, {AIM_GB:g} GB"
+    )
 
 
 def start(name: str, scratch: pathlib.Path, *flags: str, keep: str = "") -> None:

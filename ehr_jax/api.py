@@ -78,8 +78,8 @@ def read_records(
                 f"notes: column '{name}' is {dtype or 'missing'}; expected {expected}"
             )
     dated = {"date_only": pl.lit(False)} | {name: pl.col(name) for name in NOTES}
-    own = notes.lazy().select(**dated)
-    return tables.check(dataclasses.replace(records, notes=tables.conform(own, tables.NOTES)))
+    own_notes = notes.lazy().select(**dated)
+    return tables.check(dataclasses.replace(records, notes=tables.conform(own_notes, tables.NOTES)))
 
 
 def build_cohort(
@@ -225,8 +225,8 @@ class Run:
         config, samples = self._samples(records)
         seeds = trained.score(config, samples.arrays, self.folder)
         probabilities = np.stack([seed.probabilities for seed in seeds])
-        own = own_patients.splits(self.folder, samples)
-        marked = own_patients.marked(samples.cohort.samples, own)
+        run_splits = own_patients.splits(self.folder, samples)
+        marked = own_patients.marked(samples.cohort.samples, run_splits)
         base = marked.select("sample_id", "subject_id", "visit_id", "prediction_time", "split")
         parts = []
         for at, label in enumerate(samples.cohort.labels):
@@ -262,21 +262,21 @@ class Run:
         seed = config.train.seeds[0]
         params = trained.parameters(config, samples.arrays, self.folder, seed)
         job = kinds.job(config, samples.arrays)
-        kept = job.kind.explain(job, params, None)
-        if kept is None:
+        explained = job.kind.explain(job, params, None)
+        if explained is None:
             raise errors.ConfigError(
                 f"{self.folder} is a run of '{config.model.name}', which keeps no weights that "
                 "explain a score; runs of 'realm' do"
             )
-        lines, _, _ = explanations.weigh(*kept, samples.cohort, rows)
+        lines, _, _ = explanations.weigh(*explained, samples.cohort, rows)
         return pl.DataFrame(
             [row for line in lines for row in _weighed(line)], schema=WEIGHED, orient="row"
         )
 
     def _samples(self, records: Records) -> tuple[ml_collections.ConfigDict, prepared.Prepared]:
-        asked = configs.predict()
-        asked.run = str(self.folder)
-        config, _, learned = trained.read(asked)
+        predict_config = configs.predict()
+        predict_config.run = str(self.folder)
+        config, _, learned = trained.read(predict_config)
         return config, stages.make_others(records, config, learned)
 
     def _repr_html_(self) -> str:

@@ -170,9 +170,9 @@ def restored(content: Mapping[str, Any]) -> ml_collections.ConfigDict:
 
     Raises ConfigError, KeyError, TypeError or ValueError for content of another form.
     """
-    kept = earlier.current(dict(content))
-    config = _made(sections_of(kept))
-    for name, value in kept.items():
+    settings_by_section = earlier.current(dict(content))
+    config = _made(sections_of(settings_by_section))
+    for name, value in settings_by_section.items():
         if name in config and isinstance(config[name], ml_collections.ConfigDict):
             with config[name].ignore_type():
                 config[name].update(value)

@@ -43,8 +43,8 @@ def load_for_run(
       RunFolderError, ConfigError: as by `load`; or the samples were not prepared for this run.
     """
     [samples] = _load(config, reads, 1)
-    own = samples.arrays.fitted
-    if own is None or fitted.as_json(own) != fitted.as_json(learned):
+    scales = samples.arrays.fitted
+    if scales is None or fitted.as_json(scales) != fitted.as_json(learned):
         raise errors.ConfigError(
             f"config.data.prepared: the samples in {config.data.prepared} are scaled by other "
             "training samples than those of the run. Prepare them for it: --mode=prepare "

@@ -100,9 +100,9 @@ def key_of(
     try:
         parts = [settings_of(config), reads._asdict(), list(more), _versions(), _code()]
         if config.data.source != "synthetic":
-            asked = config.data
-            folders = sources.folders(asked.source, asked.root, asked.series)
-            root = sources.default_root(asked.source, asked.root)
+            data = config.data
+            folders = sources.folders(data.source, data.root, data.series)
+            root = sources.default_root(data.source, data.root)
             parts += [sources.state(*folders), icd9.state(root)]
         if config.cohort.aces:
             parts.append(aces.read(config.cohort.aces).text)

@@ -110,7 +110,7 @@ def write(
     Raises:
       OSError: it cannot be written, or exists.
     """
-    taken, samples = prepared.arrays.stored(), prepared.cohort.samples
+    layout, samples = prepared.arrays.stored(), prepared.cohort.samples
     files: dict[str, list[int]] = {}
     with storage.new_folder(folder) as unfinished, storage.disk_errors(folder):
         data_use.note(unfinished, data_use.PREPARED.format(terms=prepared.data["terms"]))
@@ -125,18 +125,18 @@ def write(
             path = unfinished / f"{name}.parquet"
             frame.write_parquet(path)
             files[path.name] = _sum(path)
-        for name, array in taken.whole.items():
+        for name, array in layout.whole.items():
             save(f"whole/{name}.npy", array)
         parts = list(_parts(samples["subject_id"].to_numpy(), part_samples))
         for number, rows in enumerate(parts):
             at = _part(number)
             save(f"{at}/rows.npy", rows)
-            for name, array in taken.samples.items():
+            for name, array in layout.samples.items():
                 save(f"{at}/{name}.npy", array if len(parts) == 1 else array[rows])
-            for name, (lengths, values) in taken.ragged.items():
+            for name, (lengths, values) in layout.ragged.items():
                 save(f"{at}/{name}.lengths.npy", lengths[rows])
                 save(f"{at}/{name}.npy", values[_places(lengths, rows)])
-        names = {"samples": taken.samples, "ragged": taken.ragged, "whole": taken.whole}
+        names = {"samples": layout.samples, "ragged": layout.ragged, "whole": layout.whole}
         about = {
             "internal": data_use.INTERNAL,
             "format": FORMAT,
@@ -146,8 +146,8 @@ def write(
             "cohort": _described(prepared.cohort),
             "data": dict(prepared.data),
             "audit": dict(prepared.audit),
-            "facts": dict(taken.facts),
-            "meanings": dict(taken.meanings),
+            "facts": dict(layout.facts),
+            "meanings": dict(layout.meanings),
             "arrays": {kind: list(arrays) for kind, arrays in names.items()},
             "parts": len(parts),
             "files": files,
@@ -179,13 +179,13 @@ def read(folder: pathlib.Path, way_out: str) -> Content:
         frames = [pl.read_parquet(folder / name, glob=False) for name in TABLES]
         cohort = _cohort(about["cohort"], frames[0])
         arrays = about["arrays"]
-        taken = features.Stored(
+        layout = features.Stored(
             *_parted(folder, arrays["samples"], arrays["ragged"], about["parts"]),
             {name: _mapped(folder / "whole" / f"{name}.npy") for name in arrays["whole"]},
             about["facts"],
             about["meanings"],
         )
-    return Content(about, cohort, frames[1], taken, folder, way_out)
+    return Content(about, cohort, frames[1], layout, folder, way_out)
 
 
 def _parts(patients: np.ndarray, most: int | None) -> Iterator[np.ndarray]:

@@ -56,9 +56,9 @@ def write(
     try:
         with storage.new_folder(folder) as unfinished:
             data_use.note(unfinished, data_use.STORE.format(terms=terms))
-            taken = arrays.stored()
-            metadata = _metadata(cohort, arrays, taken, grid, settings, records)
-            _write_examples(unfinished, cohort, arrays, taken, grid, metadata)
+            layout = arrays.stored()
+            metadata = _metadata(cohort, arrays, layout, grid, settings, records)
+            _write_examples(unfinished, cohort, arrays, layout, grid, metadata)
     except (OSError, RuntimeError) as error:  # array_record's own are RuntimeError
         raise errors.RunFolderError(
             f"{folder} could not be written: {storage.reason(error)}. Nothing of it is left; mend "
@@ -92,7 +92,7 @@ def _write_examples(
     folder: pathlib.Path,
     cohort: cohorts.Cohort,
     arrays: contract.Arrays,
-    taken: contract.Stored,
+    layout: contract.Stored,
     grid: series.Series | None,
     metadata: Mapping[str, Any],
 ) -> None:
@@ -105,7 +105,7 @@ def _write_examples(
     info = tfds.core.DatasetInfo(
         builder=identity,
         description=f"{cohort.task}, protocol {cohort.protocol}. {cohort.description}",
-        features=_features(arrays, taken, grid),
+        features=_features(arrays, layout, grid),
         metadata=tfds.core.MetadataDict(metadata),
         disable_shuffling=True,  # the order says which row of the cohort an example is
     )
@@ -114,7 +114,7 @@ def _write_examples(
     rows = {split: np.flatnonzero(arrays.split == split) for split in cohorts.SPLITS}
     rows = {split: found for split, found in rows.items() if found.size}
     writer.initialize_splits(list(rows))
-    example = _examples(cohort, arrays, taken, grid)
+    example = _examples(cohort, arrays, layout, grid)
     with progress.progress("store", arrays.split.size) as bar:
         for split, found in rows.items():
             for start in range(0, found.size, CHUNK):
@@ -125,7 +125,7 @@ def _write_examples(
 
 
 def _features(
-    arrays: contract.Arrays, taken: contract.Stored, grid: series.Series | None
+    arrays: contract.Arrays, layout: contract.Stored, grid: series.Series | None
 ) -> tfds.features.FeaturesDict:
     def tensor(shape, dtype, doc):
         if shape == ():
@@ -147,10 +147,10 @@ def _features(
             "in the order of metadata['labels']: 0, 1, or nan where the sample has none",
         ),
     }
-    for name, array in _written(taken).items():
-        features[name] = tensor(array.shape[1:], array.dtype.type, taken.meanings.get(name, ""))
-    for name, (_, values) in taken.ragged.items():
-        meaning = taken.meanings.get(name, "")
+    for name, array in _written(layout).items():
+        features[name] = tensor(array.shape[1:], array.dtype.type, layout.meanings.get(name, ""))
+    for name, (_, values) in layout.ragged.items():
+        meaning = layout.meanings.get(name, "")
         features[name] = tensor((None, *values.shape[1:]), values.dtype.type, meaning)
     if grid is not None:
         shape = grid.values.shape[1:]
@@ -172,15 +172,15 @@ def _features(
     return tfds.features.FeaturesDict(features)
 
 
-def _written(taken: contract.Stored) -> dict[str, np.ndarray]:
+def _written(layout: contract.Stored) -> dict[str, np.ndarray]:
     """The arrays of samples that hold something."""
-    return {name: array for name, array in taken.samples.items() if array.size}
+    return {name: array for name, array in layout.samples.items() if array.size}
 
 
 def _examples(
     cohort: cohorts.Cohort,
     arrays: contract.Arrays,
-    taken: contract.Stored,
+    layout: contract.Stored,
     grid: series.Series | None,
 ):
     """Returns the function from a row of the cohort to its example."""
@@ -189,7 +189,7 @@ def _examples(
     subjects = identifiers.hashed(samples["subject_id"]).to_list()
     never = np.iinfo(np.int64).min
     times = samples["prediction_time"].to_physical().fill_null(never).to_list()
-    by_row = {"labels": arrays.labels, **_written(taken)}
+    by_row = {"labels": arrays.labels, **_written(layout)}
     if grid is not None:
         by_row |= {
             "series_values": grid.values,
@@ -199,7 +199,7 @@ def _examples(
         }
     lists = {
         name: np.split(values, np.cumsum(lengths)[:-1])
-        for name, (lengths, values) in taken.ragged.items()
+        for name, (lengths, values) in layout.ragged.items()
     }
 
     def example(row: int) -> dict[str, Any]:
@@ -213,8 +213,8 @@ def _examples(
     return example
 
 
-def _metadata(cohort, arrays, taken: contract.Stored, grid, settings, records) -> dict[str, Any]:
-    vocabulary = taken.facts.get("vocabulary") or {"names": (), "codes": (), "kinds": ()}
+def _metadata(cohort, arrays, layout: contract.Stored, grid, settings, records) -> dict[str, Any]:
+    vocabulary = layout.facts.get("vocabulary") or {"names": (), "codes": (), "kinds": ()}
     return {
         "task": cohort.task,
         "protocol": cohort.protocol,
@@ -224,8 +224,8 @@ def _metadata(cohort, arrays, taken: contract.Stored, grid, settings, records) -
         "nodes": list(vocabulary["names"]),
         "node_codes": list(vocabulary["codes"]),
         "node_kinds": [str(kind) for kind in vocabulary["kinds"]],
-        "most": {name: int(part.lengths.max()) for name, part in taken.ragged.items()},
-        "features": list(taken.facts.get("variables", ())),
+        "most": {name: int(part.lengths.max()) for name, part in layout.ragged.items()},
+        "features": list(layout.facts.get("variables", ())),
         "series": None if grid is None else _described(grid),
         "samples": dict(_counts(cohort)),
         "config": dict(settings),
